@@ -1,0 +1,64 @@
+"""Multi-scale deformable attention (Zhu et al. 2021, "Deformable DETR", equation 3) in plain torch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MultiScaleDeformableAttention(nn.Module):
+    """Every query samples a few points in every level of the pyramid and mixes them.
+
+    width: channels. heads, levels, points: sampled points are heads x levels x points per query.
+    """
+
+    def __init__(self, width: int, heads: int = 8, levels: int = 3, points: int = 4):
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.sampling_offsets = nn.Linear(width, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(width, heads * levels * points)
+        self.value_proj = nn.Linear(width, width)
+        self.output_proj = nn.Linear(width, width)
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """Heads start looking in evenly spread directions, point p at p steps; uniform weights."""
+        nn.init.zeros_(self.sampling_offsets.weight)
+        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        direction = torch.stack([angle.cos(), angle.sin()], -1)
+        direction = direction / direction.abs().amax(-1, keepdim=True)  # (heads, 2)
+        steps = torch.arange(1, self.points + 1).view(1, 1, -1, 1)
+        bias = direction.view(-1, 1, 1, 2).expand(-1, self.levels, self.points, -1) * steps
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(bias.flatten())
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, query: Tensor, pos: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+        """Self-attention over a flattened pyramid.
+
+        query: (B, Q, C), levels one after the other. pos: (B or 1, Q, C), added where offsets and weights are
+        predicted, not to the values. reference: (Q, 2) query centres (x, y) in 0..1. sizes: [(h, w)] per level.
+        Returns: (B, Q, C) with the residual added.
+        """
+        b, q, _ = query.shape
+        placed = query + pos
+        offsets = self.sampling_offsets(placed).view(b, q, self.heads, self.levels, self.points, 2)
+        weights = self.attention_weights(placed).view(b, q, self.heads, -1).softmax(-1)
+        scale = query.new_tensor([(w, h) for h, w in sizes])  # offsets are in cells of the level sampled
+        locations = reference.to(query.dtype)[:, None, None, None] + offsets / scale[:, None]
+        weights = weights.view(b, q, self.heads, self.levels, self.points).transpose(1, 2).flatten(0, 1)
+        grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # (B*heads, Q, levels, points, 2)
+        mixed = 0
+        for level, part in enumerate(self.value_proj(query).split([h * w for h, w in sizes], dim=1)):
+            h, w = sizes[level]
+            maps = part.transpose(1, 2).reshape(b * self.heads, -1, h, w)  # (B*heads, C/heads, h, w)
+            sampled = F.grid_sample(maps, grids[:, :, level].to(maps.dtype), padding_mode="zeros", align_corners=False)
+            mixed = mixed + torch.einsum("ncqp, nqp -> ncq", sampled, weights[:, :, level].to(maps.dtype))
+        return self.output_proj(mixed.reshape(b, -1, q).transpose(1, 2)) + query

@@ -1,0 +1,78 @@
+"""All that is trained for one stream besides the adapters: prompts, text enhancer, pyramid and the two decoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mfuser.decoder.pixel_decoder import PixelDecoder
+from mfuser.decoder.pyramid import FeaturePyramid
+from mfuser.decoder.query_decoder import QueryDecoder
+from mfuser.fusion.mtenhancer import MTEnhancer
+from mfuser.presets import DecoderConfig
+
+
+@dataclass
+class MFuserOutput:
+    """What one forward pass gives. P predictions: one before any decoder layer, one after each."""
+
+    class_logits: list[Tensor]  # P x (B, K, K+1), last column "no object"
+    mask_logits: list[Tensor]  # P x (B, K, h, w), h = 4 x patch grid
+    score_map: Tensor  # (B, K, g, g) cosine of dense visual embedding and enhanced class text
+    text: Tensor  # (B, K, C_t) enhanced class embeddings
+    visual: Tensor  # (B, 1 + g*g, C_t) visual embeddings, the global one first
+    pyramid: list[Tensor]  # 4 x (B, C, ., .), finest first
+
+    def semantic(self) -> Tensor:
+        """Class scores of the last prediction, (B, K, h, w), each in [0, K): sums over queries, not probabilities."""
+        classes = self.class_logits[-1].float().softmax(-1)[..., :-1]
+        return torch.einsum("bqk, bqhw -> bkhw", classes, self.mask_logits[-1].float().sigmoid())
+
+
+class SegmentationHead(nn.Module):
+    """Taps, class texts and visual embeddings of a stream in, predictions out.
+
+    channels: of the taps. text_dim: C_t. text_width: width of the text tower, where prompts are inserted.
+    visual_width: width of an encoder without text space, whose tokens a trained projection brings to C_t; None when
+    the visual embeddings come in C_t already.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        text_dim: int,
+        text_width: int,
+        classes: int,
+        config: DecoderConfig,
+        visual_width: int | None = None,
+    ):
+        super().__init__()
+        c = config
+        self.prompts = nn.Parameter(torch.empty(1, c.prompts, text_width))
+        self.text_scale = nn.Parameter(torch.empty(text_dim))
+        nn.init.trunc_normal_(self.prompts, std=c.prompt_std)
+        nn.init.trunc_normal_(self.text_scale, std=c.text_scale_std)
+        self.visual_proj = None if visual_width is None else nn.Linear(visual_width, text_dim)
+        self.enhancer = MTEnhancer(text_dim, c.enhancer_width, c.enhancer_heads)
+        self.pyramid = FeaturePyramid(channels)
+        self.pixel_decoder = PixelDecoder(
+            channels, c.width, text_dim, classes, c.pixel_layers, c.heads, c.pixel_ffn, c.points, c.norm_groups
+        )
+        self.query_decoder = QueryDecoder(c.width, text_dim, classes, c.query_layers, c.heads, c.query_ffn)
+
+    def forward(self, taps: list[Tensor], text: Tensor, visual: Tensor) -> MFuserOutput:
+        """taps: 4 maps (B, C, g, g). text: (K, C_t). visual: (B, 1 + g*g, C_t or visual_width), global first."""
+        if self.visual_proj is not None:
+            visual = self.visual_proj(visual)
+        grid = taps[0].shape[-2:]
+        text = text.expand(len(visual), -1, -1)
+        text = text + self.text_scale * self.enhancer(text, visual)
+        classes, patches = F.normalize(text.float(), dim=-1), F.normalize(visual[:, 1:].float(), dim=-1)
+        score_map = torch.einsum("bkc, blc -> bkl", classes, patches).unflatten(-1, tuple(grid))
+        pyramid = self.pyramid(taps)
+        memories, mask_features = self.pixel_decoder(pyramid, text)
+        class_logits, mask_logits = self.query_decoder(text, memories, mask_features)
+        return MFuserOutput(class_logits, mask_logits, score_map, text, visual, pyramid)

@@ -1,0 +1,66 @@
+"""The interface of every encoder: tokens in blocks, so that adapters can act between them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from mfuser.encoders.text import PromptedText
+
+
+class VisionEncoder(nn.Module):
+    """A vision transformer taken apart: `embed`, then `block` by block, then `norm`.
+
+    width: channels C. depth: number of blocks. patch: pixels per token side. prefix: tokens before the patches (cls).
+    Frozen by whoever builds it. Pixels are float RGB 0..255; each encoder normalises for itself.
+    """
+
+    width: int
+    depth: int
+    patch: int
+    prefix: int
+
+    @abstractmethod
+    def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """pixels (B, 3, H, W) float RGB 0..255 -> tokens (B, prefix + h*w, C) entering block 0, and the grid (h, w)."""
+
+    @abstractmethod
+    def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Apply block `index` to tokens (B, L, C)."""
+
+    @abstractmethod
+    def norm(self, tokens: Tensor) -> Tensor:
+        """Final normalisation of tokens (B, L, C)."""
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        """Patch tokens without the prefix, (B, h*w, C)."""
+        return tokens[:, self.prefix :]
+
+    def to_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Patch tokens as a map, (B, C, h, w)."""
+        return self.patches(tokens).transpose(1, 2).unflatten(-1, grid)
+
+
+class VisionLanguageEncoder(VisionEncoder):
+    """A vision encoder with a projection into the joint text-image space and a text tower.
+
+    embed_dim: C_t of the joint space. text: the tower. temperature: the alignment loss divides cosines by it.
+    """
+
+    embed_dim: int
+    text: PromptedText
+    temperature: float = 0.07
+
+    @abstractmethod
+    def dense(self, normed: Tensor) -> Tensor:
+        """Normed tokens (B, prefix + h*w, C) -> joint embeddings (B, 1 + h*w, C_t), the global one first."""
+
+    @abstractmethod
+    def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
+        """Token ids (K, length) int64; length None uses the whole position table."""
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Evaluation mode, no gradients."""
+    return module.eval().requires_grad_(False)

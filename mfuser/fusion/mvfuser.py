@@ -1,0 +1,102 @@
+"""MVFuser: the Mamba co-adapter between two frozen encoders (paper equations 2-6)."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mfuser.fusion.selective_scan import selective_scan
+
+
+class MVFuser(nn.Module):
+    """Two gated branches over the concatenated tokens of both encoders, in a bottleneck of half the width.
+
+    The sequential branch is a selective scan, the spatial branch a short convolution that gates it. Computes what the
+    released code computes, its two peculiarities included: the time-step bias counts twice, and the gate passes SiLU
+    twice.
+
+    width: channels C of the tokens. state: scan states per channel. conv: depthwise kernel (odd, 'same' padding).
+    """
+
+    def __init__(self, width: int, state: int = 16, conv: int = 3, dropout: float = 0.1, init_scale: float = 1e-3):
+        super().__init__()
+        half, rank = width // 2, math.ceil(width / 16)
+        self.half, self.rank, self.state = half, rank, state
+        self.in_proj = nn.Linear(width, 2 * half, bias=False)
+        self.conv1d_x = nn.Conv1d(half, half, conv, padding="same", groups=half, bias=False)
+        self.conv1d_z = nn.Conv1d(half, half, conv, padding="same", groups=half, bias=False)
+        self.x_proj = nn.Linear(half, rank + 2 * state, bias=False)
+        self.dt_proj = nn.Linear(rank, half)
+        self.A_log = nn.Parameter(torch.arange(1, state + 1, dtype=torch.float32).log().repeat(half, 1))
+        self.D = nn.Parameter(torch.ones(half))
+        self.norm = RMSNorm(half)
+        self.out_proj = nn.Linear(half, width, bias=False)
+        self.scale = nn.Parameter(torch.tensor(init_scale))
+        self.dropout = nn.Dropout(dropout)
+        self._init_time_step()
+
+    def _init_time_step(self, low: float = 1e-3, high: float = 0.1) -> None:
+        """Mamba's start: softplus(bias) log-uniform in [low, high]."""
+        nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
+        dt = torch.exp(torch.rand(self.half) * (math.log(high) - math.log(low)) + math.log(low))
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (B, L, C), both encoders' tokens one after the other. Returns the offsets to add, (B, L, C)."""
+        x, z = self.in_proj(tokens).transpose(1, 2).chunk(2, dim=1)  # 2 x (B, C/2, L)
+        x, z = conv_silu(x, self.conv1d_x), conv_silu(z, self.conv1d_z)
+        dt, b, c = self.x_proj(x.transpose(1, 2)).split([self.rank, self.state, self.state], dim=-1)
+        y = selective_scan(
+            x,
+            self.dt_proj(dt).transpose(1, 2),  # holds the bias already; the scan adds it once more, as released
+            -torch.exp(self.A_log.float()),
+            b.transpose(1, 2),
+            c.transpose(1, 2),
+            self.D,
+            delta_bias=self.dt_proj.bias,
+            delta_softplus=True,
+        )
+        y = self.norm(y.transpose(1, 2)) * F.silu(z.transpose(1, 2))  # (B, L, C/2)
+        return self.scale * self.dropout(self.out_proj(y))
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis, computed in float32."""
+
+    def __init__(self, width: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.float()
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        return (y * self.weight).to(x.dtype)
+
+
+@lru_cache(maxsize=1)
+def causal_conv_installed() -> bool:
+    """True when causal-conv1d is installed; importing it is left to the first call on a CUDA tensor."""
+    return importlib.util.find_spec("causal_conv1d") is not None
+
+
+def conv_silu(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """SiLU of a depthwise 'same' convolution over (B, C, L).
+
+    On CUDA with causal-conv1d present its fused kernel runs: that one is causal, so the sequence is padded at its end
+    by half the kernel and the output is shifted back by as much.
+    """
+    kernel = conv.kernel_size[0]
+    if x.is_cuda and kernel == 3 and causal_conv_installed():
+        from causal_conv1d import causal_conv1d_fn
+
+        shift = kernel // 2
+        y = causal_conv1d_fn(F.pad(x, (0, shift)), conv.weight.squeeze(1).to(x.dtype), None, activation="silu")
+        return y[..., shift:]
+    return F.silu(conv(x))

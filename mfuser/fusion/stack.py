@@ -1,0 +1,50 @@
+"""The co-adapters between two encoders: which blocks meet, and what crosses over (paper equations 1-3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mfuser.encoders.base import VisionEncoder
+from mfuser.fusion.mvfuser import MVFuser
+from mfuser.presets import FusionConfig
+
+
+class CoAdapters(nn.Module):
+    """One MVFuser per pair of blocks.
+
+    Encoders of different depth are paired evenly; of different width, the VFM's tokens pass linear layers on their way
+    into and out of the adapter.
+    """
+
+    def __init__(self, config: FusionConfig, vfm: VisionEncoder, vlm: VisionEncoder):
+        super().__init__()
+        if config.kind != "mvfuser":
+            raise ValueError(f"Unknown fusion {config.kind!r}; choose one of mvfuser.")
+        self.pairs = pair_blocks(vfm.depth, vlm.depth)
+        n, width = len(self.pairs), vlm.width
+        self.adapters = nn.ModuleList(
+            MVFuser(width, config.state, config.conv, config.dropout, config.init_scale) for _ in range(n)
+        )
+        projections = config.projections or vfm.width != width
+        self.vfm_in = nn.ModuleList(nn.Linear(vfm.width, width) for _ in range(n)) if projections else None
+        self.vfm_out = nn.ModuleList(nn.Linear(width, vfm.width) for _ in range(n)) if projections else None
+        self.joint = None
+        if config.joint == "projected":
+            self.joint = nn.Linear(vfm.width, width)
+            nn.init.zeros_(self.joint.weight)  # the dense embedding starts as the VLM's own
+            nn.init.zeros_(self.joint.bias)
+
+    def forward(self, index: int, vfm: Tensor, vlm: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets of pair `index`: vfm (B, L_d, C_d) and vlm (B, L_v, C_v) tokens after their blocks -> same shapes."""
+        own = vfm if self.vfm_in is None else self.vfm_in[index](vfm)
+        offsets = self.adapters[index](torch.cat([own, vlm], dim=1))  # VFM tokens first
+        to_vfm, to_vlm = offsets.split([vfm.shape[1], vlm.shape[1]], dim=1)
+        return (to_vfm if self.vfm_out is None else self.vfm_out[index](to_vfm)), to_vlm
+
+
+def pair_blocks(vfm_depth: int, vlm_depth: int) -> list[tuple[int, int]]:
+    """Block indices (vfm, vlm) after which an adapter acts: as many pairs as the shallower encoder has blocks, the
+    last pair joining both last blocks."""
+    n = min(vfm_depth, vlm_depth)
+    return [((i + 1) * vfm_depth // n - 1, (i + 1) * vlm_depth // n - 1) for i in range(n)]

@@ -1,0 +1,198 @@
+"""MFuser: two frozen encoders, fused block by block, read by a text-queried decoder.
+
+Three streams share the encoders: "fused" passes both with the adapters between them; "vfm" and "vlm" pass one encoder
+alone. Each stream has a head of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mfuser import checkpoint, presets
+from mfuser.decoder.head import MFuserOutput, SegmentationHead
+from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder, freeze
+from mfuser.encoders.nano import NanoVision, NanoVisionLanguage
+from mfuser.fusion.stack import CoAdapters
+from mfuser.presets import Preset
+
+ENCODERS: dict[str, Callable[..., VisionEncoder]] = {"nano-vfm": NanoVision, "nano-vlm": NanoVisionLanguage}
+
+
+@dataclass
+class Features:
+    """Encoder side of a stream: what a head reads, and the last tokens."""
+
+    taps: list[Tensor]  # 4 x (B, C, g, g)
+    visual: Tensor  # (B, 1 + g*g, C_t), or (B, 1 + g*g, C) of a VFM alone
+    vfm: Tensor | None  # (B, L_d, C_d) after the last block
+    vlm: Tensor | None  # (B, L_v, C_v)
+    grid: tuple[int, int]
+
+
+# Called after each pair of blocks of the fused stream: (index, {"vfm": before, "vlm": before}, {... after}).
+Recorder = Callable[[int, dict[str, Tensor], dict[str, Tensor]], None]
+Embedded = dict[str, tuple[Tensor, tuple[int, int]]]
+
+
+class MFuser(nn.Module):
+    """Build with `from_preset`. Pixels are float RGB 0..255, sides multiples of `preset.divisor`."""
+
+    def __init__(self, preset: Preset):
+        super().__init__()
+        self.preset = preset
+        self.vfm = freeze(ENCODERS[preset.vfm.family](**preset.vfm.options))
+        self.vlm: VisionLanguageEncoder = freeze(ENCODERS[preset.vlm.family](**preset.vlm.options))
+        self.fusion = CoAdapters(preset.fusion, self.vfm, self.vlm)
+        channels = {"vfm": self.vfm.width, "vlm": self.vlm.width, "fused": self.vfm.width + self.vlm.width}
+        self.heads = nn.ModuleDict(
+            {
+                stream: SegmentationHead(
+                    channels[stream],
+                    self.vlm.embed_dim,
+                    self.vlm.text.width,
+                    len(preset.classes),
+                    preset.decoder,
+                    visual_width=self.vfm.width if stream == "vfm" else None,
+                )
+                for stream in preset.streams
+            }
+        )
+        ids = self.vlm.tokenize(list(preset.classes), preset.decoder.class_tokens)
+        self.register_buffer("class_ids", ids, persistent=False)
+        self.temperatures = dict.fromkeys(preset.streams, 1.0)  # of the confidence, fitted after training
+        self._texts: dict[str, tuple[int, Tensor]] = {}
+
+    @classmethod
+    def from_preset(cls, name: str | Preset, pretrained: bool = True, weights: str | Path | None = None) -> MFuser:
+        """Build a preset, with its weights (from `weights`, else its own folder) or random ones.
+
+        Raises ValueError for an unknown name, `checkpoint.WeightsError` for missing or foreign weights.
+        """
+        preset = presets.get(name) if isinstance(name, str) else name
+        model = cls(preset)
+        if pretrained:
+            checkpoint.load_folder(model, Path(weights) if weights else preset.weights)
+        return model.eval()
+
+    def forward(self, pixels: Tensor, stream: str = "fused", record: Recorder | None = None) -> MFuserOutput:
+        """pixels: (B, 3, H, W) float RGB 0..255. stream: "vfm", "vlm" or "fused"."""
+        return self.decode(self.features(self.embed(pixels, stream), stream, record), stream)
+
+    def embed(self, pixels: Tensor, stream: str = "fused") -> Embedded:
+        """Tokens entering block 0 of each encoder the stream uses; the same for the stream alone and fused."""
+        height, width = pixels.shape[-2:]
+        divisor = self.preset.divisor
+        if height % divisor or width % divisor:
+            h, w = (max(divisor, round(n / divisor) * divisor) for n in (height, width))
+            raise ValueError(f"Input sides must be multiples of {divisor}: {height}x{width} is not, {h}x{w} is.")
+        with torch.no_grad():
+            return {name: getattr(self, name).embed(pixels) for name in encoders_of(stream)}
+
+    def features(self, embedded: Embedded, stream: str = "fused", record: Recorder | None = None) -> Features:
+        """Run the encoders of a stream from their tokens."""
+        if stream == "fused":
+            return self._fused(embedded, record)
+        return self._alone(embedded, stream)
+
+    @torch.no_grad()
+    def _alone(self, embedded: Embedded, stream: str) -> Features:
+        encoder: VisionEncoder = getattr(self, stream)
+        (tokens, grid), side = embedded[stream], ("vfm", "vlm").index(stream)
+        ends = [pair[side] for pair in self.fusion.pairs]
+        tap_blocks, taps = {ends[t] for t in self.preset.taps}, []
+        for i in range(encoder.depth):
+            tokens = encoder.block(i, tokens, grid)
+            if i in tap_blocks:
+                taps.append(encoder.to_map(tokens, grid))
+        normed = encoder.norm(tokens)
+        if stream == "vlm":
+            return Features(taps, self.vlm.dense(normed), None, tokens, grid)
+        return Features(taps, normed, tokens, None, grid)
+
+    def _fused(self, embedded: Embedded, record: Recorder | None) -> Features:
+        (d, grid), (v, vlm_grid) = embedded["vfm"], embedded["vlm"]
+        if grid != vlm_grid:
+            raise ValueError(f"The encoders' patch grids differ, {grid} and {vlm_grid}: choose equal patch sizes.")
+        taps, i, j = [], 0, 0
+        for index, (end_vfm, end_vlm) in enumerate(self.fusion.pairs):
+            for i in range(i, end_vfm + 1):  # noqa: B020  equation 1
+                d = self.vfm.block(i, d, grid)
+            for j in range(j, end_vlm + 1):  # noqa: B020
+                v = self.vlm.block(j, v, grid)
+            i, j = end_vfm + 1, end_vlm + 1
+            to_d, to_v = self.fusion(index, d, v)  # equation 2
+            before = {"vfm": d, "vlm": v}
+            d, v = d + to_d, v + to_v  # equation 3
+            if record is not None:
+                record(index, before, {"vfm": d, "vlm": v})
+            if index in self.preset.taps:
+                taps.append(torch.cat([self.vfm.to_map(d, grid), self.vlm.to_map(v, grid)], dim=1))
+        return Features(taps, self._joint_embedding(d, v), d, v, grid)
+
+    def _joint_embedding(self, d: Tensor, v: Tensor) -> Tensor:
+        """Dense visual embedding of both streams in the text space, (B, 1 + g*g, C_t)."""
+        extra = self.vfm.prefix - self.vlm.prefix  # a VLM without cls token meets the VFM's patches only
+        if self.fusion.joint is not None:
+            return self.vlm.dense(self.vlm.norm(v + self.fusion.joint(d[:, extra:])))
+        return self.vlm.dense(self.vlm.norm(v) + self.vfm.norm(d)[:, extra:])
+
+    def decode(self, features: Features, stream: str) -> MFuserOutput:
+        """Run a stream's head. Raises ValueError when the preset has none for it."""
+        if stream not in self.heads:
+            raise ValueError(f"Preset {self.preset.name!r} has no trained decoder for {stream!r}.")
+        return self.heads[stream](features.taps, self.class_text(stream), features.visual)
+
+    def class_text(self, stream: str) -> Tensor:
+        """Class embeddings of the prompt-tuned text tower, (K, C_t); computed once per state of the prompts."""
+        prompts = self.heads[stream].prompts
+        if torch.is_grad_enabled() and prompts.requires_grad:
+            return self.vlm.text(self.class_ids, prompts)
+        cached = self._texts.get(stream)
+        if cached is None or cached[0] != prompts._version or cached[1].device != prompts.device:
+            with torch.no_grad():
+                cached = (prompts._version, self.vlm.text(self.class_ids, prompts))
+            self._texts[stream] = cached
+        return cached[1]
+
+    def alignment_logits(self, score_map: Tensor) -> Tensor:
+        """Score map (cosines) as logits of the pixel-text alignment loss."""
+        return score_map / self.vlm.temperature
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def owners(self, stream: str) -> dict[str, nn.Module]:
+        """Modules that training a stream changes, by their prefix in the state dict."""
+        owned: dict[str, nn.Module] = {f"heads.{stream}": self.heads[stream]}
+        return {"fusion": self.fusion, **owned} if stream == "fused" else owned
+
+    def trainable(self, stream: str) -> dict[str, nn.Parameter]:
+        """Parameters that training a stream changes, by name."""
+        return {f"{p}.{n}": w for p, m in self.owners(stream).items() for n, w in m.named_parameters()}
+
+    def train_mode(self, stream: str) -> MFuser:
+        """Training mode and gradients for one stream's own modules; everything else stays frozen in evaluation."""
+        freeze(self)
+        for module in self.owners(stream).values():
+            module.train().requires_grad_(True)
+        return self
+
+    def state_for(self, stream: str) -> dict[str, Tensor]:
+        """Trainable part of a stream with its buffers."""
+        return {f"{p}.{n}": t for p, m in self.owners(stream).items() for n, t in m.state_dict().items()}
+
+    def load_state_for(self, stream: str, state: dict[str, Tensor]) -> None:
+        """Load what `state_for` gave. Raises `checkpoint.WeightsError` naming every missing, extra or misshaped key."""
+        checkpoint.load_exactly(self.state_for(stream), state, f"stream {stream!r}")
+        self._texts.pop(stream, None)
+
+
+def encoders_of(stream: str) -> Iterable[str]:
+    """Names of the encoders that a stream runs. Raises ValueError for an unknown stream."""
+    if stream not in presets.STREAMS:
+        raise ValueError(f"Unknown stream {stream!r}; choose one of {', '.join(presets.STREAMS)}.")
+    return ("vfm", "vlm") if stream == "fused" else (stream,)

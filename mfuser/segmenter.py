@@ -1,0 +1,266 @@
+"""An image in, an Analysis out: decides working size, windows, precision and device, and runs the three streams."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mfuser import images, presets
+from mfuser.analysis import Analysis
+from mfuser.fusion.selective_scan import fastest_kernel
+from mfuser.model import Features, MFuser
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+CROP, STRIDE = 512, 341  # the paper's sliding windows, in pixels
+
+
+def load(
+    preset: str | Path = "nano",
+    device: str | None = None,
+    precision: str | None = None,
+    weights: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+) -> Segmenter:
+    """Load a model, ready to analyse images.
+
+    preset: name of a preset. device: "cpu", "cuda", ... (default: cuda when there is one). precision: "float32" or
+    "bf16" (default: bf16 on CUDA devices that have it, else float32). weights: folder that `python -m train` wrote
+    (default: the preset's own). classes: only the preset's own list for now.
+    Raises ValueError with the way out for an unknown preset, device or precision, or missing weights.
+    """
+    built = presets.get(str(preset))
+    if classes is not None and tuple(classes) != built.classes:
+        raise ValueError(f"Preset {built.name!r} knows its {len(built.classes)} Cityscapes classes only; leave classes out.")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("No CUDA device is available here: choose device='cpu'.")
+    model = MFuser.from_preset(built, weights=weights)
+    return Segmenter(model, device, precision, str(Path(weights).name) if weights else "built in")
+
+
+class Segmenter:
+    """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap."""
+
+    def __init__(self, model: MFuser, device: str = "cpu", precision: str | None = None, weights: str = "random"):
+        if precision is None:
+            precision = "bf16" if torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        if precision not in PRECISIONS:
+            raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+        self.model = model.to(device).eval()
+        self.device, self.precision, self.weights = torch.device(device), precision, weights
+        self._lock = threading.Lock()
+
+    @property
+    def preset(self) -> presets.Preset:
+        return self.model.preset
+
+    @torch.inference_mode()
+    def analyse(self, image: Any, windows: str = "single", resolution: int | None = None) -> Analysis:
+        """Run every stream once.
+
+        image: whatever `images.load` reads. windows: "single" (whole image at once) or "sliding" (masks from the
+        paper's 512-pixel windows, stride 341; features still from one pass). resolution: short side in pixels at which
+        the network sees the image; None for the preset's. Raises images.ImageError, or ValueError for bad arguments.
+        """
+        if windows not in ("single", "sliding"):
+            raise ValueError(f"Unknown windows {windows!r}; choose single or sliding.")
+        picture = images.load(image)
+        with self._lock:
+            return self._analyse(picture, windows, resolution)
+
+    def _analyse(self, picture: np.ndarray, windows: str, resolution: int | None) -> Analysis:
+        model, started = self.model, time.perf_counter()
+        pixels = self.to_pixels(picture, working_size(picture.shape[:2], self.preset, resolution))
+        layers: list[dict] = []
+        offset_norms: list[dict] = []
+        grid: tuple[int, int] = (0, 0)
+
+        def record(index: int, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+            sides = {name: (self._patches(name, before[name], grid), self._patches(name, after[name], grid)) for name in before}
+            offset_norms.append({name: _array((b - a).norm(dim=-1)) for name, (a, b) in sides.items()})
+            layers.append({name: (_half(a), _half(b)) for name, (a, b) in sides.items()})
+
+        clock = _Clock(self.device)
+        with self._autocast():
+            embedded = {}
+            for name in ("vfm", "vlm"):
+                embedded |= model.embed(pixels, name)
+                clock.stop(f"embed {name}")
+            grid = embedded["vfm"][1]
+            features: dict[str, Features] = {}
+            scores: dict[str, Tensor] = {}
+            for stream in presets.STREAMS:
+                features[stream] = model.features(embedded, stream, record if stream == "fused" else None)
+                if stream in model.heads:
+                    output = model.decode(features[stream], stream)
+                    scores[stream] = output.semantic() if windows == "single" else self._sliding(pixels, stream)
+                clock.stop(stream)
+        masks, confidence = self._decide(scores, picture.shape[:2])
+        clock.stop("masks")
+        tokens = {name: self._last_tokens(name, f, grid) for name, f in features.items()}
+        dense = {
+            name: F.normalize(visual[0, 1:].float(), dim=-1).unflatten(0, grid)
+            for name, visual in (("vlm", features["vlm"].visual), ("fused", features["fused"].visual))
+        }
+        return Analysis(
+            image=picture,
+            classes=self.preset.classes,
+            masks=masks,
+            confidence=confidence,
+            tokens={name: _half(t) for name, t in tokens.items()},
+            dense={name: _half(t) for name, t in dense.items()},
+            layers=layers,
+            offset_norms=offset_norms,
+            texts=(_array(model.class_text("fused")), _array(output.text[0])),  # "fused" ran last
+            ran=self._ran(pixels, windows, clock, time.perf_counter() - started),
+            encode_text=self.encode_text,
+        )
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str], stream: str = "fused") -> np.ndarray:
+        """Unit text embeddings (n, C_t) float32: "vlm" from the original tower, "fused" with the learned prompts.
+
+        Text beyond the tower's positions is cut; `is_cut` tells.
+        """
+        prompts = self.model.heads["fused"].prompts if stream == "fused" else None
+        ids = self.model.vlm.tokenize(list(texts), self._text_room(stream)).to(self.device)
+        with self._lock:
+            return _array(F.normalize(self.model.vlm.text(ids, prompts).float(), dim=-1))
+
+    def is_cut(self, text: str) -> bool:
+        """True when a text is longer than the text tower reads, so that its end is ignored."""
+        room, tokenize = self._text_room("fused"), self.model.vlm.tokenize
+        longer = tokenize([text], room + 1)[0]
+        return bool((longer != 0).sum() > room)
+
+    def _text_room(self, stream: str) -> int:
+        prompts = self.model.heads["fused"].prompts.shape[1]
+        return self.model.vlm.text.positions - (prompts if stream == "fused" else 0)
+
+    def to_pixels(self, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """(H, W, 3) uint8 -> (1, 3, *size) float32 0..255 on the device."""
+        resized = images.resize(picture, *size)
+        return torch.from_numpy(np.ascontiguousarray(resized)).to(self.device).permute(2, 0, 1)[None].float()
+
+    def _sliding(self, pixels: Tensor, stream: str) -> Tensor:
+        """Semantic scores averaged over overlapping windows, (1, K, H, W) at the working size."""
+        height, width = pixels.shape[-2:]
+        total = pixels.new_zeros(1, len(self.preset.classes), height, width)
+        count = pixels.new_zeros(1, 1, height, width)
+        for y, x, h, w in window_places(height, width):
+            scores = self.model(pixels[..., y : y + h, x : x + w], stream).semantic()
+            total[..., y : y + h, x : x + w] += F.interpolate(scores, size=(h, w), mode="bilinear", align_corners=False)
+            count[..., y : y + h, x : x + w] += 1
+        return total / count
+
+    def _decide(
+        self, scores: dict[str, Tensor], size: tuple[int, int]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        masks, confidence = {}, {}
+        for stream, s in scores.items():
+            sharp = s.float().clamp_min(1e-8) ** (1 / self.model.temperatures.get(stream, 1.0))
+            certain = sharp.amax(1, keepdim=True) / sharp.sum(1, keepdim=True)
+            full = F.interpolate(s.float(), size=size, mode="bilinear", align_corners=False)
+            masks[stream] = full.argmax(1)[0].byte().cpu().numpy()
+            certain = F.interpolate(certain, size=size, mode="bilinear", align_corners=False)
+            confidence[stream] = _array(certain[0, 0])
+        return masks, confidence
+
+    def _patches(self, name: str, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(1, L, C) -> (h, w, C) float32."""
+        return getattr(self.model, name).patches(tokens)[0].float().unflatten(0, grid)
+
+    def _last_tokens(self, stream: str, f: Features, grid: tuple[int, int]) -> Tensor:
+        sides = {"vfm": f.vfm, "vlm": f.vlm}
+        normed = [
+            self._patches(name, getattr(self.model, name).norm(tokens), grid)
+            for name, tokens in sides.items()
+            if tokens is not None
+        ]
+        return torch.cat(normed, dim=-1)
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, PRECISIONS[self.precision])
+
+    def _ran(self, pixels: Tensor, windows: str, clock: _Clock, seconds: float) -> dict[str, Any]:
+        model, ms = self.model, clock.milliseconds
+        params = {s: sum(p.numel() for m in model.owners(s).values() for p in m.parameters()) for s in model.heads}
+        vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (model.vfm, model.vlm))
+        own = {"vfm": vfm + sum(p.numel() for p in model.vlm.text.parameters()), "vlm": vlm, "fused": vfm + vlm}
+        return {
+            "preset": self.preset.name,
+            "encoders": {"vfm": self.preset.vfm.title, "vlm": self.preset.vlm.title},
+            "weights": self.weights,
+            "device": str(self.device),
+            "precision": self.precision,
+            "scan_kernel": fastest_kernel(self.device),
+            "windows": windows,
+            "input_size": tuple(pixels.shape[-2:]),
+            "milliseconds": {
+                "vfm": ms["embed vfm"] + ms["vfm"],
+                "vlm": ms["embed vlm"] + ms["vlm"],
+                "fused": ms["embed vfm"] + ms["embed vlm"] + ms["fused"],
+                "total": seconds * 1000,
+            },
+            "parameters": {s: params.get(s, 0) + n for s, n in own.items()},
+        }
+
+
+class _Clock:
+    """Wall-clock laps in milliseconds; waits for the device."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.milliseconds, self.last = device, {}, time.perf_counter()
+
+    def stop(self, name: str) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        self.milliseconds[name], self.last = (now - self.last) * 1000, now
+
+
+def working_size(size: tuple[int, int], preset: presets.Preset, resolution: int | None = None) -> tuple[int, int]:
+    """(height, width) at which the network sees an image: short side near `resolution`, long side within
+    `preset.longest`, both rounded to multiples of `preset.divisor` (the aspect changes by less than one multiple).
+
+    Raises ValueError for a resolution below one multiple or above `preset.longest`.
+    """
+    resolution = preset.resolution if resolution is None else int(resolution)
+    if not preset.divisor <= resolution <= preset.longest:
+        raise ValueError(f"Resolution {resolution} is out of range: choose {preset.divisor} to {preset.longest} pixels.")
+    scale = min(resolution / min(size), preset.longest / max(size))
+    return tuple(max(preset.divisor, round(n * scale / preset.divisor) * preset.divisor) for n in size)
+
+
+def window_places(height: int, width: int, crop: int = CROP, stride: int = STRIDE) -> Iterator[tuple[int, int, int, int]]:
+    """(y, x, h, w) of the paper's windows: the last ones are shifted inside; a smaller image is one window."""
+
+    def starts(n: int) -> list[int]:
+        return [min(i * stride, n - crop) for i in range(-(-(n - crop) // stride) + 1)] if n > crop else [0]
+
+    for y in starts(height):
+        for x in starts(width):
+            yield y, x, min(crop, height), min(crop, width)
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.float().cpu().numpy()
+
+
+def _half(x: Tensor) -> np.ndarray:
+    return x.half().cpu().numpy()
