@@ -46,7 +46,7 @@ def pca_rgb(tokens: np.ndarray, size: tuple[int, int], foreground: np.ndarray | 
     """
     tokens = np.asarray(tokens, dtype=np.float32)
     if tokens.ndim != 3 or tokens.size == 0:
-        raise ValueError(f"pca_rgb needs tokens of shape (h, w, C), got {tokens.shape}; reshape them to the patch grid.")
+        raise ValueError(f"pca_rgb needs tokens of shape (h, w, C), got {tokens.shape}; reshape to the patch grid.")
     if not np.isfinite(tokens).all():
         raise ValueError("pca_rgb cannot show tokens that are NaN or infinite; run the encoder in a wider precision.")
     h, w, channels = tokens.shape
@@ -175,7 +175,7 @@ def colour_bar(
     figure = _figure(width, height, dark)
     axes = figure.add_subplot()
     upright = height > width
-    norm = Normalize(low, high if high > low else low + 1e-3)
+    norm = Normalize(low, high if high > low else low + 0.1)
     bar = figure.colorbar(
         ScalarMappable(norm, _colour_map(cmap)), cax=axes, orientation="vertical" if upright else "horizontal"
     )
@@ -203,7 +203,7 @@ def legend_picture(shares: Mapping[str, float], width: int = 960, dark: bool = F
     axes.set_axis_off()
     for index, (name, colour, share) in enumerate(rows):
         x, y = 12 + (index % columns) * (width - 12) / columns, 6 + line * (index // columns)
-        axes.add_patch(Rectangle((x, y + 7), 22, 16, facecolor=colour, edgecolor=_THEMES[dark][2], linewidth=0.6))
+        axes.add_patch(Rectangle((x, y + 7), 22, 16, facecolor=colour, edgecolor=_THEMES[dark][1], linewidth=0.3))
         axes.text(x + 30, y + 15, f"{name}  {_percent(share)}", va="center", color=_THEMES[dark][1], size=7.5)
     return _render(figure)
 
@@ -323,7 +323,8 @@ def contact_sheet(
     height = top + len(rows) * (cell_height + gap)
     figure = _figure(width, height, dark, layout=None)
     style = dict(ha="center", va="center", color=_THEMES[dark][1], weight="bold", parse_math=False)
-    corners = [(left + c * (cell_width + gap), top + r * (cell_height + gap)) for r, c in np.ndindex(len(rows), len(rows[0]))]
+    grid = np.ndindex(len(rows), len(column_titles))
+    corners = [(left + c * (cell_width + gap), top + r * (cell_height + gap)) for r, c in grid]
     for c, title in enumerate(column_titles):
         figure.text((corners[c][0] + cell_width / 2) / width, 1 - top / 2 / height, title, size=10.5, **style)
     for r, title in enumerate(row_titles):
@@ -375,6 +376,9 @@ def _stream_colour(stream: str, index: int, dark: bool) -> str:
 
 def _figure(width: int, height: int, dark: bool, layout: str | None = "constrained") -> Figure:
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_THEMES[dark][0], layout=layout)
+    if layout == "constrained":
+        pad = min(0.08, 0.05 * min(figure.get_size_inches()))  # inches, so that nothing touches the rim
+        figure.get_layout_engine().set(w_pad=pad, h_pad=pad)
     FigureCanvasAgg(figure)
     return figure
 
@@ -395,11 +399,9 @@ def _axes(figure: Figure, dark: bool, grid: str | None = None) -> matplotlib.axe
 
 def _stream_legend(figure: Figure, axes: matplotlib.axes.Axes, dark: bool, title: str = "") -> None:
     handles, labels = axes.get_legend_handles_labels()
-    if title:
-        figure.suptitle(title, color=_THEMES[dark][1], size=9.5, weight="bold", parse_math=False)
-    if handles:
-        style = dict(loc="outside upper center", ncols=len(labels), frameon=False, fontsize=8)
-        figure.legend(handles, labels, labelcolor=_THEMES[dark][1], **style)
+    style = dict(loc="outside upper center", ncols=max(1, len(labels)), frameon=False, fontsize=8)
+    box = figure.legend(handles, labels, labelcolor=_THEMES[dark][1], title=title or None, **style)
+    box.get_title().set(color=_THEMES[dark][1], size=9.5, weight="bold", parse_math=False)
 
 
 def _render(figure: Figure) -> np.ndarray:
