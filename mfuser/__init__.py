@@ -5,8 +5,25 @@
 >>> analysis.masks["fused"], analysis.similarity("car", stream="fused")
 """
 
-from mfuser import presets, weather
-from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, load
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mfuser import presets, weather
+    from mfuser.model import MFuser
+    from mfuser.segmenter import Segmenter, load
 
 __all__ = ["MFuser", "Segmenter", "load", "presets", "weather"]
+
+# Loaded when first asked for: torch, timm and open_clip take seconds, which `mfuser.weather` or `--help` need not wait.
+_HOMES = {"MFuser": "mfuser.model", "Segmenter": "mfuser.segmenter", "load": "mfuser.segmenter"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"mfuser.{name}")
+    raise AttributeError(f"module 'mfuser' has no attribute {name!r}")
