@@ -28,7 +28,7 @@ class Analysis:
     confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]
     tokens: dict[str, np.ndarray]  # stream -> (h, w, C) float16 normed last patch tokens
     dense: dict[str, np.ndarray]  # "vlm", "fused" -> (h, w, C_t) float16 unit embeddings in the text space
-    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: name -> (before, after), (h, w, C) float16
+    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: (before, after), (h, w, C) float16
     offset_norms: list[dict[str, np.ndarray]]  # per fused block: name -> (h, w) float32
     texts: tuple[np.ndarray, np.ndarray]  # (K, C_t) class embeddings before and after MTEnhancer
     ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows, milliseconds
@@ -57,7 +57,8 @@ class Analysis:
         "fused" takes both encoders' tokens, concatenated. foreground: fit on what the stream's mask does not call
         road, sidewalk or sky; the rest is grey.
         """
-        return visualize.pca_rgb(self._of(self.tokens, stream), self.size, self._foreground(stream) if foreground else None)
+        tokens = self._of(self.tokens, stream)
+        return visualize.pca_rgb(tokens, self.size, self._foreground(stream) if foreground else None)
 
     def similarity(self, query: str | Sequence[str] | tuple[float, float], stream: str = "fused") -> np.ndarray:
         """Cosine with a text, the largest over several texts, or with the patch at a pixel (x, y).
@@ -84,7 +85,7 @@ class Analysis:
 
     def _text_similarity(self, texts: list[str], stream: str) -> np.ndarray:
         if stream == "vfm":
-            raise ValueError("A vision foundation model has no text space: click on the image instead, or ask vlm or fused.")
+            raise ValueError("A vision foundation model has no text space: click on the image, or ask vlm or fused.")
         texts = [" ".join(str(t).split()) for t in texts]
         texts = [t for t in texts if t]
         if not texts:
@@ -92,7 +93,7 @@ class Analysis:
         new = [t for t in dict.fromkeys(texts) if (t, stream) not in self._queries]
         if new:
             if self.encode_text is None:
-                raise ValueError("This analysis has no text tower after unpickling: call analysis.bind(segmenter) first.")
+                raise ValueError("An unpickled analysis has no text tower: call analysis.bind(segmenter) first.")
             self._queries.update({(t, stream): e for t, e in zip(new, self.encode_text(new, stream), strict=True)})
         embeddings = np.stack([self._queries[t, stream] for t in texts])  # (n, C_t)
         return (self._of(self.dense, stream).astype(np.float32) @ embeddings.T).max(-1)
@@ -135,7 +136,8 @@ class Analysis:
 
     def _layer(self, index: int) -> int:
         if not 0 <= index < len(self.layers):
-            raise ValueError(f"Layer {index} does not exist: this model fuses after blocks 0 to {len(self.layers) - 1}.")
+            last = len(self.layers) - 1
+            raise ValueError(f"Layer {index} does not exist: this model fuses after blocks 0 to {last}.")
         return index
 
     @staticmethod

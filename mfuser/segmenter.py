@@ -42,7 +42,8 @@ def load(
     """
     built = presets.get(str(preset))
     if classes is not None and tuple(classes) != built.classes:
-        raise ValueError(f"Preset {built.name!r} knows its {len(built.classes)} Cityscapes classes only; leave classes out.")
+        known = len(built.classes)
+        raise ValueError(f"Preset {built.name!r} knows its {known} Cityscapes classes only; leave classes out.")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
@@ -89,7 +90,7 @@ class Segmenter:
         grid: tuple[int, int] = (0, 0)
 
         def record(index: int, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-            sides = {name: (self._patches(name, before[name], grid), self._patches(name, after[name], grid)) for name in before}
+            sides = {n: tuple(self._patches(n, tokens[n], grid) for tokens in (before, after)) for n in before}
             offset_norms.append({name: _array((b - a).norm(dim=-1)) for name, (a, b) in sides.items()})
             layers.append({name: (_half(a), _half(b)) for name, (a, b) in sides.items()})
 
@@ -242,12 +243,15 @@ def working_size(size: tuple[int, int], preset: presets.Preset, resolution: int 
     """
     resolution = preset.resolution if resolution is None else int(resolution)
     if not preset.divisor <= resolution <= preset.longest:
-        raise ValueError(f"Resolution {resolution} is out of range: choose {preset.divisor} to {preset.longest} pixels.")
+        low, high = preset.divisor, preset.longest
+        raise ValueError(f"Resolution {resolution} is out of range: choose {low} to {high} pixels.")
     scale = min(resolution / min(size), preset.longest / max(size))
     return tuple(max(preset.divisor, round(n * scale / preset.divisor) * preset.divisor) for n in size)
 
 
-def window_places(height: int, width: int, crop: int = CROP, stride: int = STRIDE) -> Iterator[tuple[int, int, int, int]]:
+def window_places(
+    height: int, width: int, crop: int = CROP, stride: int = STRIDE
+) -> Iterator[tuple[int, int, int, int]]:
     """(y, x, h, w) of the paper's windows: the last ones are shifted inside; a smaller image is one window."""
 
     def starts(n: int) -> list[int]:
