@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from mfuser import presets
@@ -34,7 +34,7 @@ def save(
         for name, t in tensors.items()
     }
     beside = path.with_name(path.name + ".part")
-    save_file(packed, beside, dict(metadata or {}))
+    beside.write_bytes(serialize(packed, dict(metadata or {})))
     os.replace(beside, path)
 
 

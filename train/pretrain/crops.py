@@ -1,0 +1,97 @@
+"""Photographs as one tensor on the device, and random crops and colours drawn there for a whole batch at once."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mfuser import images
+from mfuser.cityscapes import IGNORE
+from train.data import open_dataset
+
+HEIGHT, WIDTH = 360, 480  # every photograph is kept at this size
+
+
+def gather(specs: list[str], device: str, labelled: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Read photographs of `--data` arguments.
+
+    Returns: images (N, 3, 360, 480) uint8; labels (N, 360, 480) uint8 group indices, 255 where there is none (of one
+    cell each when not labelled); the class that names each label group.
+    Raises ValueError when there is nothing to read or the labelled sets' groups differ.
+    """
+    if not specs:
+        raise ValueError("No photographs: name at least one set, for example --data camvid:PATH.")
+    pictures, masks, names = [], [], ()
+    for spec in specs:
+        dataset = open_dataset(spec, "train", labelled=labelled)
+        if labelled:
+            if names not in ((), tuple(dataset.representatives)):
+                raise ValueError("The text alignment needs sets with the same label groups; pass one of them.")
+            names = tuple(dataset.representatives)
+        for index in range(len(dataset)):
+            picture, mask = dataset[index] if labelled else (dataset.image(index), np.full((1, 1), IGNORE, np.uint8))
+            size = (WIDTH, HEIGHT) if labelled else (1, 1)
+            masks.append(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST))
+            pictures.append(images.resize(picture, HEIGHT, WIDTH))
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device)
+    return stacked, torch.from_numpy(np.stack(masks)).to(device), names
+
+
+def random_crops(
+    pictures: Tensor, size: int, scale: tuple[float, float], generator: torch.Generator, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """One random square crop of each picture, flipped half of the time.
+
+    pictures: (N, 3, H, W) uint8. scale: side of the crop as a share of the picture's height, stretched by up to 15 %
+    either way. labels: (N, H, W) uint8 cropped alike, by nearest neighbour.
+    Returns: (N, 3, size, size) float32 0..255, and labels (N, size, size) int64 or None.
+    """
+    n, _, height, width = pictures.shape
+    rand = torch.rand(n, 5, generator=generator, device=pictures.device)
+    side = scale[0] + (scale[1] - scale[0]) * rand[:, 0]
+    stretch = torch.exp((rand[:, 1] - 0.5) * 0.3)
+    half_y, half_x = side * stretch.sqrt(), side / stretch.sqrt() * height / width
+    centre_y = (2 * rand[:, 2] - 1) * (1 - half_y).clamp_min(0)
+    centre_x = (2 * rand[:, 3] - 1) * (1 - half_x).clamp_min(0)
+    flip = torch.where(rand[:, 4] < 0.5, -1.0, 1.0)
+    zero = torch.zeros_like(side)
+    theta = torch.stack([half_x * flip, zero, centre_x, zero, half_y, centre_y], 1).view(n, 2, 3)
+    grid = F.affine_grid(theta, (n, 1, size, size), align_corners=False)
+    crops = F.grid_sample(pictures.float(), grid, padding_mode="reflection", align_corners=False)
+    if labels is None:
+        return crops, None
+    # Outside the picture there is no label: shift by one so that the zero padding means "ignore".
+    shifted = torch.where(labels == IGNORE, 0, labels + 1)[:, None].float()
+    cut = F.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0].long()
+    return crops, torch.where(cut == 0, IGNORE, cut - 1)
+
+
+def random_colours(crops: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Brightness, contrast, saturation, gamma, tint, haze and noise, one draw per picture.
+
+    crops: (N, 3, h, w) float 0..255. strength 1 covers dusk and light fog. Returns the same shape and range.
+    """
+    n = len(crops)
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return low + (high - low) * torch.rand(n, channels, 1, 1, generator=generator, device=crops.device)
+
+    s, x = strength, (crops / 255).clamp(0, 1)
+    x = x ** torch.exp(draw(-0.6, 0.6) * s)
+    x = x * draw(1 - 0.4 * s, 1 + 0.4 * s) * (1 + draw(-0.1, 0.1, 3) * s)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * draw(1 - 0.5 * s, 1 + 0.4 * s)
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * draw(1 - 0.9 * s, 1 + 0.4 * s)
+    haze = draw(-0.6, 0.5).clamp_min(0) * s
+    x = x * (1 - haze) + haze * draw(0.6, 0.95)
+    noise = torch.randn(x.shape, generator=generator, device=x.device) * draw(-0.05, 0.05).clamp_min(0) * s
+    return (x + noise).clamp(0, 1) * 255
+
+
+def take(count: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Indices of a random batch, (batch,)."""
+    return torch.randint(count, (batch,), generator=generator, device=device)

@@ -1,0 +1,79 @@
+"""Texts that teach the text tower: ImageNet's lemmas and definitions, and phrases of the street."""
+
+from __future__ import annotations
+
+import random
+
+from timm.data import ImageNetInfo
+
+# Training phrases of each Cityscapes class. The first is the class name itself.
+CLASS_PHRASES: dict[str, tuple[str, ...]] = {
+    "road": ("road", "street", "roadway", "asphalt road", "lane", "the road surface"),
+    "sidewalk": ("sidewalk", "pavement for pedestrians", "footpath", "walkway", "footway beside the road"),
+    "building": ("building", "house", "facade", "shop front", "office building", "houses"),
+    "wall": ("wall", "brick wall", "stone wall", "retaining wall"),
+    "fence": ("fence", "railing", "iron fence", "guard rail", "fence posts"),
+    "pole": ("pole", "lamp post", "street light pole", "column", "post"),
+    "traffic light": ("traffic light", "traffic signal", "stoplight"),
+    "traffic sign": ("traffic sign", "road sign", "street sign", "stop sign", "sign board"),
+    "vegetation": ("vegetation", "tree", "trees", "bushes", "hedge", "leaves"),
+    "terrain": ("terrain", "grass", "lawn", "soil", "ground beside the road"),
+    "sky": ("sky", "cloudy sky", "blue sky", "clouds"),
+    "person": ("person", "pedestrian", "man walking", "woman", "child", "people"),
+    "rider": ("rider", "cyclist", "person riding a bike", "bicyclist", "motorcyclist"),
+    "car": ("car", "cars", "parked car", "sedan", "passenger car", "hatchback"),
+    "truck": ("truck", "delivery truck", "heavy goods vehicle", "pickup truck"),
+    "bus": ("bus", "city bus", "coach", "double-decker bus"),
+    "train": ("train", "tram", "railway carriage", "locomotive"),
+    "motorcycle": ("motorcycle", "motorbike", "scooter", "moped"),
+    "bicycle": ("bicycle", "bike", "parked bicycle", "push bike"),
+}
+_ADJECTIVES = (
+    "red blue white black grey green yellow old new small large parked moving distant wet dirty bright dark tall wide "
+    "narrow empty crowded broken wooden metal stone modern"
+).split()
+_TEMPLATES = (
+    "{}",
+    "a photo of a {}",
+    "a picture of the {}",
+    "{} in the street",
+    "{} beside the road",
+    "a {} seen from a car",
+    "there is a {} in the scene",
+    "a street with a {}",
+)
+_EXTRA = (
+    *"windscreen wheel tyre headlight door window roof balcony chimney branch bench bin mailbox bollard barrier kerb".split(),
+    *"crosswalk manhole puddle shadow bridge tunnel billboard umbrella pram dog horse cat bird backpack handbag".split(),
+    *"suitcase helmet crane excavator trailer caravan ambulance taxi van minibus tractor river hill mountain field".split(),
+    "number plate",
+    "trunk of a tree",
+    "lane marking",
+    "parking lot",
+    "petrol station",
+    "construction site",
+    "police car",
+    "fire engine",
+)
+
+
+def imagenet_names() -> list[str]:
+    """The first lemma of ImageNet-1k's 1000 classes, in classifier order."""
+    info = ImageNetInfo()
+    return [info.index_to_description(i).split(",")[0] for i in range(info.num_classes())]
+
+
+def corpus(limit: int = 40_000, seed: int = 0) -> list[str]:
+    """Distinct training texts: all street phrases, then a seeded sample of lemmas and definitions."""
+    nouns = [*(p for phrases in CLASS_PHRASES.values() for p in phrases), *_EXTRA]
+    street = [template.format(noun) for noun in nouns for template in _TEMPLATES]
+    street += [f"{adjective} {noun}" for noun in nouns for adjective in _ADJECTIVES]
+    info = ImageNetInfo("imagenet21k")
+    general: list[str] = list(imagenet_names())
+    for i in range(info.num_classes()):
+        lemmas, _, definition = info.index_to_description(i, detailed=True).partition(": ")
+        general += [lemma.strip() for lemma in lemmas.split(",")]
+        general.append(definition[:100])
+    rest = sorted(set(general) - set(street) - {""})
+    random.Random(seed).shuffle(rest)
+    return (list(dict.fromkeys(street)) + rest)[:limit]

@@ -1,0 +1,106 @@
+"""One loop for every pre-training stage: warm-up and cosine, progress, checkpoints, resume."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of one stage."""
+
+    iterations: int
+    batch: int
+    lr: float  # of new layers
+    trunk_lr: float = 0.1  # of the ImageNet-trained trunk, as a share of lr
+    weight_decay: float = 0.04
+    warmup: int = 200  # steps
+    clip: float = 3.0  # gradient norm
+    save_every: int = 500  # steps between checkpoints
+    device: str = "cpu"
+    precision: str = "float32"
+    seed: int = 0
+    state: Path = Path("stage.state.pt")
+
+
+def parameter_groups(modules: Iterable[nn.Module], config: RunConfig) -> list[dict]:
+    """AdamW groups: matrices decay, vectors do not; the trunk learns more slowly."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for module in modules:
+        for name, p in module.named_parameters():
+            if p.requires_grad:
+                groups.setdefault(("trunk." in name, p.ndim > 1), []).append(p)
+    return [
+        {
+            "params": params,
+            "lr": config.lr * (config.trunk_lr if trunk else 1),
+            "weight_decay": config.weight_decay if decay else 0.0,
+        }
+        for (trunk, decay), params in groups.items()
+    ]
+
+
+def run(
+    modules: dict[str, nn.Module],
+    step: Callable[[int, torch.Generator], dict[str, Tensor]],
+    config: RunConfig,
+    after: Callable[[int], None] | None = None,
+) -> None:
+    """Train `modules` in place.
+
+    step(i, generator) returns named loss terms whose sum is minimised; `generator` is seeded by (seed, i), so that a
+    resumed run draws what the uninterrupted one draws. after(i) runs behind each optimizer step (moving averages); its
+    tensors must live in `modules` to be resumed.
+    """
+    optimizer = torch.optim.AdamW(parameter_groups(modules.values(), config), betas=(0.9, 0.98))
+    base = [group["lr"] for group in optimizer.param_groups]
+    start = _resume(modules, optimizer, config)
+    device = torch.device(config.device)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    progress = tqdm(range(start, config.iterations), initial=start, total=config.iterations, desc=config.state.stem, mininterval=2)
+    smooth: dict[str, float] = {}
+    for i in progress:
+        scale = min(1.0, (i + 1) / config.warmup) * (0.51 + 0.49 * math.cos(math.pi * i / config.iterations))
+        for group, lr in zip(optimizer.param_groups, base, strict=True):
+            group["lr"] = lr * scale
+        generator = torch.Generator(device).manual_seed(config.seed * 1_000_003 + i)
+        torch.manual_seed(config.seed * 1_000_003 + i)  # layers that draw for themselves
+        with autocast:
+            losses = step(i, generator)
+        optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], config.clip)
+        optimizer.step()
+        if after is not None:
+            after(i)
+        if i % 20 == 0:
+            for name, value in losses.items():
+                smooth[name] = 0.9 * smooth.get(name, float(value)) + 0.1 * float(value)
+            progress.set_postfix({name: f"{value:.3f}" for name, value in smooth.items()})
+        if (i + 1) % config.save_every == 0 and i + 1 < config.iterations:
+            _save(modules, optimizer, config, i + 1)
+
+
+def _save(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, config: RunConfig, done: int) -> None:
+    beside = config.state.with_name(config.state.name + ".part")
+    states = {name: module.state_dict() for name, module in modules.items()}
+    torch.save({"modules": states, "optimizer": optimizer.state_dict(), "done": done}, beside)
+    os.replace(beside, config.state)
+
+
+def _resume(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, config: RunConfig) -> int:
+    if not config.state.exists():
+        return 0
+    saved = torch.load(config.state, map_location=config.device, weights_only=True)
+    for name, module in modules.items():
+        module.load_state_dict(saved["modules"][name])
+    optimizer.load_state_dict(saved["optimizer"])
+    return saved["done"]

