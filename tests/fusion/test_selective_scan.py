@@ -93,7 +93,7 @@ def test_chunked_equals_reference_with_all_gradients(length: int, options: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_agree_with_finite_differences_of_the_reference(name: str):
-    """A directional derivative: independent of both autograd paths. float32, so the step is wide and the mark is 1 %."""
+    """A directional derivative, independent of both autograd paths. In float32 the step is wide and the mark is 1 %."""
     x = arguments(40, seed=3)
     weight = torch.randn(2, 6, 40, generator=torch.Generator().manual_seed(5))
     direction = torch.randn(x[name].shape, generator=torch.Generator().manual_seed(6))

@@ -1,0 +1,85 @@
+"""The head of a stream: semantic inference, score map, feature pyramid."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mfuser.decoder.head import MFuserOutput, SegmentationHead
+from mfuser.decoder.pyramid import FeaturePyramid
+
+
+def head(preset, visual_width: int | None = None) -> SegmentationHead:
+    torch.manual_seed(0)
+    return SegmentationHead(10, 12, 8, 5, preset.decoder, visual_width).eval()
+
+
+def test_semantic_is_the_sum_over_queries():
+    g = torch.Generator().manual_seed(0)
+    classes = [torch.randn(2, 5, 6, generator=g) for _ in range(2)]
+    masks = [torch.randn(2, 5, 3, 4, generator=g) for _ in range(2)]
+    scores = MFuserOutput(classes, masks, None, None, None, []).semantic()
+    expected = torch.zeros(2, 5, 3, 4)
+    for b in range(2):
+        for q in range(5):
+            e = torch.exp(classes[-1][b, q])
+            for k in range(5):  # the sixth is "no object"
+                expected[b, k] += e[k] / e.sum() / (1 + torch.exp(-masks[-1][b, q]))
+    torch.testing.assert_close(scores, expected)
+    assert scores.min() >= 0 and scores.max() < 5
+
+
+@pytest.mark.parametrize("grid", [(4, 6), (5, 3)])
+def test_shapes_of_a_head(tiny_preset, grid: tuple[int, int]):
+    h, w = grid
+    g = torch.Generator().manual_seed(1)
+    taps = [torch.randn(2, 10, h, w, generator=g) for _ in range(4)]
+    visual = torch.randn(2, 1 + h * w, 12, generator=g)
+    out = head(tiny_preset)(taps, torch.randn(5, 12, generator=g), visual)
+    assert len(out.class_logits) == len(out.mask_logits) == 1 + tiny_preset.decoder.query_layers
+    assert out.class_logits[-1].shape == (2, 5, 6) and out.mask_logits[-1].shape == (2, 5, 4 * h, 4 * w)
+    assert [tuple(p.shape[-2:]) for p in out.pyramid] == [(4 * h, 4 * w), (2 * h, 2 * w), grid, (h // 2, w // 2)]
+    assert out.semantic().shape == (2, 5, 4 * h, 4 * w)
+
+
+def test_score_map_is_the_cosine_of_patch_and_enhanced_text(tiny_preset):
+    g = torch.Generator().manual_seed(1)
+    taps = [torch.randn(1, 10, 2, 4, generator=g) for _ in range(4)]
+    text, visual = torch.randn(5, 12, generator=g), torch.randn(1, 9, 12, generator=g)
+    module = head(tiny_preset)
+    out = module(taps, text, visual)
+    enhanced = text + module.text_scale * module.enhancer(text[None], visual)[0]
+    torch.testing.assert_close(out.text[0], enhanced)
+    for k in range(5):
+        for i in range(2):
+            for j in range(4):
+                expected = F.cosine_similarity(enhanced[k], visual[0, 1 + 4 * i + j], dim=0)
+                assert out.score_map[0, k, i, j].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_vfm_tokens_are_projected_into_the_text_space(tiny_preset):
+    module = head(tiny_preset, visual_width=7)
+    visual = torch.randn(1, 9, 7)
+    out = module([torch.randn(1, 10, 2, 4) for _ in range(4)], torch.randn(5, 12), visual)
+    torch.testing.assert_close(out.visual, visual @ module.visual_proj.weight.T + module.visual_proj.bias)
+
+
+def test_text_scale_zero_leaves_the_texts_alone(tiny_preset):
+    module = head(tiny_preset)
+    torch.nn.init.zeros_(module.text_scale)
+    text = torch.randn(5, 12)
+    out = module([torch.randn(1, 10, 2, 4) for _ in range(4)], text, torch.randn(1, 9, 12))
+    assert torch.equal(out.text[0], text)
+
+
+def test_pyramid_levels_come_from_their_own_taps():
+    torch.manual_seed(0)
+    module = FeaturePyramid(6).eval()
+    taps = [torch.randn(1, 6, 4, 6) for _ in range(4)]
+    before = module(taps)
+    assert torch.equal(before[2], taps[2]) and torch.equal(before[3], F.max_pool2d(taps[3], 2, 2))
+    for level in range(4):
+        changed = [t + (i == level) for i, t in enumerate(taps)]
+        moved = [not torch.equal(a, b) for a, b in zip(before, module(changed), strict=True)]
+        assert moved == [i == level for i in range(4)]

@@ -1,0 +1,115 @@
+"""MVFuser against a second implementation in numpy, and against the stored values of the released code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mfuser import checkpoint
+from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
+def same_conv(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Depthwise over tokens, zero padding on both sides. x: (L, H), kernel: (H, 3)."""
+    padded = np.pad(x, ((1, 1), (0, 0)))
+    return sum(padded[i : i + len(x)] * kernel[:, i] for i in range(3))
+
+
+def naive_mvfuser(module: MVFuser, tokens: np.ndarray) -> np.ndarray:
+    """The released computation for one sequence (L, C), float64, step by step."""
+    w = {name: p.detach().double().numpy() for name, p in module.named_parameters()}
+    half, state = w["D"].size, w["A_log"].shape[1]
+    xz = tokens @ w["in_proj.weight"].T
+    x = silu(same_conv(xz[:, :half], w["conv1d_x.weight"][:, 0]))
+    z = silu(same_conv(xz[:, half:], w["conv1d_z.weight"][:, 0]))
+    projected = x @ w["x_proj.weight"].T
+    rank = projected.shape[1] - 2 * state
+    dt, b, c = projected[:, :rank], projected[:, rank : rank + state], projected[:, rank + state :]
+    bias = w["dt_proj.bias"]
+    delta = np.logaddexp(0, dt @ w["dt_proj.weight"].T + bias + bias)  # the bias counts twice
+    a = -np.exp(w["A_log"])
+    h, y = np.zeros((half, state)), np.zeros_like(x)
+    for t in range(len(x)):
+        h = np.exp(delta[t][:, None] * a) * h + delta[t][:, None] * b[t][None] * x[t][:, None]
+        y[t] = h @ c[t] + w["D"] * x[t]
+    normed = y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-5) * w["norm.weight"]
+    return w["scale"] * ((normed * silu(z)) @ w["out_proj.weight"].T)
+
+
+@pytest.mark.parametrize(("width", "length"), [(32, 1), (32, 45), (48, 70)])
+def test_equals_the_step_by_step_numpy_version(randomise, width: int, length: int):
+    module = randomise(MVFuser(width, state=5)).eval()
+    tokens = torch.randn(2, length, width, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = module(tokens).numpy()
+    for row in range(2):
+        expected = naive_mvfuser(module, tokens[row].double().numpy())
+        assert np.abs(found[row] - expected).max() < 1e-5 * max(1, np.abs(expected).max())
+
+
+def test_equals_the_released_code(reference):
+    values, weights = reference("mod_mvfuser")
+    module = MVFuser(64).eval()
+    module.load_state_dict(checkpoint.from_official(weights, "mvfuser"))
+    with torch.no_grad():
+        found = module(values["in.x"])
+    assert (found - values["out.y"]).abs().max() < 1e-5
+
+
+def test_starts_as_a_small_offset_and_with_mambas_time_steps():
+    torch.manual_seed(0)
+    module = MVFuser(64)
+    steps = F.softplus(module.dt_proj.bias)
+    assert 1e-3 <= steps.min() and steps.max() <= 0.1 + 1e-6
+    assert torch.equal(module.A_log.exp().round(), torch.arange(1, 17).float().expand(32, -1))
+    assert module.scale.item() == pytest.approx(1e-3)
+    tokens = torch.randn(1, 20, 64)
+    assert module.eval()(tokens).norm() < 0.01 * tokens.norm()
+
+
+def test_tokens_are_read_in_order_and_the_convolution_looks_one_token_ahead(randomise):
+    """Changing token 30 must not touch outputs before 29 (the 'same' convolution) and must reach the last one."""
+    module = randomise(MVFuser(32)).eval()
+    tokens = torch.randn(1, 60, 32, generator=torch.Generator().manual_seed(2))
+    changed = tokens.clone()
+    changed[0, 30] += 1
+    with torch.no_grad():
+        moved = (module(tokens) - module(changed)).abs().amax(-1)[0]
+    assert moved[:29].max() == 0 and moved[29] > 0 and moved[-1] > 0
+
+
+def test_dropout_acts_in_training_only():
+    torch.manual_seed(0)
+    module, tokens = MVFuser(32, dropout=0.5, init_scale=1.0), torch.randn(1, 40, 32)
+    assert not torch.equal(module.train()(tokens), module(tokens))
+    assert torch.equal(module.eval()(tokens), module(tokens))
+
+
+def test_every_parameter_gets_a_gradient(randomise):
+    module = randomise(MVFuser(32)).train()
+    module(torch.randn(2, 20, 32)).square().sum().backward()
+    without = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_rms_norm_computes_in_float32_and_keeps_the_dtype():
+    norm = RMSNorm(8)
+    x = (1e4 * torch.randn(3, 8)).half()  # squares of these do not fit in float16
+    y = norm(x)
+    assert y.dtype == torch.float16 and y.isfinite().all()
+    torch.testing.assert_close(y.float().square().mean(-1), torch.ones(3), rtol=1e-2, atol=0)
+
+
+def test_conv_silu_is_depthwise_and_centred():
+    conv = torch.nn.Conv1d(2, 2, 3, padding="same", groups=2, bias=False)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([[[1.0, 0, 0]], [[0, 0, 1.0]]]))
+    x = torch.arange(1.0, 9).view(1, 2, 4)
+    expected = F.silu(torch.tensor([[[0.0, 1, 2, 3], [6, 7, 8, 0]]]))
+    torch.testing.assert_close(conv_silu(x, conv), expected)
