@@ -34,8 +34,11 @@ def save(
         for name, t in tensors.items()
     }
     beside = path.with_name(path.name + ".part")
-    beside.write_bytes(serialize(packed, dict(metadata or {})))
-    os.replace(beside, path)
+    try:
+        beside.write_bytes(serialize(packed, dict(metadata or {})))
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)  # of a write that failed half way
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -122,13 +122,19 @@ def pixels() -> Tensor:
 
 
 @pytest.fixture(scope="session")
-def reference() -> Callable[[str], tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Loader of a module fixture: (tensors by "in.*" and "out.*", weights by the released code's names)."""
+def reference_folder() -> Path:
+    """Folder with names, shapes and values of the released code."""
     if not REFERENCE.is_dir():
         pytest.skip("the stored values of the released code are not beside this checkout")
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def reference(reference_folder: Path) -> Callable[[str], tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Loader of a module fixture: (tensors by "in.*" and "out.*", weights by the released code's names)."""
 
     def load(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        with np.load(REFERENCE / f"{name}.npz") as file:
+        with np.load(reference_folder / f"{name}.npz") as file:
             arrays = {key: file[key] for key in file.files}
         tensors = {key: torch.from_numpy(a) for key, a in arrays.items() if a.dtype.kind != "U"}  # no remarks
         weights = {key[2:]: t for key, t in tensors.items() if key.startswith("w.")}
