@@ -44,12 +44,21 @@ def load(
     if classes is not None and tuple(classes) != built.classes:
         known = len(built.classes)
         raise ValueError(f"Preset {built.name!r} knows its {known} Cityscapes classes only; leave classes out.")
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("No CUDA device is available here: choose device='cpu'.")
+    device = usable_device(device)
     model = MFuser.from_preset(built, weights=weights)
     return Segmenter(model, device, precision, str(Path(weights).name) if weights else "built in")
+
+
+def usable_device(name: str | None = None) -> str:
+    """The device of a name, CUDA or else the CPU for None. Raises ValueError for one that cannot be used here."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no one class for this
+        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ValueError(f"Device {name!r} cannot be used here; choose one of {', '.join(usable)}.") from error
+    return name
 
 
 class Segmenter:

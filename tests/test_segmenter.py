@@ -1,0 +1,268 @@
+"""From an image to an Analysis: odd sizes, windows, determinism, and what is refused."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import mfuser
+from mfuser import images
+from mfuser.checkpoint import WeightsError
+from mfuser.presets import NANO, STREAMS
+from mfuser.segmenter import Segmenter, usable_device, window_places, working_size
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_model) -> Segmenter:
+    return Segmenter(tiny_model)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return images.resize(rng.integers(0, 256, (6, 9, 3)).astype(np.uint8), height, width)
+
+
+@pytest.mark.parametrize("size", [(33, 1000), (64, 64), (150, 70), (97, 131), (16, 16)])
+def test_every_size_comes_back_at_its_own_size(segmenter, size: tuple[int, int]):
+    analysis = segmenter.analyse(picture(*size))
+    assert analysis.size == size and analysis.streams == STREAMS
+    for stream in STREAMS:
+        mask, confidence = analysis.masks[stream], analysis.confidence[stream]
+        assert mask.shape == size and mask.dtype == np.uint8 and mask.max() < 19
+        assert confidence.shape == size and confidence.dtype == np.float32
+        assert 1 / 19 - 1e-6 <= confidence.min() and confidence.max() <= 1 + 1e-6
+    h, w = analysis.ran["input_size"]
+    assert analysis.tokens["vfm"].shape[:2] == (h // 16, w // 16)
+    assert analysis.tokens["fused"].shape[-1] == 128 and analysis.dense["vlm"].shape[-1] == 48
+
+
+def test_masks_are_the_models_argmax(segmenter, tiny_model):
+    """An image of the working size, so that nothing but the decoder's own upsampling lies between."""
+    image = picture(64, 96)
+    analysis = segmenter.analyse(image)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    with torch.no_grad():
+        for stream in STREAMS:
+            scores = tiny_model(pixels, stream).semantic()
+            full = torch.nn.functional.interpolate(scores, (64, 96), mode="bilinear", align_corners=False)[0]
+            top = full.topk(2, dim=0).values
+            clear = (top[0] - top[1] > 1e-5).numpy()  # ties may fall either way
+            assert clear.mean() > 0.5
+            assert np.array_equal(analysis.masks[stream][clear], full.argmax(0).numpy()[clear])
+
+
+def test_confidence_is_the_share_of_the_best_class_after_the_temperature(build_model, tiny_preset):
+    model = build_model(tiny_preset)
+    flat = Segmenter(model).analyse(picture(64, 96))
+    model.temperatures = dict.fromkeys(STREAMS, 0.25)
+    sharp = Segmenter(model).analyse(picture(64, 96))
+    for stream in STREAMS:
+        assert np.array_equal(flat.masks[stream], sharp.masks[stream]), "a temperature does not move the argmax"
+        assert sharp.confidence[stream].mean() > flat.confidence[stream].mean()
+
+
+def test_is_deterministic_also_from_two_threads(segmenter):
+    image = picture(70, 90)
+    first = segmenter.analyse(image)
+    with ThreadPoolExecutor(2) as pool:
+        others = list(pool.map(segmenter.analyse, [image, image]))
+    for other in others:
+        assert all(np.array_equal(first.masks[s], other.masks[s]) for s in STREAMS)
+        assert all(np.array_equal(first.tokens[s], other.tokens[s]) for s in STREAMS)
+
+
+def test_sliding_over_one_window_is_the_single_pass(segmenter):
+    image = picture(64, 96)
+    single, sliding = segmenter.analyse(image), segmenter.analyse(image, windows="sliding")
+    assert (single.ran["windows"], sliding.ran["windows"]) == ("single", "sliding")
+    for stream in STREAMS:
+        assert (single.masks[stream] == sliding.masks[stream]).mean() > 0.999
+        assert np.array_equal(single.tokens[stream], sliding.tokens[stream])
+
+
+def test_sliding_averages_overlapping_windows(segmenter, tiny_model):
+    """Three windows over 64x1024: what each gives alone, upsampled, summed and divided by how often a pixel is seen."""
+    pixels = segmenter.to_pixels(picture(64, 1024), (64, 1024))
+    places = list(window_places(64, 1024))
+    assert len(places) == 3
+    total, count = torch.zeros(1, 19, 64, 1024), torch.zeros(64, 1024)
+    with torch.inference_mode():
+        for y, x, h, w in places:
+            scores = tiny_model(pixels[..., y : y + h, x : x + w], "vlm").semantic()
+            total[..., x : x + w] += torch.nn.functional.interpolate(scores, (h, w), mode="bilinear")
+            count[:, x : x + w] += 1
+        found = segmenter._sliding(pixels, "vlm")
+    assert count.min() == 1 and count.max() == 2
+    torch.testing.assert_close(found, total / count)
+
+
+def test_a_path_and_an_array_give_the_same(segmenter, tmp_path):
+    image = picture(64, 80)
+    path = images.save(tmp_path / "street.png", image)
+    assert np.array_equal(segmenter.analyse(path).masks["fused"], segmenter.analyse(image).masks["fused"])
+
+
+def test_resolution_is_the_short_side_the_network_sees(segmenter):
+    assert segmenter.analyse(picture(100, 200), resolution=96).ran["input_size"] == (96, 192)
+    assert segmenter.analyse(picture(100, 200)).ran["input_size"] == (64, 128)
+
+
+def test_what_ran_is_told(segmenter, tiny_model):
+    ran = segmenter.analyse(picture(64, 64)).ran
+    assert (ran["preset"], ran["device"], ran["precision"], ran["windows"]) == ("tiny", "cpu", "float32", "single")
+    assert ran["encoders"] == {"vfm": "tiny VFM", "vlm": "tiny VLM"} and ran["scan_kernel"] == "chunked"
+    times = ran["milliseconds"]
+    assert all(0 < times[s] <= times["total"] for s in STREAMS)
+    everything = sum(p.numel() for p in tiny_model.parameters())
+    others = sum(p.numel() for s in ("vfm", "vlm") for p in tiny_model.heads[s].parameters())
+    assert ran["parameters"]["fused"] == everything - others
+
+
+def test_bfloat16_is_close_and_masks_stay_float_safe(tiny_model):
+    exact, rough = (Segmenter(tiny_model, precision=p).analyse(picture(64, 96)) for p in ("float32", "bf16"))
+    assert rough.ran["precision"] == "bf16"
+    a, b = (x.tokens["vfm"].astype(np.float32).ravel() for x in (exact, rough))
+    assert np.corrcoef(a, b)[0, 1] > 0.999
+    assert np.isfinite(rough.confidence["fused"]).all() and rough.similarity("car", "vlm").dtype == np.float32
+
+
+def test_uneven_presets_have_the_streams_that_are_trained(uneven_preset, build_model):
+    analysis = Segmenter(build_model(uneven_preset)).analyse(picture(64, 96))
+    assert analysis.streams == ("vfm", "fused") and set(analysis.tokens) == set(STREAMS)
+    assert analysis.layer(0, "vfm").shape == (4, 6, 48) and analysis.layer(0, "vlm").shape == (4, 6, 64)
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
+
+
+def test_text_embeddings_are_unit_and_of_the_right_tower(segmenter, tiny_model):
+    texts = ["car", "a red bus"]
+    plain, prompted = segmenter.encode_text(texts, "vlm"), segmenter.encode_text(texts, "fused")
+    assert plain.shape == (2, 48) and plain.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, rtol=1e-5)
+    with torch.no_grad():
+        expected = tiny_model.vlm.text(tiny_model.vlm.tokenize(texts))
+    np.testing.assert_allclose(plain, torch.nn.functional.normalize(expected, dim=-1).numpy(), atol=1e-6)
+    assert not np.allclose(plain, prompted)
+
+
+def test_long_texts_are_cut_and_it_is_told(segmenter):
+    long = "a very long sentence about " + "one more thing " * 10
+    assert segmenter.is_cut(long) and not segmenter.is_cut("car")
+    assert segmenter.encode_text([long], "fused").shape == (1, 48)
+    # 16 positions less 4 prompts leave 12 tokens: start, ten words, end.
+    assert not segmenter.is_cut(" ".join(["car"] * 10)) and segmenter.is_cut(" ".join(["car"] * 11))
+
+
+# -- sizes and windows ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "resolution", "expected"),
+    [
+        ((720, 960), None, (480, 640)),
+        ((960, 720), None, (640, 480)),
+        ((1080, 1920), None, (480, 864)),
+        ((480, 480), 512, (512, 512)),
+        ((200, 3000), None, (64, 1024)),  # the long side decides
+        ((16, 4000), None, (32, 1024)),  # never less than one multiple
+        ((100, 101), 64, (64, 64)),
+    ],
+)
+def test_working_size(size: tuple[int, int], resolution: int | None, expected: tuple[int, int]):
+    assert working_size(size, NANO, resolution) == expected
+
+
+def test_working_size_is_always_legal():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        size, resolution = tuple(rng.integers(16, 5000, 2).tolist()), int(rng.integers(32, 1025))
+        h, w = working_size(size, NANO, resolution)
+        assert h % 32 == 0 == w % 32 and 32 <= min(h, w) and max(h, w) <= 1024
+        scale = min(resolution / min(size), 1024 / max(size))
+        assert all(abs(n - max(32, m * scale)) <= 16 + 1e-6 for n, m in zip((h, w), size, strict=True))
+
+
+@pytest.mark.parametrize("resolution", [0, -5, 31, 1025, 100000])
+def test_resolutions_out_of_range_are_refused(resolution: int):
+    with pytest.raises(ValueError, match=f"Resolution {resolution} is out of range: choose 32 to 1024 pixels"):
+        working_size((480, 640), NANO, resolution)
+
+
+def test_windows_of_cityscapes_are_the_papers():
+    places = list(window_places(1024, 2048))
+    ys, xs = [0, 341, 512], [0, 341, 682, 1023, 1364, 1536]
+    assert places == [(y, x, 512, 512) for y in ys for x in xs] and len(places) == 18
+
+
+@pytest.mark.parametrize(
+    ("size", "places"),
+    [
+        ((64, 96), [(0, 0, 64, 96)]),
+        ((512, 512), [(0, 0, 512, 512)]),
+        ((512, 513), [(0, 0, 512, 512), (0, 1, 512, 512)]),
+        ((480, 853), [(0, 0, 480, 512), (0, 341, 480, 512)]),
+    ],
+)
+def test_windows_of_small_images(size: tuple[int, int], places: list):
+    assert list(window_places(*size)) == places
+
+
+def test_windows_cover_every_pixel():
+    for height, width in ((700, 1333), (513, 2047), (100, 1200)):
+        seen = np.zeros((height, width), bool)
+        for y, x, h, w in window_places(height, width):
+            assert y + h <= height and x + w <= width
+            seen[y : y + h, x : x + w] = True
+        assert seen.all()
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_bad_arguments_are_one_sentence(segmenter, tiny_model, tmp_path):
+    with pytest.raises(ValueError, match="Unknown windows 'tiled'; choose single or sliding"):
+        segmenter.analyse(picture(64, 64), windows="tiled")
+    with pytest.raises(images.ImageError):
+        segmenter.analyse(tmp_path / "absent.png")
+    with pytest.raises(ValueError, match="Unknown precision 'int4'; choose one of float32, bf16"):
+        Segmenter(tiny_model, precision="int4")
+
+
+@pytest.mark.parametrize("device", ["warp", "cuda:99", "mps:3"])
+def test_unusable_devices_are_refused_with_usable_ones(device: str):
+    with pytest.raises(ValueError, match=f"Device '{device}' cannot be used here; choose one of cpu"):
+        mfuser.load("nano", device=device)
+    assert usable_device("cpu") == "cpu" and usable_device() in ("cpu", "cuda")
+
+
+def test_load_refuses_unknown_presets_classes_and_folders(tmp_path):
+    with pytest.raises(ValueError, match="Unknown preset 'giant'"):
+        mfuser.load("giant")
+    with pytest.raises(ValueError, match="knows its 19 Cityscapes classes only"):
+        mfuser.load("nano", classes=["cat", "dog"])
+    with pytest.raises(WeightsError, match="No weights at .*encoder-vfm.safetensors"):
+        mfuser.load("nano", weights=tmp_path)
+
+
+def test_load_takes_a_preset_by_name_with_its_own_folder(build_model, tiny_preset, tmp_path, monkeypatch):
+    from mfuser import checkpoint, presets
+
+    model = build_model(tiny_preset, 3)
+    for name in ("vfm", "vlm"):
+        checkpoint.save(tmp_path / f"encoder-{name}.safetensors", getattr(model, name).state_dict())
+    for stream in STREAMS:
+        checkpoint.save(tmp_path / f"stream-{stream}.safetensors", model.state_for(stream), {"temperature": "0.7"})
+    monkeypatch.setitem(presets.PRESETS, "tiny", replace(tiny_preset, weights=tmp_path))
+    loaded = mfuser.load("tiny", device="cpu")
+    image = picture(64, 96)
+    model.temperatures = dict.fromkeys(STREAMS, 0.7)
+    a, b = loaded.analyse(image), Segmenter(model).analyse(image)
+    assert a.ran["weights"] == "built in"
+    for stream in STREAMS:
+        assert np.array_equal(a.masks[stream], b.masks[stream])
+        assert np.array_equal(a.confidence[stream], b.confidence[stream])
