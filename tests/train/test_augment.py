@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.augment import PADDING, Augmentation, choose_crop, distort_colours, pad
+from train.augment import PADDING, Augmentation, choose_crop, distort_colours
 
 PLAIN = {"scale": (1.0, 1.0), "photometric": False, "flip": 0.0, "category_cap": 1.0}
 
