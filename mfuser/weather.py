@@ -18,6 +18,7 @@ CAMERA_HEIGHT = 1.5  # metres above the road, a dash camera
 STREET_HALF_WIDTH = 8.0  # metres from the camera to the house fronts
 FARTHEST = 250.0  # metres, of anything but sky
 SKY = 800.0  # metres of air before the sky at the horizon
+MOST_PIXELS = 12_500_000  # rendering takes about 130 bytes a pixel
 WEATHER_LAYER = 150.0  # metres of fog, rain or snow overhead: the zenith is seen through less of it
 
 
@@ -408,7 +409,7 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
         seed: places drops, flakes, banks and noise; the same seed gives the same bytes, whatever NumPy's global state.
 
     Returns:
-        (H, W, 3) uint8 RGB of the same size.
+        (H, W, 3) uint8 RGB of the same size. Above `MOST_PIXELS` it is made at that many pixels and enlarged.
 
     Raises:
         ValueError: unknown condition, or a severity or seed out of range (ImageError, a ValueError, for a bad image).
@@ -420,12 +421,15 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
     severity = _whole(severity, "severity", 1, 5)
     seed = _whole(seed, "seed", 0, 2**63)
     image = images.load(image)
+    h, w = image.shape[:2]
+    if (excess := h * w / MOST_PIXELS) > 1:
+        image = images.resize(image, *(max(images.MIN_SIDE, int(side / excess**0.5)) for side in (h, w)))
     scene = _look(image)
     light = cv2.LUT(image, _TO_LINEAR)
     for position, name in enumerate(CONDITIONS):
         if name in names:
             light = _RENDER[name](light, scene, severity, np.random.default_rng([seed, position]))
-    return _FROM_LINEAR[np.rint(np.clip(light, 0, 1) * 65535).astype(np.uint16)]
+    return images.resize(_FROM_LINEAR[np.rint(np.clip(light, 0, 1) * 65535).astype(np.uint16)], h, w)
 
 
 def _whole(value: int, name: str, low: int, high: int) -> int:
