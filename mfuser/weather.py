@@ -322,16 +322,16 @@ def _snow(light: np.ndarray, scene: _Scene, severity: int, rng: np.random.Genera
     light = light * (1 + strength * np.float32([-0.10, -0.02, 0.08]))  # a cooler scene
 
     # Settled snow: patches on the road (fewer in the wheel tracks), on green, and on what ends in a level edge.
-    noise, right = _road_noise(rng, scene, 0.3, 1.0)
+    noise, right = _road_noise(rng, scene, 0.14, 0.5)
     tracks = np.exp(-(((np.abs(right) - 0.8) / 0.3) ** 2))
-    cover = 1.25 * strength - 0.15
+    cover = 1.3 * strength - 0.25
     grey = cv2.cvtColor(light, cv2.COLOR_RGB2GRAY)
     soft = cv2.GaussianBlur(grey, (0, 0), max(1.0, h / 300))
     level, upright = cv2.Sobel(soft, cv2.CV_32F, 0, 1), np.abs(cv2.Sobel(soft, cv2.CV_32F, 1, 0))
     ledge = _ramp(level / (soft + 0.05) - upright / (soft + 0.05), 0.05, 0.6)
     green = _ramp((light[..., 1] - 0.5 * (light[..., 0] + light[..., 2])) / (grey + 0.02), 0.05, 0.3)
     rough = _field(rng, (h, w), 24) + _field(rng, (h, w), 150)
-    on_road = scene.ground * _ramp(0.6 * noise + 2.4 * cover - 1.1 * tracks, 0.3, 2.3)
+    on_road = scene.ground * _ramp(0.5 * noise + 0.1 * rough + 2.4 * cover - 1.1 * tracks, 0.4, 2.0)
     on_things = (1 - scene.ground) * np.maximum(0.8 * ledge, 0.6 * green) * _ramp(0.3 * rough + 2 * cover, 0.2, 2.2)
     settled = ((on_road + on_things) * (1 - scene.sky) * 0.92)[..., None]
     shading = np.clip(grey / (cv2.GaussianBlur(soft, (0, 0), max(2.0, h / 60)) + 0.02), 0.65, 1.2)[..., None]
