@@ -1,0 +1,53 @@
+"""MFuser in the browser: `python app.py`, then open the address that it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+from mfuser.demo import compute  # noqa: E402  first: a lent GPU wants its package imported before torch uses CUDA
+
+
+class Parser(argparse.ArgumentParser):
+    """One sentence for a wrong flag, exit status 2."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"app.py: {message}\n")
+
+
+def arguments() -> Parser:
+    parser = Parser(description=__doc__)
+    parser.add_argument("--preset", default="nano", help="model that the page opens with (default: nano, built in)")
+    parser.add_argument("--weights", help="folder of weights for that model (default: its own)")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to serve on")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", 7860)), help="port")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
+    parser.add_argument("--precision", choices=["float32", "bf16"], help="default: bf16 on a GPU that has it")
+    parser.add_argument("--random-weights", action="store_true", help="untrained model, for development of the page")
+    return parser
+
+
+def main() -> None:
+    parser = arguments()
+    options = parser.parse_args()
+    if not 0 < options.port < 65536:
+        parser.error(f"port {options.port} is out of range: choose 1 to 65535")
+    from mfuser.demo import examples, layout, models, session
+
+    try:
+        load = models.loader(options.preset, options.device, options.precision, options.weights, options.random_weights)
+        running = session.Session(load, options.preset, examples.find())
+        running.segmenter(options.preset)
+        page = layout.build(running, opened=not compute.LENT)
+        if not compute.LENT:
+            threading.Thread(target=running.warm, daemon=True).start()
+        layout.launch(page, running, options.host, options.port)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""About: what MFuser is, how to read the page, how to run it at home, the model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from mfuser import presets
+from mfuser.demo import compute
+
+FIGURE = (Path(__file__).parent / "figure.svg").read_text(encoding="utf-8")
+WHAT = """
+### What MFuser is
+A vision foundation model such as DINOv2 sees precisely where things are, but knows no words; a vision-language model
+such as CLIP knows what things are called, but sees them coarsely. MFuser keeps both frozen and puts one small Mamba
+adapter, MVFuser, behind every block: it reads the tokens of both encoders as one sequence and adds an offset to each.
+The fused features are precise and aligned with text, so that a decoder whose queries are the class names segments
+streets in towns and weather it was never trained on.
+"""
+READ = """
+### How to read the page
+* **Features** – tokens that look alike have the same colour. Colours of different columns cannot be compared.
+* **Similarity** – the cosine between the query and every patch, on one scale for all columns. For several texts it is
+  the largest of their cosines. The VLM uses its original text tower, MFuser the tower with its learned prompts.
+  After a click, each column compares its own last tokens.
+* **Masks** – one of the 19 Cityscapes classes for every pixel. Each column has a decoder of its own, trained alike.
+* **Time and parameters** – of what that column alone needs; MFuser needs both encoders, which the VFM's text queries
+  need in part.
+
+### Run it at home
+```
+pip install -r requirements.txt
+python app.py
+```
+`python app.py --help` lists models, devices and precisions. From Python: `mfuser.load("nano").analyse("street.jpg")`.
+Every answer of this page is also an API endpoint: `/analyse`, `/similarity`, `/segment` and `/weather`, documented
+under “Use via API” at the bottom.
+
+### Links and licence
+The paper: [Mamba as a Bridge: Where Vision Foundation Models Meet Vision Language Models for Domain-Generalized
+Semantic Segmentation](https://arxiv.org/abs/2504.03193) (CVPR 2025). The code of this project is under the MIT licence;
+weights have their own terms.
+"""
+
+
+def build(preset: str) -> gr.Tab:
+    """Create the tab inside the current `gr.Tabs`."""
+    with gr.Tab("About", id="about") as tab:
+        gr.Markdown(WHAT)
+        gr.HTML(f'<figure class="about-figure">{FIGURE}</figure>', apply_default_css=False)
+        gr.Markdown(READ)
+        gr.Markdown(_models())
+        card = _card(preset)
+        if card:
+            with gr.Accordion("Model card", open=False):
+                gr.Markdown(card)
+    return tab
+
+
+def _models() -> str:
+    rows = ["### Models", "| model | encoders | licence of the weights | here |", "|---|---|---|---|"]
+    for status in presets.available():
+        preset = presets.get(status["name"])
+        ready = status["runnable"] or preset.name in compute.SEGMENTERS
+        here = "ready" if ready else f"{status['why']}; `{status['command']}`"
+        rows.append(f"| {preset.title} | {preset.vfm.title} + {preset.vlm.title} | {preset.licence} | {here} |")
+    return "\n".join(rows)
+
+
+def _card(preset: str) -> str:
+    """Text of the model card that lies with the weights, without its front matter; empty when there is none."""
+    folder = presets.get(preset).weights
+    path = folder / "README.md" if folder else None
+    if path is None or not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8")
+    return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text

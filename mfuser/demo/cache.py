@@ -1,0 +1,110 @@
+"""Results kept for a while: bounded in memory and in time, so that nothing of a visitor stays for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+MAX_BYTES = 1_500_000_000
+SECONDS = 3600.0  # after its last use; the privacy line on the page states it
+
+
+@dataclass
+class _Kept(Generic[T]):
+    value: T
+    nbytes: int
+    used: float
+
+
+class Cache(Generic[T]):
+    """Least recently used goes first when `max_bytes` is exceeded; anything unused for `seconds` goes anyway.
+
+    Pinned keys (the bundled examples) leave only to make room. Safe to use from several threads.
+    size: bytes of a value. clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        size: Callable[[T], int],
+        max_bytes: int = MAX_BYTES,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.size, self.max_bytes, self.seconds, self.clock = size, max_bytes, seconds, clock
+        self.pinned: set[Hashable] = set()
+        self._kept: OrderedDict[Hashable, _Kept[T]] = OrderedDict()
+        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def get(self, key: Hashable) -> T | None:
+        """The value, now the most recently used one; None when it is not (or no longer) here."""
+        with self._lock:
+            self._purge()
+            kept = self._kept.get(key)
+            if kept is None:
+                return None
+            kept.used = self.clock()
+            self._kept.move_to_end(key)
+            return kept.value
+
+    def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value, made at most once even when two visitors ask at the same time. What `make` raises is passed on."""
+        value = self.get(key)
+        if value is None:
+            with self._making:
+                value = self.get(key)
+                if value is None:
+                    value = make()
+                    self._put(key, value)
+        return value
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the kept values take."""
+        with self._lock:
+            return sum(kept.nbytes for kept in self._kept.values())
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._purge()
+            return len(self._kept)
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            self._purge()
+            return key in self._kept
+
+    def _put(self, key: Hashable, value: T) -> None:
+        with self._lock:
+            self._kept[key] = _Kept(value, self.size(value), self.clock())
+            self._purge()
+            total = sum(kept.nbytes for kept in self._kept.values())
+            # Unpinned ones first, oldest first; the newest stays, or nothing large could ever be shown.
+            for old in sorted(list(self._kept)[:-1], key=lambda k: k in self.pinned):
+                if total <= self.max_bytes:
+                    break
+                total -= self._kept.pop(old).nbytes
+            self._schedule()
+
+    def _purge(self) -> None:
+        limit = self.clock() - self.seconds
+        for key in [k for k, kept in self._kept.items() if kept.used <= limit and k not in self.pinned]:
+            del self._kept[key]
+
+    def _schedule(self) -> None:
+        """Purge without a visitor, too: otherwise the last picture of the day would stay until the next visit."""
+        if self._timer is None and any(key not in self.pinned for key in self._kept):
+            self._timer = threading.Timer(min(60.0, self.seconds), self._tick)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _tick(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._purge()
+            self._schedule()

@@ -1,0 +1,40 @@
+"""The one place that runs networks: on this machine, or on a GPU lent per call where the `spaces` package is there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import numpy as np
+
+from mfuser.analysis import Analysis
+from mfuser.segmenter import Segmenter
+
+# By preset name. A lent GPU runs its function in a forked process, which sees what is here but is sent only arguments.
+SEGMENTERS: dict[str, Segmenter] = {}
+LENT = importlib.util.find_spec("spaces") is not None  # a GPU only during a request: nothing can be computed ahead
+GPU_SECONDS = {"single": 20, "sliding": 90}
+
+
+def gpu(duration: Callable[..., int]) -> Callable[[Callable], Callable]:
+    """Decorator: `spaces.GPU(duration=...)` where that package is installed, nothing elsewhere."""
+    if not LENT:
+        return lambda function: function
+    import spaces
+
+    return spaces.GPU(duration=duration)
+
+
+def _seconds(preset: str, picture: np.ndarray, windows: str, resolution: int | None) -> int:
+    return GPU_SECONDS[windows]
+
+
+@gpu(_seconds)
+def run(preset: str, picture: np.ndarray, windows: str, resolution: int | None) -> Analysis:
+    """Analyse (H, W, 3) uint8 RGB with the registered model of a preset. Raises what `Segmenter.analyse` raises."""
+    return SEGMENTERS[preset].analyse(picture, windows=windows, resolution=resolution)
+
+
+def analyse(preset: str, picture: np.ndarray, windows: str = "single", resolution: int | None = None) -> Analysis:
+    """`run`, with the text tower of this process bound again: a result from another process comes without one."""
+    return run(preset, picture, windows, resolution).bind(SEGMENTERS[preset])

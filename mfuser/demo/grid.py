@@ -1,0 +1,29 @@
+"""The frame that holds pictures in columns: scrolls sideways on a phone, names classes under the pointer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from mfuser.cityscapes import CLASSES, PALETTE
+
+SCRIPT = (Path(__file__).parent / "grid.js").read_text(encoding="utf-8")
+_NAMES = {",".join(map(str, colour)): name for colour, name in zip(PALETTE.tolist(), CLASSES, strict=True)}
+
+
+def grid(cells: Iterable[str], columns: int, label: str) -> str:
+    """Cells row by row; those of class "band" take a whole row."""
+    names = escape(json.dumps(_NAMES), quote=True)
+    return (
+        f'<div class="grid-frame" data-names="{names}" role="region" aria-label="{escape(label)}" tabindex="-1">'
+        f'<div class="pictures columns-{columns}">{"".join(cells)}</div></div>'
+    )
+
+
+def component(value: str, elem_id: str) -> gr.HTML:
+    """A gr.HTML for grids. Its `click` event carries `x` and `y` in 0..1, from cells that ask for a query."""
+    return gr.HTML(value, elem_id=elem_id, js_on_load=SCRIPT, apply_default_css=False)

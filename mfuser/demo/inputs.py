@@ -1,0 +1,136 @@
+"""The always visible inputs: photograph, examples, query, model, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from mfuser import images, presets
+from mfuser.demo import compute, pictures, wording
+from mfuser.demo.examples import Example
+from mfuser.demo.session import Session
+
+DEFAULT_QUERY = "car"
+WINDOWS = [("one pass (fast)", "single"), ("sliding windows (as in the paper)", "sliding")]
+PCA = [("whole picture", "whole"), ("foreground only", "foreground")]
+_PICK = """element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-index]');
+  if (button) trigger('select', { index: Number(button.dataset.index) });
+});"""
+# Opacity is a matter of the page alone: no request, no pass of a network.
+_SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--overlay', value); }"
+
+
+@dataclass
+class Inputs:
+    """Components that every view reads. `asked`: what the handlers of a result take, in this order."""
+
+    photo: gr.Image
+    photo_notice: gr.HTML
+    examples: gr.HTML | None
+    query: gr.Textbox
+    query_notice: gr.HTML
+    point: gr.State
+    preset: gr.Dropdown
+    windows: gr.Radio
+    resolution: gr.Slider
+    pca: gr.Radio
+    apply: gr.Button
+
+    @property
+    def settings(self) -> list[gr.Component]:
+        return [self.photo, self.preset, self.windows, self.resolution]
+
+    @property
+    def asked(self) -> list[gr.Component]:
+        return [*self.settings, self.pca, self.query, self.point]
+
+
+def photo_input(value: str | None = None, **options) -> gr.Image:
+    """An image input that hands over the path of the uploaded file, unread.
+
+    Gradio's own preprocessing opens the file first, where a damaged one ends in an error of its own before any handler
+    runs; `images.load` is the one decoder here. Gradio has already checked that the path is an upload.
+    """
+    component = gr.Image(value, type="filepath", image_mode=None, **options)
+    component.preprocess = lambda payload: None if payload is None else payload.path
+    return component
+
+
+def build(session: Session) -> Inputs:
+    """Create the inputs inside the current column."""
+    first = session.examples[0] if session.examples else None
+    photo = photo_input(
+        str(first.path) if first else None,
+        label="Photograph",
+        sources=["upload", "webcam", "clipboard"],
+        height=230,
+        buttons=[],
+        elem_id="photo",
+        alt_text="The photograph that is analysed. Click on it to compare its patches.",
+        placeholder="Drop a driving photograph here\nor click to choose one",
+    )
+    photo_notice = gr.HTML("", elem_id="photo-notice")
+    examples = _gallery(session.examples) if session.examples else None
+    gr.HTML(f'<p class="privacy">{escape(wording.PRIVACY)}</p>')
+    query = gr.Textbox(
+        DEFAULT_QUERY,
+        label="Look for",
+        info="Any words, several separated by commas; Enter sends. Or click on the picture.",
+        elem_id="query",
+        submit_btn=True,
+        max_lines=3,
+    )
+    query_notice = gr.HTML("", elem_id="query-notice")
+    chosen = presets.get(session.preset)
+    choices = [(_title(status), status["name"]) for status in presets.available()]
+    preset = gr.Dropdown(choices, value=session.preset, label="Model", elem_id="preset", filterable=False)
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        opacity = gr.Slider(0, 1, 0.55, step=0.05, label="Opacity of similarity and masks", elem_id="opacity")
+        pca = gr.Radio(PCA, value="whole", label="Features: principal components of", elem_id="pca")
+        windows = gr.Radio(WINDOWS, value="single", label="Masks from", elem_id="windows")
+        resolution = gr.Slider(
+            *limits(chosen),
+            value=chosen.resolution,
+            step=chosen.divisor,
+            label="Working resolution (short side, pixels)",
+            elem_id="resolution",
+        )
+        apply = gr.Button("Analyse again", size="sm", elem_id="apply")
+    opacity.input(None, opacity, None, js=_SET_OPACITY, api_visibility="private")
+    return Inputs(
+        photo, photo_notice, examples, query, query_notice, gr.State(None), preset, windows, resolution, pca, apply
+    )
+
+
+def limits(preset: presets.Preset) -> tuple[int, int]:
+    """Working resolutions on offer: multiples of the preset's divisor, within what it accepts."""
+    lowest = max(preset.divisor, images.MIN_SIDE)
+    low = -(-max(lowest, preset.resolution // 2) // preset.divisor) * preset.divisor
+    low += (preset.resolution - low) % preset.divisor  # the default is on the slider's steps
+    return low, min(preset.longest, low + (2 * preset.resolution - low) // preset.divisor * preset.divisor)
+
+
+def _title(status: dict) -> str:
+    here = status["runnable"] or status["name"] in compute.SEGMENTERS
+    return status["title"] if here else f"{status['title']} – not here yet"
+
+
+def _gallery(examples: list[Example]) -> gr.HTML:
+    thumbnails = []
+    for index, example in enumerate(examples):
+        picture = images.load(example.path)
+        scale = 200 / picture.shape[1]
+        uri = pictures.photo_uri(images.resize(picture, round(picture.shape[0] * scale), 200))
+        thumbnails.append(
+            f'<button type="button" data-index="{index}" title="{escape(example.title)}">'
+            f'<img src="{uri}" alt="{escape(example.alt)}"><span>{escape(example.title)}</span></button>'
+        )
+    return gr.HTML(
+        f'<div class="thumbnails" role="group" aria-label="Examples">{"".join(thumbnails)}</div>',
+        elem_id="examples",
+        js_on_load=_PICK,
+        apply_default_css=False,
+    )

@@ -1,0 +1,108 @@
+"""The page: inputs on one side, views on the other, events between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from mfuser import presets
+from mfuser.demo import about, api, grid, inputs, weather_view, wording
+from mfuser.demo.handlers import CHOOSE, Handlers
+from mfuser.demo.inputs import Inputs
+from mfuser.demo.session import Session
+from mfuser.demo.theme import CSS, theme
+from mfuser.demo.weather_view import WeatherView
+
+TITLE = "MFuser: Mamba as a bridge between vision foundation and vision-language models"
+HEAD = """<header id="page-head"><h1>MFuser</h1><p>One encoder sees precisely where things are, the other knows what
+they are called; small Mamba adapters make them one. The three columns show each alone, and both fused, on the same
+photograph.</p></header>"""
+# Options of `launch` that the page relies on: nothing leaves the machine, nothing is stored in the browser.
+LAUNCH: dict[str, Any] = {
+    "share": False,
+    "ssr_mode": False,
+    "run_history": False,
+    "max_file_size": "40mb",
+    "footer_links": ["api", "settings"],
+    "enable_monitoring": False,
+}
+COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1, "api_visibility": "private"}
+QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def build(session: Session, opened: bool = True) -> gr.Blocks:
+    """The page as `gr.Blocks`, not launched. opened: analyse the first example now, so that it is shown at once;
+    without it the browser asks when it arrives (a GPU that is lent per request cannot be used before)."""
+    handlers = Handlers(session)
+    first = handlers.opening(inputs.DEFAULT_QUERY) if opened and session.examples else ("", "")
+    times = (wording.FILE_CHECK_SECONDS, wording.FILE_SECONDS)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=times, fill_width=True) as page:
+        gr.HTML(HEAD, apply_default_css=False)
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=1, min_width=300, elem_id="inputs"):
+                asked = inputs.build(session)
+            with gr.Column(scale=4, min_width=320, elem_id="views"):
+                ran = gr.HTML(first[1] or wording.notice(CHOOSE, "note"), elem_id="ran", apply_default_css=False)
+                with gr.Tabs(selected="compare", elem_id="tabs"):
+                    with gr.Tab("Compare", id="compare") as compare_tab:
+                        matrix = grid.component(first[0], "matrix")
+                    weather = weather_view.build()
+                    about_tab = about.build(session.preset)
+        active = gr.State("compare")
+        for tab in (compare_tab, about_tab):
+            tab.select(lambda name=tab.id: name, None, active, **QUICK)
+        _connect(handlers, asked, weather, matrix, ran, active)
+        if session.examples and not opened:
+            outputs = [matrix, ran, asked.photo_notice, asked.query_notice]
+            page.load(handlers.show, asked.asked, outputs, **COMPUTE)
+        api.build(session)
+    return page.queue(default_concurrency_limit=1)
+
+
+def launch(page: gr.Blocks, session: Session, host: str, port: int) -> None:
+    """Serve until interrupted. Raises OSError when the port is taken."""
+    folders = sorted({str(example.path.parent.resolve()) for example in session.examples})
+    page.launch(server_name=host, server_port=port, theme=theme(), css=CSS, allowed_paths=folders, **LAUNCH)
+
+
+def _connect(
+    handlers: Handlers, asked: Inputs, weather: WeatherView, matrix: gr.HTML, ran: gr.HTML, active: gr.State
+) -> None:
+    outputs = [matrix, ran, asked.photo_notice, asked.query_notice]
+    weather_inputs = [active, *asked.settings, *weather.controls]
+    weather_outputs = [weather.pictures, weather.notice]
+
+    def show(listen: Callable[..., Any]) -> None:
+        """When `listen` fires: the matrix, and then the weather if that is what is looked at."""
+        listen(handlers.show, asked.asked, outputs, show_progress_on=[matrix], **COMPUTE).then(
+            handlers.weather, weather_inputs, weather_outputs, show_progress_on=[weather.pictures], **COMPUTE
+        )
+
+    def forget() -> None:
+        return None
+
+    def resolutions(name: str) -> Any:
+        preset = presets.get(name)
+        low, high = inputs.limits(preset)
+        return gr.Slider(low, high, value=preset.resolution, step=preset.divisor)
+
+    # A new photograph ends a click query: its point belonged to the old one.
+    previewed = asked.photo.input(handlers.preview, asked.photo, asked.photo, **QUICK)
+    show(previewed.then(forget, None, asked.point, **QUICK).then)
+    if asked.examples is not None:
+        show(asked.examples.select(handlers.pick, None, [asked.photo, asked.point], **QUICK).then)
+    show(asked.photo.select(handlers.click_photo, asked.photo, asked.point, **QUICK).then)
+    show(matrix.click(handlers.click_grid, None, asked.point, **QUICK).then)
+    show(asked.query.submit(forget, None, asked.point, **QUICK).then)
+    show(asked.preset.input(resolutions, asked.preset, asked.resolution, **QUICK).then)
+    for listen in (asked.pca.input, asked.windows.input, asked.resolution.release, asked.apply.click):
+        show(listen)
+
+    weather.tab.select(lambda: "weather", None, active, **QUICK).then(
+        handlers.weather, weather_inputs, weather_outputs, **COMPUTE
+    )
+    for control, event in zip(weather.controls, ("input", "release", "submit"), strict=True):
+        latest = {"trigger_mode": "always_last"}  # of several quick changes, only the last one is worth a pass
+        getattr(control, event)(handlers.weather, weather_inputs, weather_outputs, **latest, **COMPUTE)

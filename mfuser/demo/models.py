@@ -1,0 +1,36 @@
+"""How the app comes by its models: built-in weights, a folder, or (for development) random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mfuser import presets
+from mfuser.model import MFuser
+from mfuser.segmenter import Segmenter, load, usable_device
+
+
+def loader(
+    opening: str,
+    device: str | None = None,
+    precision: str | None = None,
+    weights: str | Path | None = None,
+    random: bool = False,
+) -> Callable[[str], Segmenter]:
+    """A function preset name -> Segmenter.
+
+    opening: the preset that `weights` and `random` are meant for; every other one uses its own weights. The function
+    raises ValueError, with the way out, for a preset, device or weights that cannot be used here.
+    """
+
+    def make(name: str) -> Segmenter:
+        if name == opening and random:
+            return Segmenter(MFuser.from_preset(name, pretrained=False), usable_device(device), precision)
+        if name == opening and weights is not None:
+            return load(name, device, precision, weights)
+        status = next(s for s in presets.available() if s["name"] == name)
+        if not status["runnable"]:
+            raise ValueError(f"{status['title']} cannot run here ({status['why']}). To get it: {status['command']}")
+        return load(name, device, precision)
+
+    return make

@@ -1,0 +1,92 @@
+"""Arrays as pictures inside a page: data URIs (no file is written, none is fetched) and the cells that show them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mfuser import images
+from mfuser.cityscapes import PALETTE
+
+SHOWN = 960  # pixels of the longer side on the page: three columns of a wide screen at double density
+
+
+def shown_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) at which a picture of that size is sent to the page; never enlarged."""
+    scale = min(1.0, SHOWN / max(size))
+    return tuple(max(1, round(side * scale)) for side in size)
+
+
+def photo_uri(picture: np.ndarray, quality: int = 88) -> str:
+    """(H, W, 3) uint8 RGB -> JPEG data URI."""
+    small = images.resize(picture, *shown_size(picture.shape[:2]))
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return _uri("jpeg", data.tobytes())
+
+
+def mask_uri(mask: np.ndarray) -> str:
+    """(H, W) uint8 trainIds -> palette PNG data URI: its values are the trainIds, its colours those of Cityscapes.
+
+    255 (unlabelled) is transparent. The page lays it over the photograph and reads class names from its colours.
+    """
+    height, width = shown_size(mask.shape)
+    small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    picture = Image.frombytes("P", (width, height), small.tobytes())
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(PALETTE)] = PALETTE
+    picture.putpalette(table.tobytes())
+    file = io.BytesIO()
+    picture.save(file, "PNG", transparency=255, optimize=True)
+    return _uri("png", file.getvalue())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def cell(
+    alt: str,
+    size: tuple[int, int],
+    photo: str = "",
+    layer: str = "",
+    kind: str = "features",
+    stream: str = "",
+    point: tuple[float, float] | None = None,
+    label: str = "",
+    query: bool = False,
+) -> str:
+    """One picture of a matrix.
+
+    photo: URI below; layer: URI laid over it at the page's overlay opacity. Without a photo the layer is opaque.
+    kind: "photo", "features", "similarity" or "mask": the class names are read from masks. query: a click, or Enter at
+    the crosshair, asks for the patch there. point: (x, y) in 0..1, drawn as a marker. label: short name in the corner.
+    """
+    parts = []
+    if photo:
+        parts.append(f'<img class="below" src="{photo}" alt="" draggable="false">')
+    overlaid = " over" if photo else ""
+    if layer:
+        parts.append(f'<img class="layer{overlaid}" src="{layer}" alt="{escape(alt)}" draggable="false">')
+    if point is not None:
+        parts.append(f'<i class="marker" style="left:{100 * point[0]:.2f}%;top:{100 * point[1]:.2f}%"></i>')
+    parts.append('<i class="cross" aria-hidden="true"></i><span class="tip" role="status"></span>')
+    if label:
+        parts.append(f'<span class="tag" aria-hidden="true">{escape(label)}</span>')
+    ratio = f"aspect-ratio:{size[1]}/{size[0]}"
+    does = "Click, or move the crosshair with the arrow keys and press Enter, to compare with the patch there."
+    named = f"{escape(alt)}. {does if query else 'Arrow keys move the crosshair.'}"
+    return (
+        f'<div class="tile {kind}" style="{ratio}" data-kind="{kind}" data-stream="{stream}" data-query="{int(query)}" '
+        f'tabindex="0" role="{"button" if query else "group"}" aria-label="{named}">{"".join(parts)}</div>'
+    )
+
+
+def words(text: str, size: tuple[int, int], label: str = "") -> str:
+    """A cell without a picture: says why."""
+    tag = f'<span class="tag" aria-hidden="true">{escape(label)}</span>' if label else ""
+    return f'<div class="tile words" style="aspect-ratio:{size[1]}/{size[0]}"><p>{escape(text)}</p>{tag}</div>'

@@ -1,0 +1,163 @@
+"""What a running app keeps: the loaded models, the results of a while, the examples. No components, no events."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mfuser import images, presets, weather
+from mfuser.analysis import Analysis
+from mfuser.demo import compute
+from mfuser.demo.cache import Cache
+from mfuser.demo.examples import Example, fitted
+from mfuser.segmenter import Segmenter
+
+LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
+_PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
+
+
+class Settings(NamedTuple):
+    """How to run. resolution: short side in pixels, None for the preset's own."""
+
+    preset: str
+    windows: str = "single"
+    resolution: int | None = None
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """pixels: (H, W, 3) uint8 RGB, upright, at most `LONGEST` wide or high. original: (H, W) as uploaded, upright."""
+
+    pixels: np.ndarray
+    original: tuple[int, int]
+    fingerprint: str
+
+
+@dataclass
+class Result:
+    """An analysis and what the page knows beside it. labels: (H, W) trainIds of an example. drawn: encoded pictures."""
+
+    analysis: Analysis
+    original: tuple[int, int]
+    labels: np.ndarray | None = None
+    drawn: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return self.analysis.bytes + _PAGE_BYTES
+
+    def draw(self, name: str, make: Callable[[], str]) -> str:
+        """The picture of that name, encoded once."""
+        if name not in self.drawn:
+            self.drawn[name] = make()
+        return self.drawn[name]
+
+
+class Session:
+    """Shared by all visitors of one app.
+
+    load: preset name -> Segmenter, called when a preset is first chosen. analyse: `compute.analyse`, or a counting
+    stand-in in tests. preset: the one the page opens with.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str], Segmenter],
+        preset: str = "nano",
+        examples: Sequence[Example] = (),
+        analyse: Callable[..., Analysis] = compute.analyse,
+        cache: Cache[Result] | None = None,
+    ):
+        self.examples, self.preset, self._load, self._analyse = list(examples), preset, load, analyse
+        self.cache = cache or Cache(lambda result: result.nbytes)
+        self._loading = threading.Lock()
+        self._fingerprints: OrderedDict[tuple, str] = OrderedDict()  # of files, so that a query decodes nothing
+        self._labels: dict[str, np.ndarray] = {}
+        for example in self.examples:
+            fingerprint = self.photograph(example.path).fingerprint
+            self.cache.pinned.add((fingerprint, Settings(preset)))
+            if example.labels is not None:
+                self._labels[fingerprint] = example.labels
+
+    def segmenter(self, preset: str) -> Segmenter:
+        """The loaded model of a preset. Raises ValueError, with the way out, when it cannot run here."""
+        if preset not in compute.SEGMENTERS:
+            presets.get(preset)  # one sentence for an unknown name
+            with self._loading:
+                if preset not in compute.SEGMENTERS:
+                    compute.SEGMENTERS[preset] = self._load(preset)
+        return compute.SEGMENTERS[preset]
+
+    def photograph(self, path: str | Path) -> Photograph:
+        """Decode and reduce a file. Raises images.ImageError."""
+        pixels = images.load(path)
+        original = pixels.shape[:2]
+        if max(original) > LONGEST:
+            scale = LONGEST / max(original)
+            pixels = images.resize(pixels, *(max(images.MIN_SIDE, round(side * scale)) for side in original))
+        photo = Photograph(pixels, original, images.fingerprint(pixels))
+        self._fingerprints[_identity(path)] = photo.fingerprint
+        while len(self._fingerprints) > 512:
+            self._fingerprints.popitem(last=False)
+        return photo
+
+    def result(self, path: str | Path, settings: Settings) -> Result:
+        """The analysis of a file: from the cache, else from one pass of the network."""
+        segmenter = self.segmenter(settings.preset)
+        settings = _normal(settings, segmenter)
+        photo: Photograph | None = None
+        fingerprint = self._fingerprints.get(_identity(path))
+        if fingerprint is None:
+            photo = self.photograph(path)
+            fingerprint = photo.fingerprint
+
+        def make() -> Result:
+            seen = photo or self.photograph(path)
+            analysis = self._analyse(settings.preset, seen.pixels, settings.windows, settings.resolution)
+            labels = self._labels.get(fingerprint)
+            size = analysis.size
+            return Result(analysis, seen.original, labels if labels is None else fitted(labels, size))
+
+        return self.cache.get_or_make((fingerprint, settings), make)
+
+    def warm(self) -> None:
+        """Analyse the examples ahead of their first visitor."""
+        for example in self.examples:
+            self.result(example.path, Settings(self.preset))
+
+    def adverse(self, path: str | Path, settings: Settings, condition: str, severity: int, seed: int) -> Result:
+        """The analysis of the same photograph in simulated weather; labels are those of the clear one."""
+        clear = self.result(path, settings)
+        settings = _normal(settings, self.segmenter(settings.preset))
+        key = (images.fingerprint(clear.analysis.image), settings, condition, severity, seed)
+
+        def make() -> Result:
+            pixels = weather.apply(clear.analysis.image, condition, severity=severity, seed=seed)
+            analysis = self._analyse(settings.preset, pixels, settings.windows, settings.resolution)
+            return Result(analysis, clear.original, clear.labels)
+
+        return self.cache.get_or_make(key, make)
+
+
+def _normal(settings: Settings, segmenter: Segmenter) -> Settings:
+    """One key for one computation: the preset's own resolution, written out, is the same as None."""
+    resolution = settings.resolution
+    if resolution is not None and int(resolution) == segmenter.preset.resolution:
+        resolution = None
+    return settings._replace(resolution=None if resolution is None else int(resolution))
+
+
+def _identity(path: str | Path) -> tuple:
+    """Changes when the file does; a missing one is reported by the decoder."""
+    path = Path(path)
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return (str(path),)
+    return (str(path), stat.st_mtime_ns, stat.st_size)

@@ -1,0 +1,111 @@
+"""View 3, Adverse weather: the clear photograph beside the same one in simulated weather, for the three models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import gradio as gr
+
+from mfuser import visualize, weather
+from mfuser.demo import grid, pictures
+from mfuser.demo.compare import band, headings, mask_cell, photo
+from mfuser.demo.session import Result
+from mfuser.demo.wording import percent
+from mfuser.presets import STREAMS
+
+NO_CONDITION = "Choose at least one condition: fog, rain, snow or night."
+EXPLANATION = (
+    "Consistency is the agreement of a model with its own mask of the clear photograph (mean IoU over the classes in "
+    "either). It does not say that the mask is right: a constant mask is perfectly consistent. Where the example has "
+    "labels, the real mIoU stands beside it."
+)
+
+
+@dataclass
+class WeatherView:
+    """Components of the view. `controls`: condition, severity, seed, as `condition_of` and the handlers take them."""
+
+    tab: gr.Tab
+    conditions: gr.CheckboxGroup
+    severity: gr.Slider
+    seed: gr.Number
+    notice: gr.HTML
+    pictures: gr.HTML
+
+    @property
+    def controls(self) -> list[gr.Component]:
+        return [self.conditions, self.severity, self.seed]
+
+
+def build() -> WeatherView:
+    """Create the tab inside the current `gr.Tabs`."""
+    with gr.Tab("Adverse weather", id="weather") as tab:
+        with gr.Row(elem_id="weather-controls"):
+            conditions = gr.CheckboxGroup(
+                [(name.capitalize(), name) for name in weather.CONDITIONS],
+                value=["fog"],
+                label="Conditions (several are combined)",
+                elem_id="conditions",
+                min_width=260,
+            )
+            severity = gr.Slider(
+                1, 5, 3, step=1, label="Severity (1 light, 5 extreme)", elem_id="severity", min_width=200
+            )
+            seed = gr.Number(
+                0, label="Seed of drops, flakes and noise", precision=0, minimum=0, elem_id="seed", min_width=140
+            )
+        notice = gr.HTML("", elem_id="weather-notice")
+        shown = grid.component("", "weather-grid")
+        gr.HTML(f'<p class="explanation">{escape(EXPLANATION)}</p>')
+    return WeatherView(tab, conditions, severity, seed, notice, shown)
+
+
+def condition_of(conditions: list[str]) -> str:
+    """['fog', 'night'] -> 'fog+night'. Raises ValueError for none."""
+    if not conditions:
+        raise ValueError(NO_CONDITION)
+    return "+".join(name for name in weather.CONDITIONS if name in conditions) or "+".join(conditions)
+
+
+def describe(condition: str, severity: int) -> str:
+    """'fog: visibility 130 m; night: daylight reduced by 4 stops'."""
+    return "; ".join(f"{name}: {weather.DESCRIPTIONS[name].at(severity)}" for name in condition.split("+"))
+
+
+def compare(clear: Result, adverse: Result, condition: str, severity: int) -> str:
+    """Clear and adverse, with the scores of each model, as HTML."""
+    size = clear.analysis.size
+    cells = ['<div class="head photo"><b>Photograph</b><span>the same scene</span></div>']
+    cells += headings(clear)
+    for title, explanation, result in (
+        ("Clear", "as photographed", clear),
+        (f"{condition.replace('+', ' + ').capitalize()}, severity {severity}", describe(condition, severity), adverse),
+    ):
+        cells.append(band(title, explanation))
+        alt = f"The photograph: {title.lower()}"
+        cells.append(pictures.cell(alt, size, "", photo(result), "photo", label="Photograph"))
+        cells += [mask_cell(result, stream) for stream in STREAMS]
+    cells.append('<div class="foot"></div>')
+    cells += [f'<div class="foot">{_scores(clear, adverse, stream)}</div>' for stream in STREAMS]
+    return grid.grid(cells, columns=4, label="Clear and adverse weather by three models")
+
+
+def consistency(clear: Result, adverse: Result, stream: str) -> float:
+    """Agreement of a model with its own clear-weather mask: mean IoU in [0, 1]."""
+    return visualize.agreement(clear.analysis.masks[stream], adverse.analysis.masks[stream])
+
+
+def real_miou(result: Result, stream: str) -> float | None:
+    """Mean IoU with the labels of an example, in [0, 1]; None without labels."""
+    return None if result.labels is None else visualize.agreement(result.analysis.masks[stream], result.labels)
+
+
+def _scores(clear: Result, adverse: Result, stream: str) -> str:
+    if stream not in clear.analysis.masks:
+        return ""
+    rows = [f"<span>consistency</span><b>{percent(consistency(clear, adverse, stream))}</b>"]
+    before, after = real_miou(clear, stream), real_miou(adverse, stream)
+    if before is not None and after is not None:
+        rows.append(f"<span>real mIoU</span><b>{percent(before)} → {percent(after)}</b>")
+    return "".join(f'<p class="score">{row}</p>' for row in rows)

@@ -1,0 +1,84 @@
+"""Sentences and numbers of the page, as plain text or small pieces of HTML."""
+
+from __future__ import annotations
+
+import logging
+from html import escape
+
+from mfuser.analysis import Analysis
+from mfuser.demo.cache import SECONDS
+from mfuser.visualize import STREAM_TITLES
+
+logger = logging.getLogger(__name__)
+
+FILE_CHECK_SECONDS = 600
+FILE_SECONDS = int(SECONDS)
+RANDOM_NOTE = "Random weights (for development): the pictures show that everything runs, not what a trained model sees."
+PRIVACY = (
+    "What happens to a picture: this app keeps it in memory and in a temporary folder of the computer it runs on, "
+    f"deletes both after about {(FILE_SECONDS + FILE_CHECK_SECONDS) // 60} minutes without use or when the app stops, "
+    "and sends it nowhere else."
+)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell a visitor; the traceback of anything unforeseen goes to the log."""
+    if isinstance(error, ValueError):
+        logger.info("refused: %s", error)
+        return str(error)
+    logger.error("unforeseen error", exc_info=error)
+    return "Something went wrong while computing this; the log of the app has the details. Please try another picture."
+
+
+def notice(text: str, level: str = "error") -> str:
+    """One sentence in a box, read out by screen readers; nothing for an empty text."""
+    role = "alert" if level == "error" else "status"
+    return f'<p class="notice {level}" role="{role}">{escape(text)}</p>' if text else ""
+
+
+def number(n: float) -> str:
+    """12463190 -> '12.5 M'."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n:.0f}"
+
+
+def duration(milliseconds: float) -> str:
+    return f"{milliseconds:.0f} ms" if milliseconds < 9_950 else f"{milliseconds / 1000:.1f} s"
+
+
+def percent(share: float) -> str:
+    return "< 0.1 %" if 0 < share < 1e-3 else f"{100 * share:.1f} %"
+
+
+def column_heads(analysis: Analysis) -> dict[str, tuple[str, str]]:
+    """stream -> (title, what it is made of)."""
+    vfm, vlm = analysis.ran["encoders"]["vfm"], analysis.ran["encoders"]["vlm"]
+    parts = {"vfm": vfm, "vlm": vlm, "fused": "both, fused block by block by Mamba adapters"}
+    return {stream: (STREAM_TITLES[stream], parts[stream]) for stream in STREAM_TITLES}
+
+
+def cost(analysis: Analysis, stream: str) -> str:
+    """'605 ms · 12.5 M parameters' of one column."""
+    ran = analysis.ran
+    return f"{duration(ran['milliseconds'][stream])} · {number(ran['parameters'][stream])} parameters"
+
+
+def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:
+    """The line that always shows what really ran."""
+    ran = analysis.ran
+    height, width = ran["input_size"]
+    passes = "sliding windows for the masks" if ran["windows"] == "sliding" else "one pass"
+    facts = [
+        ran["preset"],
+        f"{ran['encoders']['vfm']} + {ran['encoders']['vlm']}",
+        f"weights: {ran['weights']}",
+        f"{ran['device']}, {ran['precision']}",
+        f"scan kernel: {ran['scan_kernel']}",
+        f"photograph {original[1]} × {original[0]}, seen at {width} × {height}, {passes}",
+        f"{duration(ran['milliseconds']['total'])} in all",
+    ]
+    line = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+    warning = notice(RANDOM_NOTE, "note") if ran["weights"] == "random" else ""
+    return f'<div class="ran" aria-label="What really ran">{line}</div>{warning}'
