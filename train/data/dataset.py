@@ -95,7 +95,8 @@ def open_dataset(
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
         pairs = [pairs[i * len(pairs) // min(limit, len(pairs))] for i in range(min(limit, len(pairs)))]
-    return SegmentationData(kind, pairs, f"{kind.name}:{root.name}", cache_bytes)
+    inside = f"/{split}" if (root / split).is_dir() and not (root / "images").is_dir() else ""
+    return SegmentationData(kind, pairs, f"{kind.name}:{root.name}{inside}", cache_bytes)
 
 
 def _map(function: Callable, items: Sequence) -> list:

@@ -1,0 +1,43 @@
+"""A small labelled set on disk and a folder with encoders of the tiny preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mfuser import checkpoint, presets
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> Path:
+    """Six photographs to train on and three to evaluate, 48 x 64: sky above road, a car that moves."""
+    root = tmp_path / "streets"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for folder in ("images", "labels"):
+            (root / split / folder).mkdir(parents=True)
+        for i in range(count):
+            label = np.full((48, 64), 10, np.uint8)
+            label[24:] = 0
+            label[20:32, 8 * i : 8 * i + 12] = 13
+            label[46:] = 255
+            colours = np.zeros((256, 3), np.uint8)
+            colours[[0, 10, 13]] = (90, 90, 90), (150, 190, 240), (200, 30, 30)
+            noise = rng.integers(-12, 13, (48, 64, 3))
+            picture = np.clip(colours[label].astype(int) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(root / split / "images" / f"{i}.png")
+            Image.fromarray(label).save(root / split / "labels" / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path, monkeypatch, tiny_preset, tiny_model) -> Path:
+    """The tiny preset under its name, and a folder with its encoders."""
+    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
+    folder = tmp_path / "run"
+    for name in ("vfm", "vlm"):
+        checkpoint.save(folder / f"encoder-{name}.safetensors", getattr(tiny_model, name).state_dict())
+    return folder

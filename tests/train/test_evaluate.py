@@ -1,0 +1,165 @@
+"""Evaluation on the tiny model, and the command line's manners."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mfuser import checkpoint
+from mfuser.segmenter import working_size
+from train.__main__ import main
+from train.config import Hardware
+from train.data import open_dataset
+from train.evaluate import evaluate, same_size_batches, summary, table
+
+CPU = Hardware(torch.device("cpu"), "float32")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class ByColour(nn.Module):
+    """A model that tells road, sky and car by their colours, in cells of 4 pixels; "vlm" takes every car for a bus."""
+
+    colours = torch.tensor([[90.0, 90, 90], [150, 190, 240], [200, 30, 30]])[:, :, None, None]
+
+    def __init__(self, preset):
+        super().__init__()
+        self.preset = preset
+
+    def embed(self, pixels, name):
+        return {name: pixels}
+
+    def features(self, embedded, stream):
+        return embedded["vfm" if stream == "fused" else stream]
+
+    def forward(self, pixels, stream):
+        return self.decode(pixels, stream)
+
+    def decode(self, pixels, stream):
+        cells = F.avg_pool2d(pixels, 4)
+        near = torch.exp(-(cells[:, None] - self.colours).square().mean(2) / 500)
+        scores = torch.zeros(len(pixels), 19, *cells.shape[-2:])
+        scores[:, [0, 10, 15 if stream == "vlm" else 13]] = near
+        return SimpleNamespace(semantic=lambda: scores)
+
+
+@pytest.fixture
+def seeing(tiny_preset) -> ByColour:
+    return ByColour(tiny_preset)
+
+
+def test_scores_are_those_of_a_plain_loop(streets, seeing):
+    dataset = open_dataset(f"camvid:{streets}", "val")
+    matrices = evaluate(seeing, ("fused", "vlm"), dataset, "common", CPU, batch=2)
+    for stream, matrix in matrices.items():
+        counts = np.zeros((11, 11), np.int64)
+        for image, label in (dataset[i] for i in range(len(dataset))):
+            height, width = working_size(image.shape[:2], seeing.preset)
+            assert (height, width) == (64, 96)
+            pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float()
+            pixels = F.interpolate(pixels, size=(height, width), mode="bicubic", align_corners=False).clamp(0, 255)
+            scores = seeing(pixels.round(), stream).semantic()
+            guess = F.interpolate(scores, size=label.shape, mode="bilinear", align_corners=False).argmax(1)[0].numpy()
+            groups = dataset.groups.table()[guess]
+            np.add.at(counts, (label[label != 255], groups[label != 255]), 1)
+        assert np.abs(counts - matrix.counts).sum() < 0.02 * counts.sum()  # torch and OpenCV resize differently
+        assert matrix.counts.sum() == counts.sum()
+        assert matrix.mean_iou() > 0.7  # road, sky and car are found; a bus is a vehicle
+
+
+def test_batches_do_not_change_scores(streets, seeing):
+    dataset = open_dataset(f"camvid:{streets}", "val")
+    one, three = (evaluate(seeing, ("fused",), dataset, "common", CPU, batch=b)["fused"] for b in (1, 3))
+    assert np.abs(one.counts - three.counts).sum() <= 4  # ties may flip with summation order
+
+
+def test_neighbours_of_equal_size_are_stacked():
+    items = [(torch.zeros(3, s, 8), torch.zeros(s, 8)) for s in (4, 4, 4, 6, 4)]
+    assert [tuple(p.shape) for p, _ in same_size_batches(iter(items), 2)] == [
+        (2, 3, 4, 8),
+        (1, 3, 4, 8),
+        (1, 3, 6, 8),
+        (1, 3, 4, 8),
+    ]
+
+
+def test_spaces(streets, seeing):
+    full = open_dataset(str(streets), "val")  # 19 classes
+    for stream, space, name, least, most in (
+        ("vfm", "cityscapes", "car", 0.7, 1),
+        ("vlm", "cityscapes", "car", 0, 0),
+        ("vlm", "common", "vehicle", 0.7, 1),
+        ("vlm", "idd", "vehicle", 0.7, 1),
+    ):
+        matrix = evaluate(seeing, (stream,), full, space, CPU)[stream]
+        assert least <= matrix.iou()[matrix.names.index(name)] <= most
+    with pytest.raises(ValueError, match="cannot be scored"):
+        evaluate(seeing, ("vlm",), open_dataset(f"camvid:{streets}", "val"), "cityscapes", CPU)
+
+
+def test_weather_changes_the_scores(streets, seeing):
+    dataset = open_dataset(f"camvid:{streets}", "val")
+    clear = evaluate(seeing, ("vlm",), dataset, "common", CPU)["vlm"]
+    night, again = (evaluate(seeing, ("vlm",), dataset, "common", CPU, 4, "night", 5)["vlm"] for _ in range(2))
+    assert (night.counts == again.counts).all() and night.mean_iou() < clear.mean_iou()
+    with pytest.raises(ValueError, match="Unknown weather"):
+        evaluate(seeing, ("vlm",), dataset, "common", CPU, condition="locusts")
+
+
+def test_table_and_summary(streets, seeing):
+    matrices = evaluate(seeing, ("vfm", "fused"), open_dataset(f"camvid:{streets}", "val"), "common", CPU)
+    lines = table(matrices).splitlines()
+    assert lines[0].split()[-2:] == ["vfm", "fused"] and len(lines) == 13
+    assert lines[4].split() == ["fence", "-", "-"]
+    scores = summary(matrices)["fused"]
+    seen = [v for v in scores["iou"].values() if v is not None]
+    assert len(seen) == 3 and scores["miou"] == pytest.approx(np.mean(seen), abs=2e-3)
+
+
+def test_command_writes_json(streets, tiny_run, tiny_model, capsys):
+    for stream in ("vfm", "fused"):
+        checkpoint.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
+    target = tiny_run / "scores.json"
+    arguments = ["evaluate", "--preset", "tiny", "--weights", str(tiny_run), "--streams", "vfm", "fused"]
+    more = ["--data", f"camvid:{streets}", "--json", str(target), "--device", "cpu", "--workers", "0"]
+    assert main([*arguments, *more]) == 0
+    report = json.loads(target.read_text())
+    assert report["space"] == "common" and report["images"] == 3 and set(report["streams"]) == {"vfm", "fused"}
+    assert f"{report['streams']['fused']['miou']:.1f}" in capsys.readouterr().out.splitlines()[-1]
+    assert main([*arguments[:-1], "vlm", *more]) == 2
+    assert "No weights at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no command"),
+        (["fly"], "unknown command 'fly'"),
+        (["fit"], "No data to train on"),
+        (["fit", "--data", "camvid:/nowhere", "--encoders", "/nowhere", "--out", "OUT"], "No encoders"),
+        (["evaluate"], "No data to evaluate on"),
+        (["evaluate", "--data", "martian:x"], "Unknown dataset 'martian'"),
+        (["evaluate", "--data", "camvid:/nowhere"], "There is no folder /nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, message, tmp_path, capsys):
+    assert main([str(tmp_path / "out") if a == "OUT" else a for a in arguments]) == 2
+    err = capsys.readouterr().err
+    assert message in err and "Traceback" not in err and len(err.strip().splitlines()) <= 2
+
+
+def test_help_needs_no_data():
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--help"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "pretrain" in done.stdout

@@ -1,0 +1,153 @@
+"""The loop on the tiny model: learns, resumes to the same weights, touches nothing that is frozen."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from mfuser import checkpoint
+from train.config import FitConfig, defaults
+from train.fit import fit
+from train.interrupt import Interrupt
+from train.loop import StreamTrainer
+
+FAST = {"batch": 2, "crop": 64, "points": 64, "workers": 0, "warmup": 2, "log_every": 2, "device": "cpu", "seed": 1}
+
+
+def settings(out, streets, **changes) -> FitConfig:
+    changes = {"iterations": 4, "streams": ("fused",), "rare": 0.0, "ema": 0.9, "clip": 1.0, **FAST, **changes}
+    return FitConfig(preset="tiny", data=(f"camvid:{streets}",), out=out, encoders=out.parent / "run", **changes)
+
+
+def stop_after(monkeypatch, step: int) -> Interrupt:
+    """An interrupt that comes during a step."""
+    interrupt, plain = Interrupt(), StreamTrainer.step
+
+    def interrupted(self, *arguments):
+        terms = plain(self, *arguments)
+        if self.done == step:
+            interrupt.asked = 2
+        return terms
+
+    monkeypatch.setattr(StreamTrainer, "step", interrupted)
+    return interrupt
+
+
+def test_resumed_weights_are_those_of_an_uninterrupted_run(tmp_path, streets, tiny_run, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert fit(settings(whole, streets), Interrupt())
+    with monkeypatch.context() as patch:
+        assert not fit(settings(broken, streets), stop_after(patch, 3))
+    state = torch.load(broken / "stream-fused.state.pt", weights_only=True)
+    assert state["step"] == 3 and checkpoint.load(broken / "stream-fused.safetensors")[1]["step"] == "3"
+    assert fit(settings(broken, streets, resume=True), Interrupt())
+    one, two = (checkpoint.load(folder / "stream-fused.safetensors")[0] for folder in (whole, broken))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    assert not (broken / "stream-fused.state.pt").exists()
+    logs = [[json.loads(line) for line in (f / "stream-fused.jsonl").read_text().splitlines()] for f in (whole, broken)]
+    assert [r["step"] for r in logs[1]] == [2, 3, 4, 4]  # the interruption adds a line, nothing is repeated
+    assert logs[0][-2]["lr"] == logs[1][-2]["lr"] and logs[0][-1] == logs[1][-1]
+
+
+@pytest.mark.parametrize("stream", ["fused", "vfm", "vlm"])
+def test_only_the_stream_changes_and_the_encoders_never(tmp_path, streets, tiny_run, stream, monkeypatch):
+    trainers, before, plain = [], {}, StreamTrainer.run
+
+    def remember(self, interrupt):
+        before.update({n: t.clone() for n, t in self.model.state_dict().items()})
+        trainers.append(self)
+        return plain(self, interrupt)
+
+    monkeypatch.setattr(StreamTrainer, "run", remember)
+    fit(settings(tmp_path / "out", streets, streams=(stream,), iterations=2, ema=0.0), Interrupt())
+    after = trainers[-1].model.state_dict()
+    changed = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    own = (f"heads.{stream}", "fusion") if stream == "fused" else (f"heads.{stream}",)
+    assert changed and all(name.startswith(own) for name in changed)
+    if stream == "fused":
+        assert any(name.startswith("fusion") for name in changed)
+
+
+def test_learns_the_streets(tmp_path, streets, tiny_run):
+    config = settings(tmp_path / "out", streets, streams=("vlm",), iterations=60, lr=2e-3, log_every=15, ema=0.0)
+    assert fit(config, Interrupt())
+    records = [json.loads(line) for line in (tmp_path / "out" / "stream-vlm.jsonl").read_text().splitlines()]
+    losses = [r["loss"] for r in records if "loss" in r]
+    assert losses[-1] < 0.7 * losses[0]
+    scores = records[-1]["evaluation"]["camvid:streets/val"]
+    assert scores["space"] == "common" and scores["iou"]["fence"] is None
+    assert set(records[0]["terms"]) >= {"decode.loss_cls", "decode.d0.loss_dice", "scr_map.loss_seg"}
+
+
+def test_streams_start_alike_whichever_others_are_trained(tmp_path, streets, tiny_run):
+    fit(settings(tmp_path / "one", streets, streams=("vlm",), iterations=2), Interrupt())
+    fit(settings(tmp_path / "two", streets, streams=("vfm", "vlm"), iterations=2), Interrupt())
+    one, two = (checkpoint.load(tmp_path / f / "stream-vlm.safetensors")[0] for f in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert (tmp_path / "two" / "encoder-vfm.safetensors").is_file()  # the folder can be loaded on its own
+
+
+def test_a_run_is_not_replaced_by_accident(tmp_path, streets, tiny_run, capsys):
+    config = settings(tmp_path / "out", streets, iterations=2)
+    fit(config, Interrupt())
+    with pytest.raises(ValueError, match="exists already.*--resume.*--overwrite"):
+        fit(config, Interrupt())
+    assert fit(settings(tmp_path / "out", streets, iterations=2, resume=True), Interrupt())
+    assert "finished: fused skipped" in capsys.readouterr().out
+    assert fit(settings(tmp_path / "out", streets, iterations=3, overwrite=True), Interrupt())
+
+
+def test_resuming_with_other_settings_is_named(tmp_path, streets, tiny_run, monkeypatch):
+    with monkeypatch.context() as patch:
+        fit(settings(tmp_path / "out", streets), stop_after(patch, 2))
+    with pytest.raises(ValueError, match="trained with lr = 0.0001, not 0.5"):
+        fit(settings(tmp_path / "out", streets, resume=True, lr=0.5), Interrupt())
+    (tmp_path / "out" / "stream-fused.state.pt").write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="damaged"):
+        fit(settings(tmp_path / "out", streets, resume=True), Interrupt())
+
+
+def test_a_diverged_run_stops_and_says_so(tmp_path, streets, tiny_run, monkeypatch):
+    plain = StreamTrainer.step
+    monkeypatch.setattr(
+        StreamTrainer, "step", lambda self, *a: {name: term * math.nan for name, term in plain(self, *a).items()}
+    )
+    with pytest.raises(ValueError, match="loss of 'fused' is nan at step 2: lower --lr"):
+        fit(settings(tmp_path / "out", streets), Interrupt())
+
+
+def test_average_is_what_is_saved_and_evaluated(tmp_path, streets, tiny_run):
+    """With a slow average the saved weights lie between the start and the trained ones."""
+    for name, decay in (("plain", 0.0), ("averaged", 0.999)):
+        fit(settings(tmp_path / name, streets, streams=("vlm",), iterations=3, ema=decay), Interrupt())
+    plain, averaged = (checkpoint.load(tmp_path / f / "stream-vlm.safetensors")[0] for f in ("plain", "averaged"))
+    name = "heads.vlm.query_decoder.text_proj.0.weight"
+    assert not torch.equal(plain[name], averaged[name]) and (plain[name] - averaged[name]).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ()}, "No data to train on"),
+        ({"crop": 70}, "multiple of 32 for 'tiny': 64"),
+        ({"streams": ("all",), "resume": True, "overwrite": True}, "contradict"),
+        ({"device": "cuda:77"}, "choose --device cpu"),
+        ({"mix": (1.0, 2.0)}, "one positive share for each of the 1 sets"),
+        ({"sampling": "grid", "points": 65}, "not square"),
+    ],
+)
+def test_bad_settings_are_named(tmp_path, streets, tiny_run, changes, message):
+    arguments = {**settings(tmp_path / "out", streets).__dict__, **changes}
+    with pytest.raises(ValueError, match=message):
+        fit(FitConfig(**arguments), Interrupt())
+
+
+def test_presets_have_their_own_defaults():
+    assert defaults("nano").crop == 384 and FitConfig().crop == 512
+    with pytest.raises(ValueError, match="Unknown preset"):
+        defaults("mega")
+    with pytest.raises(ValueError, match="--save-every must be above 0"):
+        FitConfig(save_every=0)

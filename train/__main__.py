@@ -1,0 +1,42 @@
+"""Command line: `python -m train fit | evaluate | pretrain`; each shows its options with --help."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "fit": ("train.fit", "train the adapters and decoders of a preset's streams"),
+    "evaluate": ("train.evaluate", "mean IoU of trained streams on a labelled set"),
+    "pretrain": ("train.pretrain", "train the built-in encoders"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command. Bad input ends with one sentence and exit code 2."""
+    arguments = sys.argv[1:] if argv is None else argv
+    usage = "usage: python -m train {" + ",".join(COMMANDS) + "} ...\n"
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(usage + "".join(f"\n  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
+        return 0
+    if not arguments or arguments[0] not in COMMANDS:
+        wrong = f"unknown command {arguments[0]!r}" if arguments else "no command"
+        print(f"{usage}train: {wrong}; choose one of {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    name, rest = arguments[0], arguments[1:]
+    module = importlib.import_module(COMMANDS[name][0])
+    import torch
+
+    try:
+        module.main(rest)
+    except torch.OutOfMemoryError:
+        print(f"{name}: The device has too little memory for this: lower --batch or --crop.", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Settings of `python -m train fit`: the paper's values, and what the built-in preset does differently."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from mfuser import presets
+
+Append = tyro.conf.UseAppendAction
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Train the adapters and decoders of a preset's streams; the encoders stay frozen.
+
+    Defaults are those of the released code; `--preset nano` has its own.
+    """
+
+    # Labelled photographs, [name:]ROOT[/split]; repeat for several sets.
+    data: Annotated[tuple[str, ...], Append] = ()
+    # Sets to evaluate on; default: the val split of every --data that has one.
+    val: Annotated[tuple[str, ...], Append] = ()
+    # Share of each batch that each set gets; default: equal.
+    mix: tuple[float, ...] = ()
+    # Which preset.
+    preset: str = "nano"
+    # Which streams, one after the other.
+    streams: tuple[Literal["fused", "vfm", "vlm", "all"], ...] = ("all",)
+    # Folder of stream-*.safetensors, logs and checkpoints.
+    out: Path = Path("runs/nano")
+    # Folder of encoder-*.safetensors; default: --out, then the preset's own.
+    encoders: Path | None = None
+    # Continue where --out stopped.
+    resume: bool = False
+    # Replace what --out holds.
+    overwrite: bool = False
+
+    # Optimizer steps.
+    iterations: int = 20000
+    # Images per step.
+    batch: int = 2
+    # Side of the square crop, pixels.
+    crop: int = 512
+    # Short side in pixels that scale 1 means; 0 keeps the native size.
+    base: int = 0
+    # Range of the random resize.
+    scale: tuple[float, float] = (0.5, 2.0)
+    # Probability of rendered weather.
+    weather: float = 0.0
+    # Conditions to draw from, joined ones too ("fog+night").
+    conditions: tuple[str, ...] = ("fog", "rain", "snow", "night")
+    # Temperature of rare-class sampling; 0 turns it off.
+    rare: float = 100.0
+
+    # Learning rate of AdamW.
+    lr: float = 1e-4
+    # Where the polynomial decay ends.
+    min_lr: float = 1e-6
+    # Exponent of the decay.
+    power: float = 0.9
+    # Steps of linear warm-up.
+    warmup: int = 1500
+    # Share of the rate at which it starts.
+    warmup_ratio: float = 1e-6
+    # Weight decay (the released CLIP variant has 1e-4).
+    weight_decay: float = 1e-5
+    # Spared from decay: "released", by its substrings of names; "corrected", vectors, embeddings and scan parameters.
+    decay: Literal["released", "corrected"] = "released"
+    # Largest gradient norm; 0 for no clipping.
+    clip: float = 0.0
+    # Decay of the moving average of the weights, which is evaluated and saved; 0 for none.
+    ema: float = 0.0
+    # Points per mask of the mask losses.
+    points: int = 12544
+    # How points are drawn.
+    sampling: Literal["random", "released", "grid"] = "random"
+    # Store weights as float16.
+    half: bool = False
+
+    # auto, cpu, cuda or cuda:N.
+    device: str = "auto"
+    # Of the forward pass; losses and weights are always float32.
+    precision: Literal["float32", "bf16"] = "float32"
+    # Processes that load data; -1 chooses by cores.
+    workers: int = -1
+    # Of weights, data and dropout.
+    seed: int = 2023
+    # Steps between evaluations; 0: only at the end.
+    eval_every: int = 0
+    # Most images of each evaluation; 0 for all.
+    eval_limit: int = 0
+    # Steps between checkpoints.
+    save_every: int = 500
+    # Steps between lines of the log.
+    log_every: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "crop", "points", "save_every", "log_every", "lr", "power"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
+        for name in ("warmup", "weight_decay", "clip", "base", "rare", "eval_every", "eval_limit", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(self, name)}.")
+        for name in ("weather", "ema"):
+            if not 0 <= getattr(self, name) <= 1 or (name == "ema" and self.ema == 1):
+                raise ValueError(f"--{name} must lie between 0 and 1, got {getattr(self, name)}.")
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """The streams asked for, in the order asked, "all" standing for every one that the preset has."""
+        known = presets.get(self.preset).streams
+        wanted = known if "all" in self.streams else tuple(dict.fromkeys(self.streams))
+        if missing := [s for s in wanted if s not in known]:
+            raise ValueError(f"Preset {self.preset!r} has no stream {missing[0]!r}; choose from {', '.join(known)}.")
+        return wanted
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that decides the resulting weights, besides the data; a resumed run must have the same."""
+        return {k: v for k, v in asdict(self).items() if k not in _NOT_RECIPE}
+
+
+_NOT_RECIPE = {
+    *("data", "val", "streams", "out", "encoders", "resume", "overwrite", "device", "workers", "half"),
+    *("eval_every", "eval_limit", "save_every", "log_every"),
+}
+
+# What each preset does differently from the paper.
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "nano": {
+        "iterations": 8000,
+        "batch": 8,
+        "crop": 384,
+        "base": presets.NANO.resolution,
+        "weather": 0.3,
+        "rare": 0.0,
+        "lr": 3e-4,
+        "warmup": 300,
+        "weight_decay": 1e-4,
+        "decay": "corrected",
+        "clip": 5.0,
+        "ema": 0.999,
+        "points": 4096,
+        "half": True,
+    }
+}
+
+
+def defaults(preset: str) -> FitConfig:
+    """Settings of a preset before the command line. Raises ValueError for an unknown preset."""
+    presets.get(preset)
+    return FitConfig(**{"preset": preset, "out": Path("runs") / preset, **OVERRIDES.get(preset, {})})
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how arithmetic runs."""
+
+    device: torch.device
+    precision: str
+    workers: int = field(default=0)
+
+    def autocast(self) -> torch.autocast:
+        """Context of forward passes."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
+    """Resolve "auto" and -1. On CUDA float32 products may use TF32. Raises ValueError for a device that is not here."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        chosen = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"Unknown device {name!r}: choose auto, cpu, cuda or cuda:N.") from error
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"There is no device {name!r} here: choose --device cpu.")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True  # crops all have one size
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 0:
+        workers = min(cores, 16) if chosen.type == "cuda" else min(cores - 1, 4)
+    return Hardware(chosen, precision, workers)

@@ -1,0 +1,97 @@
+"""What a run leaves on disk: its log, its resumable state, its weights. Everything is written beside and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mfuser import checkpoint
+
+
+class RunFiles:
+    """The files of one stream in a folder."""
+
+    def __init__(self, folder: Path, stream: str):
+        self.weights = folder / f"stream-{stream}.safetensors"
+        self.state = folder / f"stream-{stream}.state.pt"
+        self.log = folder / f"stream-{stream}.jsonl"
+
+    def finished(self, iterations: int) -> bool:
+        """Weights of a whole run are there."""
+        return self.weights.is_file() and checkpoint.load(self.weights)[1].get("step") == str(iterations)
+
+    def check_free(self) -> None:
+        """Raise ValueError when a run is here that a new one would replace."""
+        for path in (self.weights, self.state):
+            if path.exists():
+                raise ValueError(
+                    f"{path} exists already: pass --resume to continue, --overwrite to replace it, or another --out."
+                )
+
+    def clear(self) -> None:
+        """Remove what an earlier run left."""
+        for path in (self.weights, self.state, self.log):
+            path.unlink(missing_ok=True)
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Store everything that the next step depends on."""
+        beside = self.state.with_name(self.state.name + ".part")
+        torch.save(dict(state), beside)
+        os.replace(beside, self.state)
+
+    def load_state(self, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What `save_state` stored, on the CPU; None when there is nothing.
+
+        recipe: settings of this run. Raises ValueError naming a setting that differs, or a damaged file.
+        """
+        if not self.state.exists():
+            return None
+        try:
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{self.state} is damaged: pass --overwrite to start anew.") from error
+        stored = state["recipe"]
+        wanted = json.loads(json.dumps(recipe))  # tuples become lists, as they were stored
+        for name in wanted.keys() | stored.keys():
+            if stored.get(name) != wanted.get(name):
+                raise ValueError(
+                    f"Cannot resume {self.state.name}: it was trained with {name} = {stored.get(name)}, not "
+                    f"{wanted.get(name)}. Use the same settings, or --overwrite to start anew."
+                )
+        return state
+
+    def save_weights(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], half: bool) -> None:
+        """Store the weights that evaluation and the page load."""
+        checkpoint.save(self.weights, tensors, metadata, half=half)
+
+    def trim_log(self, step: int) -> None:
+        """Drop log lines of steps that are about to be repeated."""
+        if not self.log.exists():
+            return
+        lines = [line for line in self.log.read_text().splitlines() if json.loads(line)["step"] <= step]
+        beside = self.log.with_name(self.log.name + ".part")
+        beside.write_text("".join(line + "\n" for line in lines))
+        os.replace(beside, self.log)
+
+    def write_log(self, record: Mapping[str, Any]) -> None:
+        """Append one line; it must have a "step"."""
+        with self.log.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder and prove that files can be written there. Raises OSError saying what to do."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"Cannot write to {folder} ({error.strerror}): choose another --out.") from error

@@ -1,0 +1,63 @@
+"""Models with the weights that training and evaluation need: the encoders, and only the streams asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from mfuser import checkpoint
+from mfuser.model import MFuser
+from mfuser.presets import Preset
+
+ENCODERS = ("encoder-vfm.safetensors", "encoder-vlm.safetensors")
+
+
+def load_model(preset: Preset, folder: Path | None, streams: Sequence[str]) -> MFuser:
+    """A preset's model in evaluation mode with its encoders and some streams from a folder (None: the preset's own).
+
+    Raises ValueError for a stream that the preset does not have, `checkpoint.WeightsError` for missing weights.
+    """
+    if missing := [s for s in streams if s not in preset.streams]:
+        known = ", ".join(preset.streams)
+        raise ValueError(f"Preset {preset.name!r} has no decoder for {missing[0]!r}; choose from {known}.")
+    folder = folder or preset.weights
+    model = load_encoders(preset, [folder] if folder else [])
+    for stream in streams:
+        state, _ = checkpoint.load(folder / f"stream-{stream}.safetensors")
+        model.load_state_for(stream, state)
+    return model
+
+
+def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:
+    """A preset's model with its frozen encoders from the first folder that has them; all else is random.
+
+    Raises `checkpoint.WeightsError` when none has.
+    """
+    folder = find_encoders(preset, folders)
+    model = MFuser.from_preset(preset, pretrained=False)
+    for name in ("vfm", "vlm"):
+        checkpoint.load_encoder(model, name, folder)
+    return model
+
+
+def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:
+    """The first folder that holds both encoder files. Raises `checkpoint.WeightsError` with the way to make them."""
+    for folder in folders:
+        if all((folder / name).is_file() for name in ENCODERS):
+            return folder
+    places = " or ".join(map(str, folders)) or "any folder"
+    raise checkpoint.WeightsError(
+        f"No encoders of preset {preset.name!r} in {places}: "
+        f"make them with `python -m train pretrain --preset {preset.name}`, or name their folder."
+    )
+
+
+def copy_encoders(source: Path, target: Path) -> None:
+    """Make a folder of streams complete, so that it can be loaded on its own; files already there stay."""
+    for name in ENCODERS:
+        if not (target / name).exists():
+            beside = target / (name + ".part")
+            shutil.copyfile(source / name, beside)
+            os.replace(beside, target / name)
