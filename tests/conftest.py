@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfuser.presets import DecoderConfig, EncoderConfig, FusionConfig, Preset
@@ -104,21 +106,75 @@ def build_model() -> Callable[[Preset], nn.Module]:
     return build
 
 
-def build(preset: Preset, seed: int = 0):
+_made: dict[tuple[str, int], nn.Module] = {}
+
+
+def build(preset: Preset, seed: int = 0) -> nn.Module:
+    """A model with the random weights of a seed; each is made once and copied."""
+    key = (repr(preset), seed)
+    if key not in _made:
+        _made[key] = make(preset, seed)
+    return copy.deepcopy(_made[key])
+
+
+def make(preset: Preset, seed: int) -> nn.Module:
     from mfuser.model import MFuser
 
     torch.manual_seed(seed)
     model = MFuser.from_preset(preset, pretrained=False)
     if model.fusion.joint is not None:  # starts at zero, where the fused embedding would not depend on the VFM
         nn.init.normal_(model.fusion.joint.weight, std=0.1)
-    return model.eval()
+    for stream in preset.streams:
+        tie_queries_to_classes(model.eval(), stream)
+    return model
+
+
+@torch.no_grad()
+def tie_queries_to_classes(model: nn.Module, stream: str) -> None:
+    """Let query k speak for class k with a mask of its own, by least squares over a few pictures, as after training.
+
+    By chance one class would win everywhere, and a test on a constant mask proves nothing.
+    """
+    head, seen = model.heads[stream], {}
+    layers = {
+        "features": head.pixel_decoder.mask_feature,
+        "classes": head.query_decoder.cls_embed,
+        "masks": head.query_decoder.mask_embed[-1],
+    }
+
+    def look() -> None:
+        hooks = [
+            layer.register_forward_hook(lambda module, args, out, name=name: seen.update({name: (args[0], out)}))
+            for name, layer in layers.items()
+        ]
+        model(smooth_pixels(16), stream)
+        for hook in hooks:
+            hook.remove()
+
+    look()
+    features, layer = seen["features"][1], layers.pop("features")
+    scale = features.std((0, 2, 3))
+    layer.weight.div_(scale[:, None, None, None])
+    layer.bias.sub_(features.mean((0, 2, 3))).div_(scale)
+    look()
+    count = len(model.preset.classes)
+    wanted = {"classes": 6 * torch.eye(count, count + 1), "masks": torch.randn(count, len(layers["masks"].weight))}
+    for name, layer in layers.items():
+        rows = F.pad(seen[name][0].flatten(0, 1), (0, 1), value=1.0)  # (16 K, C + 1)
+        solution = torch.linalg.lstsq(rows, wanted[name].repeat(16, 1), driver="gelsd").solution
+        layer.weight.copy_(solution[:-1].T)
+        layer.bias.copy_(solution[-1])
+
+
+def smooth_pixels(batch: int) -> Tensor:
+    """(batch, 3, 64, 96) float RGB 0..255, smooth enough for the trunk to see something."""
+    coarse = torch.rand(batch, 3, 8, 12, generator=torch.Generator().manual_seed(1))
+    return F.interpolate(coarse, size=(64, 96), mode="bilinear", align_corners=False) * 255
 
 
 @pytest.fixture(scope="session")
 def pixels() -> Tensor:
-    """(2, 3, 64, 96) float RGB 0..255, smooth enough for the trunk to see something."""
-    coarse = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(1))
-    return torch.nn.functional.interpolate(coarse, size=(64, 96), mode="bilinear", align_corners=False) * 255
+    return smooth_pixels(2)
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ def test_masks_are_the_models_argmax(segmenter, tiny_model):
             clear = (top[0] - top[1] > 1e-5).numpy()  # ties may fall either way
             assert clear.mean() > 0.5
             assert np.array_equal(analysis.masks[stream][clear], full.argmax(0).numpy()[clear])
+            assert len(np.unique(analysis.masks[stream])) > 1, "a constant mask would prove little"
 
 
 def test_confidence_is_the_share_of_the_best_class_after_the_temperature(build_model, tiny_preset):

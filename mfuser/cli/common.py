@@ -1,0 +1,185 @@
+"""What the commands share: image arguments, model options, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import io
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfuser import presets
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".jp2")
+
+
+# ------------------------------------------------------------------------------------------------ options
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, examples: str
+) -> argparse.ArgumentParser:
+    """A subparser with the options that every command has."""
+    parser = commands.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is chosen, the scan kernel for one")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no lines on stdout; problems are still told")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="nano", help=f"model: {', '.join(presets.PRESETS)} (default: %(default)s)")
+    parser.add_argument("--weights", metavar="DIR", help="folder of weights (default: the preset's own)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda when there is one)")
+    parser.add_argument("--precision", choices=("float32", "bf16"), help="default: bf16 on CUDA, float32 on a CPU")
+    parser.add_argument("--resolution", type=int, metavar="N", help="short side in pixels at which the network looks")
+
+
+def comma_list(text: str) -> list[str]:
+    """Parts of a list separated by commas, without the empty ones, each once."""
+    return list(dict.fromkeys(part for part in map(str.strip, text.split(",")) if part))
+
+
+def streams(text: str) -> list[str]:
+    """Type of --streams."""
+    names = comma_list(text)
+    unknown = [name for name in names if name not in presets.STREAMS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(presets.STREAMS)}, joined by commas, not {text!r}")
+    return names
+
+
+def load_model(args: argparse.Namespace):
+    """The Segmenter that the options describe. Raises ValueError, for a resolution too: not once per image."""
+    from mfuser.segmenter import load, working_size
+
+    working_size((512, 512), presets.get(args.preset), args.resolution)
+    return load(args.preset, args.device, args.precision, args.weights)
+
+
+# ------------------------------------------------------------------------------------------------ images in
+
+
+def find_images(patterns: Sequence[str]) -> list[Path]:
+    """Files that the arguments name, in their order, each once.
+
+    A folder gives its image files by name, not those of folders inside; a pattern that names a file is that file,
+    whatever its characters. A plain name that does not exist is kept, so that the others are done all the same.
+    Raises ValueError for a folder without images and a glob without files.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise ValueError(f"The folder {pattern!r} holds no images ({', '.join(s[1:] for s in SUFFIXES)}).")
+        elif os.path.lexists(path) or not glob.has_magic(pattern):
+            inside = [path]
+        else:
+            inside = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
+            if not inside:
+                raise ValueError(f"No file matches {pattern!r}.")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def output_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """A name for the results of each image: its stem, with -2, -3, ... where two images share one.
+
+    Compared without case, as some file systems do.
+    """
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        stem = path.stem.strip(". ") or "image"  # never ".." or an empty name
+        name, count = stem, 1
+        while name.lower() in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name.lower())
+        names[path] = name
+    return names
+
+
+def each_image(args: argparse.Namespace, paths: Sequence[Path], work: Callable[[Path], str]) -> int:
+    """Call `work` for every image, with a progress bar when there are several; its answer is printed.
+
+    An image for which it raises ValueError is told on stderr, and the others are done all the same.
+    Returns the exit code: 0, or 2 when an image failed.
+    """
+    from tqdm import tqdm
+
+    bad = 0
+    hidden = True if args.quiet or len(paths) < 2 else None  # None: shown on a terminal only
+    with tqdm(total=len(paths), unit="image", disable=hidden) as bar:
+        for path in paths:
+            try:
+                line = work(path)
+            except ValueError as error:
+                bad += 1
+                bar.write(f"mfuser {args.command}: {path}: {error}", file=sys.stderr)
+            else:
+                if not args.quiet:
+                    bar.write(line)
+            bar.update()
+    if bad and len(paths) > 1:
+        print(f"mfuser {args.command}: {bad} of {len(paths)} images could not be used.", file=sys.stderr)
+    return 2 if bad else 0
+
+
+# ------------------------------------------------------------------------------------------------ files out
+
+
+def output_folder(path: str | Path) -> Path:
+    """Make a folder for results. Raises ValueError when it cannot be one."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{str(path)!r} cannot be a folder: a file is in its place; choose another --out.") from error
+    except OSError as error:
+        raise ValueError(f"Cannot make the folder {str(path)!r} ({error.strerror}); choose another --out.") from error
+    return path
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it. Raises OSError."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON, indented."""
+    write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Write one array as .npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write named arrays as .npz."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+

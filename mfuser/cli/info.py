@@ -1,0 +1,90 @@
+"""`info`: what is installed, which devices there are, and which presets run here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+from typing import Any
+
+from mfuser import presets
+from mfuser.cli import common
+
+PACKAGES = (
+    "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "numpy", "opencv-python-headless",
+    "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "mamba-ssm", "causal-conv1d",
+)  # fmt: skip
+EXAMPLES = """  python -m mfuser info
+  python -m mfuser info --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    summary = "Versions, devices, scan kernels, and every preset: does it run here, and if not, what would help."
+    parser = common.add_command(commands, "info", run, summary, EXAMPLES)
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    facts = collect()
+    print(json.dumps(facts, indent=2) if args.json else "\n".join(lines(facts)))
+    return 0
+
+
+def collect() -> dict[str, Any]:
+    """Everything `info` tells, as plain data."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "packages": versions(),
+        "devices": devices(),
+        "presets": [{**status, "weights": weights(presets.get(status["name"]))} for status in presets.available()],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed packages of interest; none is imported."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def devices() -> list[dict[str, str]]:
+    """Usable devices with their precision by default and the scan kernel chosen there."""
+    import torch
+
+    from mfuser.fusion.selective_scan import fastest_kernel
+
+    names = {"cpu": platform.processor() or platform.machine()}
+    names |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    return [{"name": n, "title": t, "scan_kernel": fastest_kernel(torch.device(n))} for n, t in names.items()]
+
+
+def weights(preset: presets.Preset) -> dict[str, int]:
+    """Bytes of each weight file of a preset that is here."""
+    if preset.weights is None:
+        return {}
+    paths = [preset.weights / name for name in presets.weight_files(preset)]
+    return {path.name: path.stat().st_size for path in paths if path.is_file()}
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """The facts for reading."""
+    out = [f"Python {facts['python']} on {facts['system']}"]
+    out.append("packages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
+    for device in facts["devices"]:
+        out.append(f"device {device['name']} ({device['title']}): {device['scan_kernel']} scan kernel")
+    for preset in facts["presets"]:
+        state = "runs here" if preset["runnable"] else f"does not run here: {preset['why']}"
+        out.append(f"preset {preset['name']} ({preset['title']}): {state}")
+        if preset["command"]:
+            out.append(f"  to get it: {preset['command']}")
+        out += [f"  {name}  {size / 1e6:.1f} MB" for name, size in preset["weights"].items()]
+    return out
