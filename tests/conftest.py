@@ -114,7 +114,8 @@ def build(preset: Preset, seed: int = 0) -> nn.Module:
     key = (repr(preset), seed)
     if key not in _made:
         _made[key] = make(preset, seed)
-    return copy.deepcopy(_made[key])
+    tokenizer = _made[key].vlm._tokenizer  # unchanging, and slow to copy
+    return copy.deepcopy(_made[key], {id(tokenizer): tokenizer})
 
 
 def make(preset: Preset, seed: int) -> nn.Module:
@@ -147,7 +148,7 @@ def tie_queries_to_classes(model: nn.Module, stream: str) -> None:
             layer.register_forward_hook(lambda module, args, out, name=name: seen.update({name: (args[0], out)}))
             for name, layer in layers.items()
         ]
-        model(smooth_pixels(16), stream)
+        model(smooth_pixels(8), stream)
         for hook in hooks:
             hook.remove()
 
@@ -160,8 +161,8 @@ def tie_queries_to_classes(model: nn.Module, stream: str) -> None:
     count = len(model.preset.classes)
     wanted = {"classes": 6 * torch.eye(count, count + 1), "masks": torch.randn(count, len(layers["masks"].weight))}
     for name, layer in layers.items():
-        rows = F.pad(seen[name][0].flatten(0, 1), (0, 1), value=1.0)  # (16 K, C + 1)
-        solution = torch.linalg.lstsq(rows, wanted[name].repeat(16, 1), driver="gelsd").solution
+        rows = F.pad(seen[name][0].flatten(0, 1), (0, 1), value=1.0)  # (8 K, C + 1)
+        solution = torch.linalg.lstsq(rows, wanted[name].repeat(8, 1), driver="gelsd").solution
         layer.weight.copy_(solution[:-1].T)
         layer.bias.copy_(solution[-1])
 
