@@ -23,6 +23,7 @@ from mfuser.model import MFuser, encoders_of
 from mfuser.segmenter import working_size
 from train.config import Hardware, choose_hardware
 from train.data import SegmentationData, open_dataset
+from train.data.batches import worker_options
 from train.data.groups import CITYSCAPES, SPACES
 from train.metrics import ConfusionMatrix
 from train.weights import load_model
@@ -109,7 +110,7 @@ def evaluate(
     matrices = {stream: ConfusionMatrix(groups.names) for stream in streams}
     encoders = dict.fromkeys(name for stream in streams for name in encoders_of(stream))
     items = EvaluationItems(dataset, model.preset, condition, severity, resolution)
-    loader = DataLoader(items, batch_size=None, num_workers=min(hardware.workers, 8))
+    loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     progress = tqdm(total=len(dataset), desc=f"evaluate {dataset.name}", leave=False, unit="img", mininterval=1)
     for pixels, labels in same_size_batches(loader, batch):
         with hardware.autocast():

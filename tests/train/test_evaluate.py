@@ -82,6 +82,13 @@ def test_batches_do_not_change_scores(streets, seeing):
     assert np.abs(one.counts - three.counts).sum() <= 4  # ties may flip with summation order
 
 
+def test_workers_do_not_change_scores(streets, seeing):
+    dataset = open_dataset(f"camvid:{streets}", "val")
+    forked = Hardware(torch.device("cpu"), "float32", workers=2)
+    one, two = (evaluate(seeing, ("fused",), dataset, "common", h, condition="fog")["fused"] for h in (CPU, forked))
+    assert (one.counts == two.counts).all()
+
+
 def test_neighbours_of_equal_size_are_stacked():
     items = [(torch.zeros(3, s, 8), torch.zeros(s, 8)) for s in (4, 4, 4, 6, 4)]
     assert [tuple(p.shape) for p, _ in same_size_batches(iter(items), 2)] == [

@@ -82,6 +82,20 @@ def test_learns_the_streets(tmp_path, streets, tiny_run):
     assert set(records[0]["terms"]) >= {"decode.loss_cls", "decode.d0.loss_dice", "scr_map.loss_seg"}
 
 
+@pytest.mark.xfail(raises=RuntimeError, strict=False, reason="the chunked scan mixes dtypes under autocast")
+def test_bfloat16_and_workers(tmp_path, streets, tiny_run):
+    """Losses come out close to float32, and weights stay float32."""
+    losses = {}
+    for precision in ("float32", "bf16"):
+        out = tmp_path / precision
+        changes = {"precision": precision, "workers": 2, "iterations": 2, "ema": 0.0, "half": False}
+        assert fit(settings(out, streets, **changes), Interrupt())
+        losses[precision] = json.loads((out / "stream-fused.jsonl").read_text().splitlines()[0])["loss"]
+        tensors = checkpoint.load(out / "stream-fused.safetensors")[0].values()
+        assert all(t.dtype in (torch.float32, torch.int64) for t in tensors)
+    assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.02) and losses["bf16"] != losses["float32"]
+
+
 def test_streams_start_alike_whichever_others_are_trained(tmp_path, streets, tiny_run):
     fit(settings(tmp_path / "one", streets, streams=("vlm",), iterations=2), Interrupt())
     fit(settings(tmp_path / "two", streets, streams=("vfm", "vlm"), iterations=2), Interrupt())

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,19 +58,21 @@ class TrainingBatches(Dataset):
 
 def make_loader(batches: TrainingBatches, start: int, stop: int, workers: int, pin: bool) -> DataLoader:
     """Batches of steps start..stop-1, in order. workers: processes; 0 loads in this one."""
-    # Forked workers share the photographs in memory; where there is no fork they are copied once.
-    forking = workers > 0 and "fork" in multiprocessing.get_all_start_methods()
-    return DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=workers,
-        pin_memory=pin,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_start_worker if workers else None,
-        multiprocessing_context="fork" if forking else None,
-    )
+    return DataLoader(batches, sampler=range(start, stop), pin_memory=pin, **worker_options(workers))
+
+
+def worker_options(workers: int) -> dict[str, Any]:
+    """Arguments of a DataLoader whose dataset makes whole items: forked workers share the photographs in memory."""
+    if workers == 0:
+        return {"batch_size": None, "num_workers": 0}
+    return {
+        "batch_size": None,
+        "num_workers": workers,
+        "persistent_workers": True,
+        "prefetch_factor": 4,
+        "worker_init_fn": _start_worker,
+        "multiprocessing_context": "fork" if "fork" in multiprocessing.get_all_start_methods() else None,
+    }
 
 
 def _start_worker(worker: int) -> None:
