@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from mfuser import presets
 from mfuser.model import MFuser
 from mfuser.segmenter import Segmenter, load, usable_device
@@ -25,6 +27,7 @@ def loader(
 
     def make(name: str) -> Segmenter:
         if name == opening and random:
+            torch.manual_seed(0)  # the same pictures at every start
             return Segmenter(MFuser.from_preset(name, pretrained=False), usable_device(device), precision)
         if name == opening and weights is not None:
             return load(name, device, precision, weights)

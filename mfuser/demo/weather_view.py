@@ -45,16 +45,13 @@ def build() -> WeatherView:
             conditions = gr.CheckboxGroup(
                 [(name.capitalize(), name) for name in weather.CONDITIONS],
                 value=["fog"],
-                label="Conditions (several are combined)",
+                label="Conditions, one or several",
                 elem_id="conditions",
-                min_width=260,
+                min_width=280,
+                scale=3,
             )
-            severity = gr.Slider(
-                1, 5, 3, step=1, label="Severity (1 light, 5 extreme)", elem_id="severity", min_width=200
-            )
-            seed = gr.Number(
-                0, label="Seed of drops, flakes and noise", precision=0, minimum=0, elem_id="seed", min_width=140
-            )
+            severity = gr.Slider(1, 5, 3, step=1, label="Severity", elem_id="severity", min_width=200, scale=2)
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=110, scale=1)
         notice = gr.HTML("", elem_id="weather-notice")
         shown = grid.component("", "weather-grid")
         gr.HTML(f'<p class="explanation">{escape(EXPLANATION)}</p>')
@@ -69,8 +66,11 @@ def condition_of(conditions: list[str]) -> str:
 
 
 def describe(condition: str, severity: int) -> str:
-    """'fog: visibility 130 m; night: daylight reduced by 4 stops'."""
-    return "; ".join(f"{name}: {weather.DESCRIPTIONS[name].at(severity)}" for name in condition.split("+"))
+    """'visibility 130 m', or 'fog: visibility 130 m; night: daylight reduced by 4 stops'."""
+    names = condition.split("+")
+    if len(names) == 1:
+        return weather.DESCRIPTIONS[condition].at(severity)
+    return "; ".join(f"{name}: {weather.DESCRIPTIONS[name].at(severity)}" for name in names)
 
 
 def compare(clear: Result, adverse: Result, condition: str, severity: int) -> str:
