@@ -181,7 +181,6 @@ def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
         if not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"There is no device {name!r} here: choose --device cpu.")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True  # crops all have one size
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers < 0:
         workers = min(cores, 16) if chosen.type == "cuda" else min(cores - 1, 4)
