@@ -10,7 +10,7 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from mfuser import visualize
+from mfuser import presets, visualize
 from mfuser.demo import compare, queries, weather_view, wording
 from mfuser.demo.inputs import photo_input
 from mfuser.demo.session import Result, Session, Settings
@@ -118,10 +118,18 @@ class Endpoints:
         return self.session.result(image, Settings(preset, windows, int(resolution) or None))
 
 
+# Endpoint -> its outputs in order; a name in capitals is JSON, another one a PNG.
+OUTPUTS = {
+    "analyse": ("SUMMARY", "vfm features", "vlm features", "fused features"),
+    "similarity": ("COSINES", "vfm heat map", "vlm heat map", "fused heat map"),
+    "segment": ("vfm mask", "vlm mask", "fused mask", "SHARES"),
+    "weather": ("adverse photograph", "vfm mask", "vlm mask", "fused mask", "SCORES"),
+}
+
+
 def build(session: Session) -> None:
     """Register the endpoints in the current `gr.Blocks`, on components that the page does not show."""
     endpoints = Endpoints(session)
-    kinds = {"analyse": "JIII", "similarity": "JIII", "segment": "IIIJ", "weather": "IIIIJ"}  # JSON or image outputs
     make = {
         "image": lambda: photo_input(label="image"),
         "query": lambda: gr.Textbox("car", label="query"),
@@ -130,24 +138,29 @@ def build(session: Session) -> None:
         "condition": lambda: gr.Textbox("fog", label="condition"),
         "severity": lambda: gr.Number(3, label="severity"),
         "seed": lambda: gr.Number(0, label="seed", precision=0),
-        "preset": lambda: gr.Textbox(session.preset, label="preset"),
-        "windows": lambda: gr.Textbox("single", label="windows"),
+        "preset": lambda: gr.Dropdown(list(presets.PRESETS), value=session.preset, label="preset"),
+        "windows": lambda: gr.Radio(["single", "sliding"], value="single", label="windows"),
         "resolution": lambda: gr.Number(0, label="resolution", precision=0),
     }
     with gr.Row(visible=False):
-        for name, kind in kinds.items():
+        for name, labels in OUTPUTS.items():
             function = getattr(endpoints, name)
             arguments = [a for a in function.__annotations__ if a != "return"]
-            outputs = [gr.JSON() if letter == "J" else gr.Image(format="png", image_mode=None) for letter in kind]
             gr.Button().click(
                 _spoken(function),
                 [make[argument]() for argument in arguments],
-                outputs,
+                [_output(label) for label in labels],
                 api_name=name,
                 api_description=" ".join(function.__doc__.split()),
                 concurrency_id="compute",
                 concurrency_limit=1,
             )
+
+
+def _output(label: str) -> gr.JSON | gr.Image:
+    if label.isupper():
+        return gr.JSON(label=label.lower())
+    return gr.Image(label=label, format="png", image_mode=None)
 
 
 def _spoken(function: Callable) -> Callable:

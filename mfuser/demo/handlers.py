@@ -43,13 +43,13 @@ class Handlers:
             progress(0.1, desc="Reading the photograph and running the three models")
             result = self._result(path, preset, windows, resolution)
         except Exception as error:
-            return gr.skip(), gr.skip(), wording.notice(wording.sentence(error)), ""
+            return gr.skip(), gr.skip(), wording.notice(wording.sentence(error)), wording.NOTHING
         try:
             query = self._query(preset, text, point)
             progress(0.9, desc="Drawing")
             shown = compare.matrix(result, query, pca == "foreground")
         except Exception as error:
-            return gr.skip(), self._ran(result), "", wording.notice(wording.sentence(error))
+            return gr.skip(), self._ran(result), wording.NOTHING, wording.notice(wording.sentence(error))
         notices = (wording.notice(text, "note") for text in (self._reduced(result), query.note))
         return shown, self._ran(result), *notices
 
@@ -108,7 +108,7 @@ class Handlers:
             progress(0.4, desc=f"Making {condition.replace('+', ' and ')}, and running the three models on it")
             settings = Settings(preset, windows, int(resolution))
             adverse = self.session.adverse(path, settings, condition, int(severity), int(seed or 0))
-            return weather_view.compare(clear, adverse, condition, int(severity)), ""
+            return weather_view.compare(clear, adverse, condition, int(severity)), wording.NOTHING
         except Exception as error:
             return gr.skip(), wording.notice(wording.sentence(error))
 

@@ -54,9 +54,20 @@ def photo_input(value: str | None = None, **options) -> gr.Image:
     Gradio's own preprocessing opens the file first, where a damaged one ends in an error of its own before any handler
     runs; `images.load` is the one decoder here. Gradio has already checked that the path is an upload.
     """
-    component = gr.Image(value, type="filepath", image_mode=None, **options)
-    component.preprocess = lambda payload: None if payload is None else payload.path
-    return component
+    return _Upload(value, type="filepath", image_mode=None, **options)
+
+
+# Not a class statement: gradio's metaclass would write a stub file beside this one whenever it is imported.
+_Upload = type.__new__(
+    type(gr.Image),
+    "_Upload",
+    (gr.Image,),
+    {
+        "__module__": __name__,
+        "preprocess": lambda self, payload: None if payload is None else payload.path,
+        "get_block_name": lambda self: "image",
+    },
+)
 
 
 def build(session: Session) -> Inputs:

@@ -53,11 +53,11 @@ def build(session: Session, opened: bool = True) -> gr.Blocks:
         active = gr.State("compare")
         for tab in (compare_tab, about_tab):
             tab.select(lambda name=tab.id: name, None, active, **QUICK)
+        api.build(session)  # before the page's own events, which would take the endpoints' names
         _connect(handlers, asked, weather, matrix, ran, active)
         if session.examples and not opened:
             outputs = [matrix, ran, asked.photo_notice, asked.query_notice]
             page.load(handlers.show, asked.asked, outputs, **COMPUTE)
-        api.build(session)
     return page.queue(default_concurrency_limit=1)
 
 

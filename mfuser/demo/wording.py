@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 FILE_CHECK_SECONDS = 600
 FILE_SECONDS = int(SECONDS)
+NOTHING = "<span hidden></span>"  # the page would leave the last notice standing for an empty string
 RANDOM_NOTE = "Random weights (for development): the pictures show that everything runs, not what a trained model sees."
 PRIVACY = (
     "What happens to a picture: this app keeps it in memory and in a temporary folder of the computer it runs on, "
@@ -31,9 +32,9 @@ def sentence(error: Exception) -> str:
 
 
 def notice(text: str, level: str = "error") -> str:
-    """One sentence in a box, read out by screen readers; nothing for an empty text."""
+    """One sentence in a box, read out by screen readers; `NOTHING` for an empty text."""
     role = "alert" if level == "error" else "status"
-    return f'<p class="notice {level}" role="{role}">{escape(text)}</p>' if text else ""
+    return f'<p class="notice {level}" role="{role}">{escape(text)}</p>' if text else NOTHING
 
 
 def number(n: float) -> str:
@@ -45,7 +46,7 @@ def number(n: float) -> str:
 
 
 def duration(milliseconds: float) -> str:
-    return f"{milliseconds:.0f} ms" if milliseconds < 9_950 else f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds < 999.5 else f"{milliseconds / 1000:.1f} s"
 
 
 def percent(share: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mfuser.demo import wording
 from mfuser.demo.handlers import Handlers
 
 QUIET = {"progress": lambda *_, **__: None}
@@ -37,7 +38,7 @@ def test_matrix_has_three_columns_and_the_vfm_says_that_it_has_no_text(handlers,
     assert [len(layers(matrix, kind)) for kind in ("features", "similarity", "mask")] == [3, 2, 3]
     assert "A vision foundation model has no text" in matrix
     assert "128 × 96" in ran and "float32" in ran and "random" in ran
-    assert notices == ["", ""]
+    assert notices == [wording.NOTHING] * 2
 
 
 def test_a_click_compares_all_three_columns_and_draws_markers(handlers, street_file):
@@ -73,7 +74,7 @@ def test_weather_waits_for_its_tab_then_computes_each_picture_once(handlers, pas
     shown, notice = handlers.weather("compare", *settings, ["fog"], 3, 0, **QUIET)
     assert skipped(shown) and skipped(notice) and passes == []
     shown, notice = handlers.weather("weather", *settings, ["night", "fog"], 3, 0, **QUIET)
-    assert notice == "" and "Fog + night, severity 3" in shown and shown.count("consistency") == 3
+    assert notice == wording.NOTHING and "Fog + night, severity 3" in shown and shown.count("consistency") == 3
     assert "real mIoU" not in shown
     assert len(passes) == 2
     handlers.weather("weather", *settings, ["fog", "night"], 3, 0, **QUIET)

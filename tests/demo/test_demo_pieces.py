@@ -104,7 +104,7 @@ def test_numbers_read_well():
     assert wording.number(12_463_190) == "12.5 M" and wording.number(950) == "950"
     assert wording.duration(604.6) == "605 ms" and wording.duration(26_000) == "26.0 s"
     assert wording.percent(0.0004) == "< 0.1 %" and wording.percent(0) == "0.0 %"
-    assert wording.notice("") == "" and "&lt;b&gt;" in wording.notice("<b>")
+    assert "hidden" in wording.notice("") and "&lt;b&gt;" in wording.notice("<b>")
 
 
 def test_resolutions_on_offer_are_all_accepted():
