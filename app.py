@@ -23,7 +23,7 @@ def arguments() -> Parser:
     parser.add_argument("--preset", default="nano", help="model that the page opens with (default: nano, built in)")
     parser.add_argument("--weights", help="folder of weights for that model (default: its own)")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to serve on")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", 7860)), help="port")
+    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
     parser.add_argument("--precision", choices=["float32", "bf16"], help="default: bf16 on a GPU that has it")
     parser.add_argument("--random-weights", action="store_true", help="untrained model, for development of the page")
@@ -45,7 +45,7 @@ def main() -> None:
         if not compute.LENT:
             threading.Thread(target=running.warm, daemon=True).start()
         layout.launch(page, running, options.host, options.port)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         parser.error(str(error))
 
 

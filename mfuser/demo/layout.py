@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -62,9 +64,17 @@ def build(session: Session, opened: bool = True) -> gr.Blocks:
 
 
 def launch(page: gr.Blocks, session: Session, host: str, port: int) -> None:
-    """Serve until interrupted. Raises OSError when the port is taken."""
+    """Serve until interrupted or terminated; files of visitors are deleted on the way out.
+
+    Raises ValueError when the address cannot be used.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C, which shuts down in order
     folders = sorted({str(example.path.parent.resolve()) for example in session.examples})
-    page.launch(server_name=host, server_port=port, theme=theme(), css=CSS, allowed_paths=folders, **LAUNCH)
+    try:
+        page.launch(server_name=host, server_port=port, theme=theme(), css=CSS, allowed_paths=folders, **LAUNCH)
+    except OSError as error:
+        raise ValueError(f"cannot serve on {host}:{port}: choose another --port, or another --host") from error
 
 
 def _connect(
@@ -74,10 +84,17 @@ def _connect(
     weather_inputs = [active, *asked.settings, *weather.controls]
     weather_outputs = [weather.pictures, weather.notice]
 
-    def show(listen: Callable[..., Any]) -> None:
-        """When `listen` fires: the matrix, and then the weather if that is what is looked at."""
-        listen(handlers.show, asked.asked, outputs, show_progress_on=[matrix], **COMPUTE).then(
-            handlers.weather, weather_inputs, weather_outputs, show_progress_on=[weather.pictures], **COMPUTE
+    # Of several quick clicks or changes, the last one is answered.
+    latest = {"trigger_mode": "always_last", **COMPUTE}
+
+    def ask(listen: Callable[..., Any], progress: str = "minimal") -> Any:
+        """When `listen` fires: the matrix. A cached analysis answers at once, without a veil over the pictures."""
+        return listen(handlers.show, asked.asked, outputs, show_progress=progress, show_progress_on=[matrix], **latest)
+
+    def run(listen: Callable[..., Any]) -> None:
+        """What needs the network: the matrix, and then the weather if that is what is looked at."""
+        ask(listen, "full").then(
+            handlers.weather, weather_inputs, weather_outputs, show_progress_on=[weather.pictures], **latest
         )
 
     def forget() -> None:
@@ -90,19 +107,19 @@ def _connect(
 
     # A new photograph ends a click query: its point belonged to the old one.
     previewed = asked.photo.input(handlers.preview, asked.photo, asked.photo, **QUICK)
-    show(previewed.then(forget, None, asked.point, **QUICK).then)
+    run(previewed.then(forget, None, asked.point, **QUICK).then)
     if asked.examples is not None:
-        show(asked.examples.select(handlers.pick, None, [asked.photo, asked.point], **QUICK).then)
-    show(asked.photo.select(handlers.click_photo, asked.photo, asked.point, **QUICK).then)
-    show(matrix.click(handlers.click_grid, None, asked.point, **QUICK).then)
-    show(asked.query.submit(forget, None, asked.point, **QUICK).then)
-    show(asked.preset.input(resolutions, asked.preset, asked.resolution, **QUICK).then)
-    for listen in (asked.pca.input, asked.windows.input, asked.resolution.release, asked.apply.click):
-        show(listen)
+        run(asked.examples.select(handlers.pick, None, [asked.photo, asked.point], **QUICK).then)
+    ask(asked.photo.select(handlers.click_photo, asked.photo, asked.point, **QUICK).then)
+    ask(matrix.click(handlers.click_grid, None, asked.point, **QUICK).then)
+    ask(asked.query.submit(forget, None, asked.point, **QUICK).then)
+    run(asked.preset.input(resolutions, asked.preset, asked.resolution, **QUICK).then)
+    ask(asked.pca.input)
+    for listen in (asked.windows.input, asked.resolution.release, asked.apply.click):
+        run(listen)
 
     weather.tab.select(lambda: "weather", None, active, **QUICK).then(
-        handlers.weather, weather_inputs, weather_outputs, **COMPUTE
+        handlers.weather, weather_inputs, weather_outputs, **latest
     )
     for control, event in zip(weather.controls, ("input", "release", "submit"), strict=True):
-        latest = {"trigger_mode": "always_last"}  # of several quick changes, only the last one is worth a pass
-        getattr(control, event)(handlers.weather, weather_inputs, weather_outputs, **latest, **COMPUTE)
+        getattr(control, event)(handlers.weather, weather_inputs, weather_outputs, **latest)

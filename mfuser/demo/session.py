@@ -77,7 +77,8 @@ class Session:
         self.examples, self.preset, self._load, self._analyse = list(examples), preset, load, analyse
         self.cache = cache or Cache(lambda result: result.nbytes)
         self._loading = threading.Lock()
-        self._fingerprints: OrderedDict[tuple, str] = OrderedDict()  # of files, so that a query decodes nothing
+        # (modified, size, fingerprint) of files by path, so that a query decodes nothing
+        self._fingerprints: OrderedDict[str, tuple[int, int, str]] = OrderedDict()
         self._labels: dict[str, np.ndarray] = {}
         for example in self.examples:
             fingerprint = self.photograph(example.path).fingerprint
@@ -102,22 +103,36 @@ class Session:
             scale = LONGEST / max(original)
             pixels = images.resize(pixels, *(max(images.MIN_SIDE, round(side * scale)) for side in original))
         photo = Photograph(pixels, original, images.fingerprint(pixels))
-        self._fingerprints[_identity(path)] = photo.fingerprint
+        stat = Path(path).stat()
+        self._fingerprints[str(path)] = (stat.st_mtime_ns, stat.st_size, photo.fingerprint)
         while len(self._fingerprints) > 512:
             self._fingerprints.popitem(last=False)
         return photo
+
+    def _fingerprint(self, path: str | Path) -> str | None:
+        """Of a file seen before and unchanged, or deleted since (its result may still be here); else None."""
+        known = self._fingerprints.get(str(path))
+        if known is None:
+            return None
+        try:
+            stat = Path(path).stat()
+        except OSError:
+            return known[2]
+        return known[2] if known[:2] == (stat.st_mtime_ns, stat.st_size) else None
 
     def result(self, path: str | Path, settings: Settings) -> Result:
         """The analysis of a file: from the cache, else from one pass of the network."""
         segmenter = self.segmenter(settings.preset)
         settings = _normal(settings, segmenter)
         photo: Photograph | None = None
-        fingerprint = self._fingerprints.get(_identity(path))
+        fingerprint = self._fingerprint(path)
         if fingerprint is None:
             photo = self.photograph(path)
             fingerprint = photo.fingerprint
 
         def make() -> Result:
+            if photo is None and not Path(path).exists():
+                raise images.ImageError("This picture was deleted after its time here: please choose it again.")
             seen = photo or self.photograph(path)
             analysis = self._analyse(settings.preset, seen.pixels, settings.windows, settings.resolution)
             labels = self._labels.get(fingerprint)
@@ -151,13 +166,3 @@ def _normal(settings: Settings, segmenter: Segmenter) -> Settings:
     if resolution is not None and int(resolution) == segmenter.preset.resolution:
         resolution = None
     return settings._replace(resolution=None if resolution is None else int(resolution))
-
-
-def _identity(path: str | Path) -> tuple:
-    """Changes when the file does; a missing one is reported by the decoder."""
-    path = Path(path)
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):
-        return (str(path),)
-    return (str(path), stat.st_mtime_ns, stat.st_size)

@@ -56,7 +56,9 @@ def url(tmp_path_factory) -> Iterator[str]:
         yield address
     finally:
         app.terminate()
-        app.wait(20)
+        app.wait(30)
+    left = [path.name for path in (folder / "uploads").rglob("*") if path.is_file()]
+    assert not any("street" not in name for name in left), left  # the page promises that uploads are deleted
     text = (folder / "log.txt").read_text()
     assert "Traceback" not in text, text
 
@@ -129,6 +131,16 @@ def test_upload_queries_and_clicks_change_what_they_should(page, url, china):
         row, column = int(0.25 * brightness.shape[0]), int(0.75 * brightness.shape[1])
         around = brightness[row - 16 : row + 16, column - 16 : column + 16]
         assert around.max() > np.percentile(brightness, 98)  # nothing is more like the patch than itself
+
+
+def test_of_quick_clicks_the_last_one_is_answered(page):
+    tile = page.locator("#matrix .tile.features").nth(1)
+    box = tile.bounding_box()
+    for x in (0.1, 0.5, 0.9):
+        tile.click(position={"x": box["width"] * x, "y": box["height"] * 0.5})
+    page.wait_for_function(
+        "Math.abs(parseFloat(document.querySelector('#matrix .marker')?.style.left ?? '0') - 90) < 1"
+    )
 
 
 def test_a_click_on_the_input_picture_is_a_query_too(page):
