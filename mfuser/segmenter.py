@@ -183,8 +183,7 @@ class Segmenter:
         for stream, s in scores.items():
             sharp = s.float().clamp_min(1e-8) ** (1 / self.model.temperatures.get(stream, 1.0))
             certain = sharp.amax(1, keepdim=True) / sharp.sum(1, keepdim=True)
-            full = F.interpolate(s.float(), size=size, mode="bilinear", align_corners=False)
-            masks[stream] = full.argmax(1)[0].byte().cpu().numpy()
+            masks[stream] = upsampled_argmax(s.float(), size)[0].cpu().numpy()
             certain = F.interpolate(certain, size=size, mode="bilinear", align_corners=False)
             confidence[stream] = _array(certain[0, 0])
         return masks, confidence
@@ -242,6 +241,23 @@ class _Clock:
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()
         self.milliseconds[name], self.last = (now - self.last) * 1000, now
+
+
+def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Argmax over classes of bilinearly upsampled scores: (B, K, h, w) -> (B, H, W) uint8.
+
+    One class at a time: a running maximum stays in cache where K full-size maps and an argmax across them do not.
+    """
+    best = label = None
+    for k in range(scores.shape[1]):
+        full = F.interpolate(scores[:, k : k + 1], size=size, mode="bilinear", align_corners=False)[:, 0]
+        if best is None:
+            best, label = full, torch.zeros(full.shape, dtype=torch.uint8, device=full.device)
+        else:
+            better = full > best
+            label.masked_fill_(better, k)
+            best = torch.maximum(best, full)
+    return label
 
 
 def working_size(size: tuple[int, int], preset: presets.Preset, resolution: int | None = None) -> tuple[int, int]:

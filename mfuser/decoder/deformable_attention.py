@@ -53,12 +53,13 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = self.attention_weights(placed).view(b, q, self.heads, -1).softmax(-1)
         scale = query.new_tensor([(w, h) for h, w in sizes])  # offsets are in cells of the level sampled
         locations = reference.to(query.dtype)[:, None, None, None] + offsets / scale[:, None]
-        weights = weights.view(b, q, self.heads, self.levels, self.points).transpose(1, 2).flatten(0, 1)
-        grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # (B*heads, Q, levels, points, 2)
+        # Points before queries: the long axis comes last, where sampling and mixing run contiguously.
+        weights = weights.view(b, q, self.heads, self.levels, self.points).permute(0, 2, 3, 4, 1).flatten(0, 1)
+        grids = (2 * locations - 1).permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B*heads, levels, points, Q, 2)
         mixed = 0
         for level, part in enumerate(self.value_proj(query).split([h * w for h, w in sizes], dim=1)):
             h, w = sizes[level]
             maps = part.transpose(1, 2).reshape(b * self.heads, -1, h, w)  # (B*heads, C/heads, h, w)
-            sampled = F.grid_sample(maps, grids[:, :, level].to(maps.dtype), padding_mode="zeros", align_corners=False)
-            mixed = mixed + torch.einsum("ncqp, nqp -> ncq", sampled, weights[:, :, level].to(maps.dtype))
+            sampled = F.grid_sample(maps, grids[:, level].to(maps.dtype), padding_mode="zeros", align_corners=False)
+            mixed = mixed + (sampled * weights[:, level].to(maps.dtype).unsqueeze(1)).sum(2)  # (B*heads, C/heads, Q)
         return self.output_proj(mixed.reshape(b, -1, q).transpose(1, 2)) + query
