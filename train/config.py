@@ -132,19 +132,20 @@ _NOT_RECIPE = {
 
 # What each preset does differently from the paper.
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "nano": {
-        "iterations": 8000,
-        "batch": 8,
+    "nano": {  # what trained the shipped weights: 12800 crops, minutes on one GPU
+        "iterations": 400,
+        "batch": 32,
         "crop": 384,
         "base": presets.NANO.resolution,
-        "weather": 0.3,
-        "rare": 0.0,
-        "lr": 3e-4,
-        "warmup": 300,
+        "scale": (0.7, 1.8),
+        "weather": 0.2,
+        "rare": 1.0,
+        "lr": 4e-4,
+        "warmup": 80,
         "weight_decay": 1e-4,
         "decay": "corrected",
         "clip": 5.0,
-        "ema": 0.999,
+        "ema": 0.995,
         "points": 4096,
         "half": True,
     }
