@@ -1,0 +1,40 @@
+"""The conditions by name: what each does, and the physical parameter that drives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Description:
+    """One condition for the page: a sentence and the physical parameter at severity 1..5 that drives the rendering."""
+
+    sentence: str
+    parameter: str
+    unit: str
+    values: tuple[float, float, float, float, float]
+
+    def at(self, severity: int) -> str:
+        """E.g. 'visibility 150 m'."""
+        return f"{self.parameter} {self.values[severity - 1]:g} {self.unit}"
+
+
+DESCRIPTIONS: dict[str, Description] = {
+    "fog": Description(
+        "Koschmieder's law: contrast decays with distance towards the colour of the sky, in slightly uneven banks.",
+        "visibility", "m", (500, 250, 130, 75, 45),
+    ),
+    "rain": Description(
+        "Streaks at four distances, a dimmed scene, a wet road that mirrors it, drops on the lens in heavy rain.",
+        "rainfall", "mm/h", (3, 8, 18, 35, 70),
+    ),
+    "snow": Description(
+        "Flakes at four distances in a white veil, cooler colours, and snow that settles on ground and ledges.",
+        "visibility", "m", (1200, 700, 400, 250, 150),
+    ),
+    "night": Description(
+        "Daylight taken away, blue-shifted; headlights on the road ahead, glow around lamps, photon and read noise.",
+        "daylight reduced by", "stops", (1.5, 2.5, 3.5, 4.5, 5.5),
+    ),
+}  # fmt: skip
+CONDITIONS: tuple[str, ...] = tuple(DESCRIPTIONS)
