@@ -51,7 +51,7 @@ def test_importing_everything_is_silent_and_brings_neither_page_nor_training():
 
 def test_modules_without_a_model_do_not_load_torch():
     names = ["mfuser", "mfuser.cityscapes", "mfuser.presets", "mfuser.cli", "mfuser.images", "mfuser.weather"]
-    names += ["mfuser.visualize", "mfuser.analysis"]
+    names += ["mfuser.visualize", "mfuser.charts", "mfuser.analysis"]
     assert imported(*names) == dict.fromkeys(names, [])
 
 

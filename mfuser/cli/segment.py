@@ -93,7 +93,7 @@ def write(
     source: str,
 ) -> None:
     """Write everything about one image into an existing folder. Raises ValueError for a point outside the image."""
-    from mfuser import images, visualize
+    from mfuser import charts, images, visualize
 
     maps = similarities(analysis, query, streams)
     scale = visualize.similarity_scale(list(maps.values())) if maps else None
@@ -107,7 +107,7 @@ def write(
             pictures[f"overlay-{s}"] = visualize.mask_overlay(analysis.image, mask)
     titles = [visualize.STREAM_TITLES[s] for s in streams]
     rows = [[pictures.get(f"{kind}-{s}") for s in streams] for kind in ("pca", "similarity", "overlay")]
-    pictures["comparison"] = visualize.contact_sheet(rows, ["features", query_label(query), "masks"], titles)
+    pictures["comparison"] = charts.contact_sheet(rows, ["features", query_label(query), "masks"], titles)
     for name, picture in pictures.items():
         images.save(folder / f"{name}.png", picture)
     if npy:

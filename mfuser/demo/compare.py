@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from mfuser import visualize
+from mfuser import charts, visualize
 from mfuser.demo import pictures
 from mfuser.demo.grid import grid
 from mfuser.demo.queries import Query
@@ -118,7 +118,7 @@ def legend(result: Result) -> str:
     streams = [s for s in STREAMS if s in result.analysis.masks]
     shares = {s: result.analysis.shares(s) for s in streams}
     names = {name for per_class in shares.values() for name in per_class}
-    rows = visualize.legend({name: max(s.get(name, 0.0) for s in shares.values()) for name in names})
+    rows = charts.legend({name: max(s.get(name, 0.0) for s in shares.values()) for name in names})
     chips = "".join(
         f'<li><i style="background:{colour}"></i><span>{escape(name)}</span>'
         + "".join(f'<b class="{s}">{percent(shares[s].get(name, 0.0))}</b>' for s in streams)
