@@ -12,20 +12,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
+
+from mfuser.pixels import ImageError, check_layout, from_array, to_rgb
 
 MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph passes; decoded it takes 150 MB
 MIN_SIDE = 16  # below this no encoder has a single patch to look at
-BACKGROUND = 128  # transparent pixels lie on mid grey: white would read as sky or snow, black as shadow
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
 WRITABLE = (".png", ".jpg", ".jpeg")
 
 _WAY_OUT = "please save it as JPEG or PNG and try again"
-_LAYOUTS = "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
-
-
-class ImageError(ValueError):
-    """An image that cannot be used; its message is a sentence for the person who gave it."""
 
 
 def load(
@@ -36,7 +32,7 @@ def load(
     Args:
         source: path, the bytes of a file, PIL image, or array (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of
             dtype uint8, uint16, bool or float (0..1). Grey is repeated over the channels, alpha is composited on mid
-            grey (`BACKGROUND`), 16 bits are scaled by 255 / 65535, CMYK goes through its ICC profile when it has one,
+            grey, 16 bits are scaled by 255 / 65535, CMYK goes through its ICC profile when it has one,
             EXIF rotation is applied, an animation gives its first frame.
         max_pixels: most pixels (H x W) accepted; a file is judged by its header, before anything is decoded.
         min_side: least height and width accepted, in pixels.
@@ -48,9 +44,9 @@ def load(
         ImageError: nothing there, not an image, damaged, too small, too large, or an unsupported array.
     """
     if isinstance(source, np.ndarray):
-        _check_layout(source)
+        check_layout(source)
         _check_size(source.shape[1], source.shape[0], max_pixels, min_side, "The image")
-        return _from_array(source)
+        return from_array(source)
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels, min_side, "The image")
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -205,54 +201,8 @@ def _decode(image: Image.Image, max_pixels: int, min_side: int, name: str) -> np
             if values.min() < 0 or values.max() > 65535:
                 raise ImageError(f"{name} has more than 16 bits a pixel: please save it with 8 or 16 bits.")
             values = values.astype(np.uint16)
-        return _from_array(values)
+        return from_array(values)
     try:
-        return _from_array(np.asarray(_to_rgb(upright)))
+        return from_array(np.asarray(to_rgb(upright)))
     except (ValueError, OSError) as error:
         raise ImageError(f"{name} uses the colour mode {upright.mode}, which is not supported: {_WAY_OUT}.") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit image of any PIL mode -> mode L, RGB or RGBA."""
-    if image.mode in ("CMYK", "LAB"):
-        profile = image.info.get("icc_profile")
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else None
-            if source is None and image.mode == "LAB":
-                source = ImageCms.createProfile("LAB")
-            if source is not None:
-                return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):  # a damaged or foreign profile: the plain conversion is close
-            pass
-        return image.convert("RGB")
-    if image.mode == "La":
-        return image.convert("LA").convert("RGBA")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        return image.convert("RGBA")
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
-
-
-def _check_layout(array: np.ndarray) -> None:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
-        hint = ": move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise ImageError(f"An image array must be {_LAYOUTS}, got shape {array.shape}{hint}.")
-
-
-def _from_array(array: np.ndarray) -> np.ndarray:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or float 0..1 -> new (H, W, 3) uint8."""
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype == np.uint16:
-        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 x 255, rounded
-    elif array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ImageError("A float image must hold values from 0 to 1: divide by the largest value, or pass uint8.")
-        array = np.rint(array * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise ImageError(f"An image array must be uint8, uint16, bool or float in 0..1, got {array.dtype}: convert it.")
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.shape[2] == 4:
-        alpha = array[..., 3:].astype(np.uint16)
-        array = ((array[..., :3] * alpha + BACKGROUND * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.array(np.broadcast_to(array, (*array.shape[:2], 3)), dtype=np.uint8, order="C")
