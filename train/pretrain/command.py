@@ -1,8 +1,8 @@
 """Command line of pre-training: three stages, each resumable and skipped when its output exists.
 
-    text  the VLM's text tower, distilled from a sentence encoder
-    vlm   the VLM's vision tower, aligned with that text (needs labels)
-    vfm   the VFM, self-distilled without labels
+text  the VLM's text tower, distilled from a sentence encoder
+vlm   the VLM's vision tower, aligned with that text (needs labels)
+vfm   the VFM, self-distilled without labels
 """
 
 from __future__ import annotations
@@ -27,12 +27,20 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m train pretrain", description=__doc__)
     parser.add_argument("--stage", nargs="+", choices=[*STAGES, "all"], default=["all"], help="what to train")
     parser.add_argument("--preset", default="nano", help="preset whose encoders are trained")
-    parser.add_argument("--data", action="append", default=[], metavar="[name:]ROOT[/split]", help="photographs; repeat for several sets")
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="[name:]ROOT[/split]",
+        help="photographs; repeat for several sets",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/nano"), help="folder of encoder-*.safetensors")
     parser.add_argument("--iterations", type=int, help="optimizer steps of each stage (default: the stage's own)")
     parser.add_argument("--batch", type=int, help="images or phrases per step (default: the stage's own)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="autocast of forward passes")
+    parser.add_argument(
+        "--precision", choices=["float32", "bf16"], default="float32", help="autocast of forward passes"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="train again although the output exists")
     args = parser.parse_args(argv)
@@ -68,6 +76,8 @@ def run(args: argparse.Namespace) -> None:
             state=args.out / f"{name}.state.pt",
         )
         tensors = stage.train(model, args.data, args.out, config)
-        checkpoint.save(target, tensors, {"stage": name, "iterations": str(config.iterations), "seed": str(args.seed)}, half=True)
+        checkpoint.save(
+            target, tensors, {"stage": name, "iterations": str(config.iterations), "seed": str(args.seed)}, half=True
+        )
         config.state.unlink(missing_ok=True)
         print(f"{target} written")

@@ -42,10 +42,13 @@ _TEMPLATES = (
     "there is a {} in the scene",
     "a street with a {}",
 )
+_WORDS = """
+    windscreen wheel tyre headlight door window roof balcony chimney branch bench bin mailbox bollard barrier kerb
+    crosswalk manhole puddle shadow bridge tunnel billboard umbrella pram dog horse cat bird backpack handbag
+    suitcase helmet crane excavator trailer caravan ambulance taxi van minibus tractor river hill mountain field
+"""
 _EXTRA = (
-    *"windscreen wheel tyre headlight door window roof balcony chimney branch bench bin mailbox bollard barrier kerb".split(),
-    *"crosswalk manhole puddle shadow bridge tunnel billboard umbrella pram dog horse cat bird backpack handbag".split(),
-    *"suitcase helmet crane excavator trailer caravan ambulance taxi van minibus tractor river hill mountain field".split(),
+    *_WORDS.split(),
     "number plate",
     "trunk of a tree",
     "lane marking",

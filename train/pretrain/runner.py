@@ -65,7 +65,9 @@ def run(
     start = _resume(modules, optimizer, config)
     device = torch.device(config.device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
-    progress = tqdm(range(start, config.iterations), initial=start, total=config.iterations, desc=config.state.stem, mininterval=2)
+    progress = tqdm(
+        range(start, config.iterations), initial=start, total=config.iterations, desc=config.state.stem, mininterval=2
+    )
     smooth: dict[str, float] = {}
     for i in progress:
         scale = min(1.0, (i + 1) / config.warmup) * (0.51 + 0.49 * math.cos(math.pi * i / config.iterations))

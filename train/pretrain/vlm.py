@@ -65,7 +65,9 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         whole, dense = embed(random_colours(plain, generator))
         labelled = dense[: config.batch]
         coverage = cell_coverage(cut, len(banks), dense.shape[1])  # (B, G, h, w)
-        words = torch.stack([bank[torch.randint(len(bank), (), generator=generator, device=bank.device)] for bank in banks])
+        words = torch.stack(
+            [bank[torch.randint(len(bank), (), generator=generator, device=bank.device)] for bank in banks]
+        )
         region, cell = region_losses(labelled, coverage, words, vlm.temperature)
         logits = imagenet.classify(imagenet(plain)[32])
         logits = F.interpolate(logits.float(), size=dense.shape[1:3], mode="bilinear", align_corners=False)
