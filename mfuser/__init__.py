@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mfuser import presets, weather
+    from mfuser.loading import load
     from mfuser.model import MFuser
-    from mfuser.segmenter import Segmenter, load
+    from mfuser.segmenter import Segmenter
 
 __all__ = ["MFuser", "Segmenter", "load", "presets", "weather"]
 
 # Loaded when first asked for: torch, timm and open_clip take seconds, which `mfuser.weather` or `--help` need not wait.
-_HOMES = {"MFuser": "mfuser.model", "Segmenter": "mfuser.segmenter", "load": "mfuser.segmenter"}
+_HOMES = {"MFuser": "mfuser.model", "Segmenter": "mfuser.segmenter", "load": "mfuser.loading"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor
-
-from mfuser import presets
 
 if TYPE_CHECKING:
     from mfuser.model import MFuser
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 class WeightsError(ValueError):
     """Weights are missing, unreadable, or do not fit the model; the message says which and what to do."""
+
+
+class MisfitError(WeightsError):
+    """Weights are those of another model: keys or shapes differ."""
 
 
 def save(
@@ -43,22 +47,54 @@ def save(
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (halves as float32) and metadata of a safetensors file. Raises WeightsError."""
-    path = Path(path)
+    with _open(Path(path)) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+        metadata = file.metadata() or {}
+    return {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}, metadata
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """Metadata of a safetensors file, without reading its tensors. Raises WeightsError."""
+    with _open(Path(path)) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[safe_open]:
     if not path.is_file():
         raise WeightsError(f"No weights at {path}; pass a folder that `python -m train fit` wrote, or a preset's name.")
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-            metadata = file.metadata() or {}
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file ({error}); fetch or train it again.") from error
-    return {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}, metadata
+
+
+def add_metadata(path: str | Path, metadata: Mapping[str, str]) -> None:
+    """Change or add entries of a safetensors file's metadata; its tensors stay bit for bit. Raises WeightsError."""
+    _, found = load(path)
+    save(path, load_file(path), {**found, **metadata})
+
+
+def preset_name(folder: Path) -> str | None:
+    """The preset that a folder's files say they are for; None when none says so.
+
+    Raises WeightsError when they contradict each other.
+    """
+    said: dict[str, str] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        if path.name.startswith(("encoder-", "stream-")) and (name := load_metadata(path).get("preset")):
+            said.setdefault(name, path.name)
+    if len(said) > 1:
+        (one, first), (two, second), *_ = said.items()
+        raise WeightsError(f"{folder} mixes weights: {first} is for preset {one!r}, {second} for {two!r}.")
+    return next(iter(said), None)
 
 
 def load_exactly(target: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
     """Copy `state` into the tensors of `target` in place, key for key.
 
-    Raises WeightsError that lists every missing, extra and misshaped key; nothing is copied then.
+    Raises MisfitError that lists every missing, extra and misshaped key; nothing is copied then.
     """
     missing, extra = sorted(target.keys() - state.keys()), sorted(state.keys() - target.keys())
     misshaped = sorted(
@@ -68,7 +104,7 @@ def load_exactly(target: Mapping[str, Tensor], state: Mapping[str, Tensor], what
     )
     faults = [f"{name}: {', '.join(keys)}" for name, keys in _named(missing, extra, misshaped) if keys]
     if faults:
-        raise WeightsError(f"Weights do not fit {what}. " + "; ".join(faults))
+        raise MisfitError(f"Weights do not fit {what}. " + "; ".join(faults))
     with torch.no_grad():
         for key, tensor in target.items():
             tensor.copy_(state[key])
@@ -162,9 +198,3 @@ def split_head(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
     pixel = {n.removeprefix(cut): t for n, t in state.items() if n.startswith(cut)}
     query = {n: t for n, t in state.items() if not n.startswith(cut)}
     return from_official(pixel, "pixel_decoder"), from_official(query, "query_decoder")
-
-
-def weights_folder(name_or_path: str | Path) -> Path | None:
-    """A folder that holds weights, or None when the argument names a preset."""
-    path = Path(name_or_path)
-    return path if path.is_dir() and str(name_or_path) not in presets.PRESETS else None

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,29 +23,6 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 CROP, STRIDE = 512, 341  # the paper's sliding windows, in pixels
-
-
-def load(
-    preset: str | Path = "nano",
-    device: str | None = None,
-    precision: str | None = None,
-    weights: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-) -> Segmenter:
-    """Load a model, ready to analyse images.
-
-    preset: name of a preset. device: "cpu", "cuda", ... (default: cuda when there is one). precision: "float32" or
-    "bf16" (default: bf16 on CUDA devices that have it, else float32). weights: folder that `python -m train` wrote
-    (default: the preset's own). classes: only the preset's own list for now.
-    Raises ValueError with the way out for an unknown preset, device or precision, or missing weights.
-    """
-    built = presets.get(str(preset))
-    if classes is not None and tuple(classes) != built.classes:
-        known = len(built.classes)
-        raise ValueError(f"Preset {built.name!r} knows its {known} Cityscapes classes only; leave classes out.")
-    device = usable_device(device)
-    model = MFuser.from_preset(built, weights=weights)
-    return Segmenter(model, device, precision, str(Path(weights).name) if weights else "built in")
 
 
 def usable_device(name: str | None = None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mfuser import checkpoint
 from mfuser.checkpoint import WeightsError
@@ -138,12 +139,29 @@ def test_pickles_are_not_opened(tmp_path):
         checkpoint.load(tmp_path / "x.safetensors")
 
 
-def test_weights_folder_prefers_the_presets_name(tmp_path, monkeypatch):
-    assert checkpoint.weights_folder(tmp_path) == tmp_path
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "nano").mkdir()
-    assert checkpoint.weights_folder("nano") is None
-    assert checkpoint.weights_folder("nowhere") is None
+def test_metadata_changes_without_the_tensors(tmp_path):
+    path = tmp_path / "stream-fused.safetensors"
+    tensors = {"h": torch.randn(5, 3), "n": torch.arange(3), "f": torch.randn(2)}
+    checkpoint.save(path, tensors, {"preset": "nano", "temperature": "1.0"}, half=True)
+    before = load_file(path)
+    checkpoint.add_metadata(path, {"temperature": "0.4", "note": "new"})
+    assert checkpoint.load_metadata(path) == {"preset": "nano", "temperature": "0.4", "note": "new"}
+    after = load_file(path)
+    assert after.keys() == before.keys() and before["h"].dtype == torch.float16
+    assert all(after[k].dtype == t.dtype and torch.equal(after[k], t) for k, t in before.items())
+
+
+def test_a_folder_names_its_preset_unless_its_files_disagree(tmp_path):
+    one = {"x": torch.zeros(1)}
+    assert checkpoint.preset_name(tmp_path) is None
+    checkpoint.save(tmp_path / "encoder-vfm.safetensors", one)
+    assert checkpoint.preset_name(tmp_path) is None
+    checkpoint.save(tmp_path / "stream-vfm.safetensors", one, {"preset": "nano"})
+    checkpoint.save(tmp_path / "text.safetensors", one, {"preset": "something else"})  # not part of a model
+    assert checkpoint.preset_name(tmp_path) == "nano"
+    checkpoint.save(tmp_path / "stream-vlm.safetensors", one, {"preset": "tiny"})
+    with pytest.raises(WeightsError, match="stream-vfm.safetensors is for preset 'nano', stream-vlm.* for 'tiny'"):
+        checkpoint.preset_name(tmp_path)
 
 
 # -- the authors' layout ----------------------------------------------------------------------------------------------

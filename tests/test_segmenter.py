@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import torch
 
 import mfuser
 from mfuser import images
-from mfuser.checkpoint import WeightsError
 from mfuser.presets import NANO, STREAMS
 from mfuser.segmenter import Segmenter, usable_device, window_places, working_size
 
@@ -239,31 +237,3 @@ def test_unusable_devices_are_refused_with_usable_ones(device: str):
     with pytest.raises(ValueError, match=f"Device '{device}' cannot be used here; choose one of cpu"):
         mfuser.load("nano", device=device)
     assert usable_device("cpu") == "cpu" and usable_device() in ("cpu", "cuda")
-
-
-def test_load_refuses_unknown_presets_classes_and_folders(tmp_path):
-    with pytest.raises(ValueError, match="Unknown preset 'giant'"):
-        mfuser.load("giant")
-    with pytest.raises(ValueError, match="knows its 19 Cityscapes classes only"):
-        mfuser.load("nano", classes=["cat", "dog"])
-    with pytest.raises(WeightsError, match="No weights at .*encoder-vfm.safetensors"):
-        mfuser.load("nano", weights=tmp_path)
-
-
-def test_load_takes_a_preset_by_name_with_its_own_folder(build_model, tiny_preset, tmp_path, monkeypatch):
-    from mfuser import checkpoint, presets
-
-    model = build_model(tiny_preset, 3)
-    for name in ("vfm", "vlm"):
-        checkpoint.save(tmp_path / f"encoder-{name}.safetensors", getattr(model, name).state_dict())
-    for stream in STREAMS:
-        checkpoint.save(tmp_path / f"stream-{stream}.safetensors", model.state_for(stream), {"temperature": "0.7"})
-    monkeypatch.setitem(presets.PRESETS, "tiny", replace(tiny_preset, weights=tmp_path))
-    loaded = mfuser.load("tiny", device="cpu")
-    image = picture(64, 96)
-    model.temperatures = dict.fromkeys(STREAMS, 0.7)
-    a, b = loaded.analyse(image), Segmenter(model).analyse(image)
-    assert a.ran["weights"] == "built in"
-    for stream in STREAMS:
-        assert np.array_equal(a.masks[stream], b.masks[stream])
-        assert np.array_equal(a.confidence[stream], b.confidence[stream])

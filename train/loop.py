@@ -136,7 +136,8 @@ class StreamTrainer:
         }
         self.files.save_state(state)
         averaged = {} if self.average is None else self.average.average
-        metadata = {"stream": self.stream, "step": str(self.done), "seed": str(self.config.seed), **self.metadata}
+        metadata = {"preset": self.model.preset.name, "stream": self.stream, "step": str(self.done)}
+        metadata |= {"seed": str(self.config.seed), **self.metadata}
         self.files.save_weights({**model_state, **averaged}, metadata, self.config.half)
 
     def _evaluation_due(self) -> bool:

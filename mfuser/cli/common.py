@@ -62,7 +62,8 @@ def streams(text: str) -> list[str]:
 
 def load_model(args: argparse.Namespace):
     """The Segmenter that the options describe. Raises ValueError, for a resolution too: not once per image."""
-    from mfuser.segmenter import load, working_size
+    from mfuser.loading import load
+    from mfuser.segmenter import working_size
 
     working_size((512, 512), presets.get(args.preset), args.resolution)
     return load(args.preset, args.device, args.precision, args.weights)

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from mfuser import presets
+from mfuser.loading import load
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, load, usable_device
+from mfuser.segmenter import Segmenter, usable_device
 
 
 def loader(
