@@ -35,18 +35,22 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 < options.port < 65536:
         parser.error(f"port {options.port} is out of range: choose 1 to 65535")
-    from mfuser.demo import examples, layout, models, session
+    from mfuser.demo import examples, models, session
 
     try:
         load = models.loader(options.preset, options.device, options.precision, options.weights, options.random_weights)
         running = session.Session(load, options.preset, examples.find())
         running.segmenter(options.preset)
-        page = layout.build(running, opened=not compute.LENT)
-        if not compute.LENT:
-            threading.Thread(target=running.warm, daemon=True).start()
-        layout.launch(page, running, options.host, options.port)
+        if running.examples and not compute.LENT:  # the opening example, while gradio is imported
+            opening = (running.examples[0].path, session.Settings(options.preset))
+            threading.Thread(target=running.result, args=opening, daemon=True).start()
+        from mfuser.demo import layout
+
+        layout.launch(layout.build(running, opened=not compute.LENT), running, options.host, options.port)
     except ValueError as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        parser.exit(130)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class Cache(Generic[T]):
         self.size, self.max_bytes, self.seconds, self.clock = size, max_bytes, seconds, clock
         self.pinned: set[Hashable] = set()
         self._kept: OrderedDict[Hashable, _Kept[T]] = OrderedDict()
-        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._making: dict[Hashable, threading.Lock] = {}  # one for each key: different values may be made side by side
         self._timer: threading.Timer | None = None
 
     def get(self, key: Hashable) -> T | None:
@@ -56,11 +57,17 @@ class Cache(Generic[T]):
         """The value, made at most once even when two visitors ask at the same time. What `make` raises is passed on."""
         value = self.get(key)
         if value is None:
-            with self._making:
+            with self._lock:
+                making = self._making.setdefault(key, threading.Lock())
+            with making:
                 value = self.get(key)
                 if value is None:
-                    value = make()
-                    self._put(key, value)
+                    try:
+                        value = make()
+                        self._put(key, value)
+                    finally:
+                        with self._lock:
+                            self._making.pop(key, None)
         return value
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from mfuser import presets
-from mfuser.demo import about, api, grid, inputs, weather_view, wording
+from mfuser.demo import about, api, compute, grid, inputs, weather_view, wording
 from mfuser.demo.handlers import CHOOSE, Handlers
 from mfuser.demo.inputs import Inputs
 from mfuser.demo.session import Session
@@ -25,6 +25,7 @@ photograph.</p></header>"""
 LAUNCH: dict[str, Any] = {
     "share": False,
     "ssr_mode": False,
+    "prevent_thread_lock": True,
     "run_history": False,
     "max_file_size": "40mb",
     "footer_links": ["api", "settings"],
@@ -75,6 +76,9 @@ def launch(page: gr.Blocks, session: Session, host: str, port: int) -> None:
         page.launch(server_name=host, server_port=port, theme=theme(), css=CSS, allowed_paths=folders, **LAUNCH)
     except OSError as error:
         raise ValueError(f"cannot serve on {host}:{port}: choose another --port, or another --host") from error
+    if not compute.LENT:
+        threading.Thread(target=session.warm, daemon=True).start()
+    page.block_thread()
 
 
 def _connect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from mfuser.demo import compute
 from mfuser.demo.cache import Cache
 from mfuser.demo.examples import Example, fitted
 from mfuser.segmenter import Segmenter
+
+logger = logging.getLogger(__name__)
 
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
 _PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
@@ -142,9 +145,12 @@ class Session:
         return self.cache.get_or_make((fingerprint, settings), make)
 
     def warm(self) -> None:
-        """Analyse the examples ahead of their first visitor."""
-        for example in self.examples:
-            self.result(example.path, Settings(self.preset))
+        """Analyse the examples after the first one, ahead of their first visitor."""
+        for example in self.examples[1:]:
+            try:
+                self.result(example.path, Settings(self.preset))
+            except Exception:  # whoever opens it is told; the others are still worth it
+                logger.exception("could not analyse the example %s", example.path.name)
 
     def adverse(self, path: str | Path, settings: Settings, condition: str, severity: int, seed: int) -> Result:
         """The analysis of the same photograph in simulated weather; labels are those of the clear one."""

@@ -80,6 +80,6 @@ def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:
         f"photograph {original[1]} × {original[0]}, seen at {width} × {height}, {passes}",
         f"{duration(ran['milliseconds']['total'])} in all",
     ]
-    line = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+    line = " ".join(f"<span>{escape(fact)}</span>" for fact in facts)
     warning = notice(RANDOM_NOTE, "note") if ran["weights"] == "random" else ""
     return f'<div class="ran" aria-label="What really ran">{line}</div>{warning}'
