@@ -120,7 +120,7 @@ def _status(preset: Preset) -> dict[str, Any]:
     if preset.weights is not None:
         missing = [name for name in weight_files(preset) if not (preset.weights / name).is_file()]
     why = f"missing in {preset.weights.name}/: {', '.join(missing)}" if missing else None
-    command = f"python -m train fit --preset {preset.name} --streams all --data camvid:PATH" if missing else None
+    command = f"git checkout -- assets/{preset.weights.name}" if missing else None
     return {"name": preset.name, "title": preset.title, "runnable": not missing, "why": why, "command": command}
 
 

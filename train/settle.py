@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
         tensors, (_, metadata) = load_file(path), checkpoint.load(path)
         name = f"heads.{stream}.query_decoder.cls_embed.bias"
         tensors[name] = (tensors[name].float() + shift).to(tensors[name].dtype)
-        checkpoint.save(path, tensors, metadata)
+        checkpoint.save(path, tensors, {**metadata, "preset": preset.name, "settled": str(config.share)})
         moved = {preset.classes[k]: round(float(s), 2) for k, s in enumerate(shift[:-1]) if s}
         print(f"{path}: {moved}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ written to DIR/<name of the image>/, for each stream (vfm, vlm: one encoder alon
   similarity-STREAM.png   cosine with the query over the image, one scale for all streams
   similarity-STREAM.npy   the cosines, (height, width) float32 (with --npy)
   comparison.png          all of it on one sheet
+  legend.png, shares.png  the classes found (of the last stream), and the share of each in every stream
   analysis.json           class shares, query, sizes, times, and what ran
 Files of the same names are replaced one by one.
 """
@@ -72,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
     names = common.output_names(common.find_images(args.images))
     out = common.output_folder(args.out)
     segmenter = common.load_model(args)
+    for text in query if isinstance(query, list) else []:
+        if segmenter.is_cut(text):
+            print(f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored", file=sys.stderr)
 
     def work(path: Path) -> str:
         analysis = segmenter.analyse(path, args.windows, args.resolution)
@@ -108,6 +113,10 @@ def write(
     titles = [visualize.STREAM_TITLES[s] for s in streams]
     rows = [[pictures.get(f"{kind}-{s}") for s in streams] for kind in ("pca", "similarity", "overlay")]
     pictures["comparison"] = charts.contact_sheet(rows, ["features", query_label(query), "masks"], titles)
+    found = {s: analysis.shares(s) for s in streams if s in analysis.masks}
+    if found:
+        pictures["legend"] = charts.legend_picture(list(found.values())[-1])
+        pictures["shares"] = charts.class_bars(found)
     for name, picture in pictures.items():
         images.save(folder / f"{name}.png", picture)
     if npy:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-MAX_BYTES = 1_500_000_000
+MAX_BYTES = 800_000_000
 SECONDS = 3600.0  # after its last use; the privacy line on the page states it
 
 
