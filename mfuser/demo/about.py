@@ -69,10 +69,8 @@ def _models() -> str:
 
 
 def _card(preset: str) -> str:
-    """Text of the model card that lies with the weights, without its front matter; empty when there is none."""
+    """Text of the model card, of built-in weights or of a folder's own, without front matter; empty for none."""
     folder = presets.get(preset).weights
-    path = folder / "README.md" if folder else None
-    if path is None or not path.is_file():
-        return ""
-    text = path.read_text(encoding="utf-8")
+    places = [] if folder is None else [folder / "README.md", folder.parent / "model_card.md"]
+    text = next((path.read_text(encoding="utf-8") for path in places if path.is_file()), "")
     return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text

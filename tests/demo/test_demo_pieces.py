@@ -100,6 +100,18 @@ def test_bundled_examples_open():
         assert example.alt and len(np.unique(example.labels)) > 5
 
 
+def test_the_model_card_is_shown_without_its_front_matter(monkeypatch, tmp_path):
+    from dataclasses import replace
+
+    from mfuser.demo import about
+
+    preset = replace(presets.NANO, name="carded", weights=tmp_path / "weights")
+    monkeypatch.setitem(presets.PRESETS, "carded", preset)
+    assert about._card("carded") == ""
+    (tmp_path / "model_card.md").write_text("---\nlicense: other\n---\n# A card\n\n---\nmore")
+    assert about._card("carded") == "# A card\n\n---\nmore"
+
+
 def test_numbers_read_well():
     assert wording.number(12_463_190) == "12.5 M" and wording.number(950) == "950"
     assert wording.duration(604.6) == "605 ms" and wording.duration(26_000) == "26.0 s"
