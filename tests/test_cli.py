@@ -69,7 +69,8 @@ def refusal(capsys, *arguments: str) -> str:
 def test_segment_writes_what_the_library_computes(folder, capsys):
     assert run("segment", "street.png", "--preset", "tiny", "--query", "car, bus", "--npy", "--out", "results") == 0
     out = folder / "results" / "street"
-    expected = {"comparison.png", "analysis.json", "similarity-vlm.npy", "similarity-fused.npy"}
+    expected = {"comparison.png", "legend.png", "shares.png", "analysis.json"}
+    expected |= {"similarity-vlm.npy", "similarity-fused.npy"}
     expected |= {f"{kind}-{s}.png" for kind in ("mask", "colour", "overlay", "pca") for s in STREAMS}
     expected |= {f"similarity-{s}.png" for s in ("vlm", "fused")}  # a VFM has no text
     assert {p.name for p in out.iterdir()} == expected
@@ -278,7 +279,7 @@ def test_info_says_what_would_make_a_preset_run(folder, tiny_preset, monkeypatch
     assert run("info") == 0
     text = capsys.readouterr().out
     assert "does not run here: missing in none/: encoder-vfm.safetensors" in text
-    assert "to get it: python -m train" in text
+    assert "to get it: git checkout -- assets/none" in text
 
 
 def shell(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
