@@ -1,4 +1,4 @@
-"""Command line: `python -m train fit | evaluate | pretrain`; each shows its options with --help."""
+"""Command line: `python -m train COMMAND`; without one it lists them, and each shows its options with --help."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 COMMANDS = {
     "fit": ("train.fit", "train the adapters and decoders of a preset's streams"),
     "evaluate": ("train.evaluate", "mean IoU of trained streams on a labelled set"),
+    "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
+    "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
 }
 
