@@ -1,10 +1,9 @@
-"""`python -m train settle`: which member of a label group a model names when nothing tells the members apart.
+"""`python -m train settle`: which member of a label group a model names.
 
-Labels like CamVid's say "vehicle", and the loss asks for any of car, truck, bus, train: which of them takes the
-group's probability is then an accident of initialisation. Here the bias of the class head is shifted until, over the
-photographs, the class that stands for the group takes at least a given share of what the queries give it. The other
-members stay possible where a query favours them more than on the average photograph; the groups' own probabilities
-hardly change.
+Labels like CamVid's say "vehicle", and the loss asks for any of car, truck, bus, train: which row of the class head
+comes to stand for the group is then an accident of initialisation. Here that row changes places with the row of the
+class that names the group. Every probability stays what it was, only under another name, so scores in the space of the
+groups do not change at all.
 """
 
 from __future__ import annotations
@@ -28,8 +27,6 @@ from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
 from train.weights import load_model
 
-ROUNDS = 30  # of the fixed-point iteration
-
 
 @dataclass(frozen=True)
 class SettleConfig:
@@ -43,16 +40,10 @@ class SettleConfig:
     weights: Path = Path("runs/nano")
     # Which streams; default: all that the preset has.
     streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
-    # Share of a group's probability that its representative takes on average.
-    share: float = 0.9
     # At most so many photographs, spread over the set.
-    limit: int = 60
+    limit: int = 12
     # Short side in pixels.
     resolution: int = 320
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise ValueError(f"--share must lie between 0 and 1, got {self.share}.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -65,15 +56,15 @@ def main(argv: Sequence[str]) -> None:
     data = open_dataset(config.data, "train", limit=config.limit)
     model = load_model(preset, config.weights, streams)
     for stream in streams:
-        logits = class_logits(model, stream, data, config.resolution)
-        shift = group_shift(logits, data.groups, config.share)
+        order = settled_order(class_logits(model, stream, data, config.resolution), data.groups)
         path = config.weights / f"stream-{stream}.safetensors"
         tensors, (_, metadata) = load_file(path), checkpoint.load(path)
-        name = f"heads.{stream}.query_decoder.cls_embed.bias"
-        tensors[name] = (tensors[name].float() + shift).to(tensors[name].dtype)
-        checkpoint.save(path, tensors, {**metadata, "preset": preset.name, "settled": str(config.share)})
-        moved = {preset.classes[k]: round(float(s), 2) for k, s in enumerate(shift[:-1]) if s}
-        print(f"{path}: {moved}")
+        for kind in ("weight", "bias"):
+            name = f"heads.{stream}.query_decoder.cls_embed.{kind}"
+            tensors[name] = tensors[name][order].contiguous()
+        checkpoint.save(path, tensors, {**metadata, "preset": preset.name})
+        renamed = [f"{preset.classes[k]} -> {preset.classes[i]}" for i, k in enumerate(order[:-1].tolist()) if i != k]
+        print(f"{path}: {', '.join(renamed) or 'nothing to rename'}")
 
 
 @torch.inference_mode()
@@ -88,22 +79,14 @@ def class_logits(model: MFuser, stream: str, data: SegmentationData, resolution:
     return torch.cat(found)
 
 
-def group_shift(logits: Tensor, groups: LabelGroups, share: float) -> Tensor:
-    """What to add to the class bias, (K+1,) float32; zero for groups of one class and for "no object".
+def settled_order(logits: Tensor, groups: LabelGroups) -> Tensor:
+    """Order of the class head's rows, (K+1,) int64: row i of the settled head is row order[i] of the old one.
 
-    logits: (N, K, K+1). Members other than the representative end with at most an equal part of 1 - share each; they
-    are only ever lowered, since lifting them would take probability from "no object".
+    logits: (N, K, K+1). In every group the row to which the queries give most changes places with the representative's.
     """
-    shift = logits.new_zeros(logits.shape[-1])
+    order = torch.arange(logits.shape[-1])
+    given = logits.softmax(-1).sum((0, 1))  # what all queries give each class
     for members, one in zip(groups.members, groups.representatives, strict=True):
-        if len(members) < 2:
-            continue
-        rest = [m for m in members if m != one]
-        for _ in range(ROUNDS):
-            mass = (logits + shift).softmax(-1)[..., list(members)].sum((0, 1))  # what all queries give each member
-            part = dict(zip(members, (mass / mass.sum()).tolist(), strict=True))
-            wanted = (1 - share) / len(rest)
-            for m in rest:  # relative to the representative, whose bias stays
-                step = np.log(wanted / max(part[m], 1e-9)) - np.log(share / max(part[one], 1e-9))
-                shift[m] = min(0.0, float(shift[m]) + float(step))
-    return shift
+        strongest = max(members, key=lambda m: float(given[m]))
+        order[[one, strongest]] = order[[strongest, one]]
+    return order
