@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio import route_utils
 
 from mfuser import presets
 from mfuser.demo import about, api, compute, grid, inputs, weather_view, wording
@@ -79,6 +80,8 @@ def launch(page: gr.Blocks, session: Session, host: str, port: int) -> None:
     if not compute.LENT:
         threading.Thread(target=session.warm, daemon=True).start()
     page.block_thread()
+    # Gradio deletes on an orderly shutdown, for which it does not wait when the server is still computing.
+    route_utils.delete_files_created_by_app(page, None)
 
 
 def _connect(
