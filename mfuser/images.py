@@ -76,13 +76,10 @@ def save(path: str | Path, array: np.ndarray) -> Path:
     if not grey_or_rgb or array.dtype != np.uint8 or array.size == 0:
         got = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise ValueError(f"Only (H, W) or (H, W, 3) uint8 arrays can be written as an image, got {got}.")
-    bgr = array if array.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
-    written, data = cv2.imencode(path.suffix.lower(), bgr)
-    if not written:
-        raise ValueError(f"An image of {array.shape[1]} x {array.shape[0]} pixels does not fit into {path.suffix}.")
+    data = encode(array, path.suffix.lower())
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        beside.write_bytes(data.tobytes())
+        beside.write_bytes(data)
         os.replace(beside, path)
     except OSError as error:
         if path.parent.is_dir():
@@ -90,6 +87,22 @@ def save(path: str | Path, array: np.ndarray) -> Path:
         way_out = "choose an existing folder that you may write to"
         raise OSError(f"Cannot write '{path}' ({error.strerror}): {way_out}") from error
     return path
+
+
+def encode(array: np.ndarray, suffix: str = ".png", quality: int = 92) -> bytes:
+    """(H, W) grey or (H, W, 3) RGB uint8 -> the bytes of a file of that suffix (see WRITABLE).
+
+    quality: of JPEG, 1 to 100. PNGs are packed for speed, not for the last byte.
+    Raises ValueError for more pixels than the format holds.
+    """
+    bgr = array if array.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if suffix == ".png":
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    written, data = cv2.imencode(suffix, bgr, options)
+    if not written:
+        raise ValueError(f"An image of {array.shape[1]} x {array.shape[0]} pixels does not fit into {suffix}.")
+    return data.tobytes()
 
 
 def fingerprint(array: np.ndarray) -> str:

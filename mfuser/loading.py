@@ -53,7 +53,7 @@ def load(
             f"{folder} does not say which preset its weights are for, and they do not fit {built.name!r}: "
             "pass the preset's name, and the folder as weights."
         ) from error
-    return Segmenter(model, device, precision, folder.resolve().name if folder else "built in")
+    return Segmenter(model.for_inference(), device, precision, folder.resolve().name if folder else "built in")
 
 
 def _of_folder(folder: Path, weights: str | Path | None) -> tuple[presets.Preset, Path, bool]:

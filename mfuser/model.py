@@ -79,6 +79,12 @@ class MFuser(nn.Module):
             checkpoint.load_folder(model, Path(weights) if weights else preset.weights)
         return model.eval()
 
+    def for_inference(self) -> MFuser:
+        """Prepare the frozen encoders for speed, in place; the model can no longer be trained or saved."""
+        self.vfm.for_inference()
+        self.vlm.for_inference()
+        return self
+
     def forward(self, pixels: Tensor, stream: str = "fused", record: Recorder | None = None) -> MFuserOutput:
         """pixels: (B, 3, H, W) float RGB 0..255. stream: "vfm", "vlm" or "fused"."""
         return self.decode(self.features(self.embed(pixels, stream), stream, record), stream)

@@ -49,8 +49,8 @@ def write(model, tmp_path) -> Callable[[dict[str, str]], Path]:
 def assert_same(loaded: Segmenter, model, image: np.ndarray) -> None:
     a, b = loaded.analyse(image), Segmenter(model).analyse(image)
     for stream in STREAMS:
-        assert np.array_equal(a.masks[stream], b.masks[stream])
-        assert np.array_equal(a.confidence[stream], b.confidence[stream])
+        assert (a.masks[stream] == b.masks[stream]).mean() > 0.999  # loading folds norms: the last digits differ
+        np.testing.assert_allclose(a.confidence[stream], b.confidence[stream], atol=1e-4)
 
 
 def test_a_preset_by_name_has_its_own_folder(model, write, tiny_preset, street, monkeypatch):

@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     segmenter = common.load_model(args)
     for text in query if isinstance(query, list) else []:
         if segmenter.is_cut(text):
-            print(f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored", file=sys.stderr)
+            said = f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored"
+            print(said, file=sys.stderr)
 
     def work(path: Path) -> str:
         analysis = segmenter.analyse(path, args.windows, args.resolution)

@@ -49,17 +49,18 @@ class MultiScaleDeformableAttention(nn.Module):
         """
         b, q, _ = query.shape
         placed = query + pos
+        # Points before queries: the long axis comes last, where softmax, sampling and mixing run contiguously.
+        weights = self.attention_weights(placed).transpose(1, 2).reshape(b * self.heads, -1, q).softmax(1)
+        weights = weights.unflatten(1, (self.levels, self.points)).unsqueeze(1)  # (B*heads, 1, levels, points, Q)
         offsets = self.sampling_offsets(placed).view(b, q, self.heads, self.levels, self.points, 2)
-        weights = self.attention_weights(placed).view(b, q, self.heads, -1).softmax(-1)
-        scale = query.new_tensor([(w, h) for h, w in sizes])  # offsets are in cells of the level sampled
-        locations = reference.to(query.dtype)[:, None, None, None] + offsets / scale[:, None]
-        # Points before queries: the long axis comes last, where sampling and mixing run contiguously.
-        weights = weights.view(b, q, self.heads, self.levels, self.points).permute(0, 2, 3, 4, 1).flatten(0, 1)
-        grids = (2 * locations - 1).permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B*heads, levels, points, Q, 2)
+        offsets = offsets.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B*heads, levels, points, Q, 2)
+        # Offsets are in cells of the level sampled; grid_sample counts from -1 to 1.
+        cell = 2 / query.new_tensor([(w, h) for h, w in sizes])[:, None, None]  # (levels, 1, 1, 2)
+        grids = torch.addcmul(2 * reference.to(query.dtype) - 1, offsets, cell)
         mixed = 0
         for level, part in enumerate(self.value_proj(query).split([h * w for h, w in sizes], dim=1)):
             h, w = sizes[level]
             maps = part.transpose(1, 2).reshape(b * self.heads, -1, h, w)  # (B*heads, C/heads, h, w)
             sampled = F.grid_sample(maps, grids[:, level].to(maps.dtype), padding_mode="zeros", align_corners=False)
-            mixed = mixed + (sampled * weights[:, level].to(maps.dtype).unsqueeze(1)).sum(2)  # (B*heads, C/heads, Q)
+            mixed = mixed + (sampled * weights[:, :, level].to(maps.dtype)).sum(2)  # (B*heads, C/heads, Q)
         return self.output_proj(mixed.reshape(b, -1, q).transpose(1, 2)) + query

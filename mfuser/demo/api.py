@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import gradio as gr
 import numpy as np
+from gradio import processing_utils, utils
 
-from mfuser import presets, visualize
+from mfuser import images, presets, visualize
 from mfuser.demo import compare, queries, weather_view, wording
 from mfuser.demo.inputs import photo_input
 from mfuser.demo.session import Result, Session, Settings
@@ -164,16 +165,21 @@ def _output(label: str) -> gr.JSON | gr.Image:
 
 
 def _spoken(function: Callable) -> Callable:
-    """The same function, whose errors reach the caller as one sentence."""
+    """The same function with pictures as files, whose errors reach the caller as one sentence."""
 
     @wraps(function)
     def wrapped(*args, **kwargs):
         try:
-            return function(*args, **kwargs)
+            return tuple(_file(a) if isinstance(a, np.ndarray) else a for a in function(*args, **kwargs))
         except Exception as error:
             raise gr.Error(wording.sentence(error), print_exception=False) from error
 
     return wrapped
+
+
+def _file(picture: np.ndarray) -> str:
+    """Path of a PNG in Gradio's cache; Gradio's own encoder would take longer than everything the endpoint computes."""
+    return processing_utils.save_bytes_to_cache(images.encode(picture), "image.png", utils.get_upload_folder())
 
 
 def _on_grid(values: np.ndarray, size: tuple[int, int]) -> list[list[float]]:

@@ -29,7 +29,8 @@ def loader(
     def make(name: str) -> Segmenter:
         if name == opening and random:
             torch.manual_seed(0)  # the same pictures at every start
-            return Segmenter(MFuser.from_preset(name, pretrained=False), usable_device(device), precision)
+            model = MFuser.from_preset(name, pretrained=False).for_inference()
+            return Segmenter(model, usable_device(device), precision)
         if name == opening and weights is not None:
             return load(name, device, precision, weights)
         status = next(s for s in presets.available() if s["name"] == name)

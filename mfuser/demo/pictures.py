@@ -25,8 +25,7 @@ def shown_size(size: tuple[int, int]) -> tuple[int, int]:
 def photo_uri(picture: np.ndarray, quality: int = 88) -> str:
     """(H, W, 3) uint8 RGB -> JPEG data URI."""
     small = images.resize(picture, *shown_size(picture.shape[:2]))
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return _uri("jpeg", data.tobytes())
+    return _uri("jpeg", images.encode(small, ".jpg", quality))
 
 
 def mask_uri(mask: np.ndarray) -> str:

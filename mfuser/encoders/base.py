@@ -33,6 +33,9 @@ class VisionEncoder(nn.Module):
     def norm(self, tokens: Tensor) -> Tensor:
         """Final normalisation of tokens (B, L, C)."""
 
+    def for_inference(self) -> None:  # noqa: B027  most encoders have nothing to prepare
+        """Prepare weights for speed, in place; the encoder can no longer be trained or saved."""
+
     def patches(self, tokens: Tensor) -> Tensor:
         """Patch tokens without the prefix, (B, h*w, C)."""
         return tokens[:, self.prefix :]

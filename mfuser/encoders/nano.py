@@ -17,6 +17,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder
+from mfuser.encoders.folding import fold_batch_norms
 from mfuser.encoders.text import PromptedText
 
 # Index of the last trunk stage at each stride, and its channels (EfficientNet-Lite0, Tan and Le 2019 / Liu 2020).
@@ -66,7 +67,8 @@ class NanoVision(VisionEncoder):
 
     def cells(self, pixels: Tensor) -> Tensor:
         """Trunk features of every cell before the blocks, (B, C, h, w)."""
-        maps = self.trunk((pixels / 255 - MEAN) / STD)
+        x = (pixels / 255 - MEAN) / STD
+        maps = self.trunk(x.contiguous(memory_format=torch.channels_last))  # depthwise convolutions are faster there
         total = 0
         for stride, x in maps.items():
             if stride < self.patch:  # fine stages: every cell keeps its own sub-pixels
@@ -76,6 +78,9 @@ class NanoVision(VisionEncoder):
                 x = F.interpolate(x, scale_factor=stride // self.patch, mode="bilinear", align_corners=False)
             total = total + x
         return total
+
+    def for_inference(self) -> None:
+        fold_batch_norms(self.trunk)
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         return self.with_positions(self.cells(pixels))
