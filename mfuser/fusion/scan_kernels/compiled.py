@@ -20,7 +20,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 LOG2E = 1.4426950408889634
-SMALL = 100_000  # values of u below which a second thread costs more than it brings
+SMALL = 500_000  # values of u below which a second thread costs more than it brings
 _lock = threading.Lock()
 
 

@@ -204,5 +204,6 @@ def scan(u, delta, a, b, c, skip, bias, apply_softplus, h, y, first, last):
                 store(y, at, total)
         first += block
 
+
 _1, _3 = types.float32[::1], types.float32[:, :, ::1]
 SIGNATURE = types.void(_3, _3, _3, _3, _3, _1, _1, types.boolean, _3, _3, types.intp, types.intp)
