@@ -20,7 +20,8 @@ from mfuser.segmenter import working_size
 from train.__main__ import main
 from train.config import Hardware
 from train.data import open_dataset
-from train.evaluate import evaluate, same_size_batches, summary, table
+from train.evaluate import evaluate, summary, table
+from train.scoring import same_size_batches
 
 CPU = Hardware(torch.device("cpu"), "float32")
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,8 +91,8 @@ def test_workers_do_not_change_scores(streets, seeing):
 
 
 def test_neighbours_of_equal_size_are_stacked():
-    items = [(torch.zeros(3, s, 8), torch.zeros(s, 8)) for s in (4, 4, 4, 6, 4)]
-    assert [tuple(p.shape) for p, _ in same_size_batches(iter(items), 2)] == [
+    items = [(i, torch.zeros(3, s, 8), torch.zeros(s, 8)) for i, s in enumerate((4, 4, 4, 6, 4))]
+    assert [tuple(p.shape) for _, p, _ in same_size_batches(iter(items), 2)] == [
         (2, 3, 4, 8),
         (1, 3, 4, 8),
         (1, 3, 6, 8),
