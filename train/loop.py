@@ -97,8 +97,8 @@ class StreamTrainer:
             if self.average is not None:
                 self.average.load(state["average"])
             self.done = state["step"]
-            if self.processes.writer:
-                self.files.trim_log(self.done)
+        if self.processes.writer:
+            self.files.trim_log(self.done)
         return self.done
 
     def run(self, interrupt: Interrupt) -> bool:
