@@ -1,4 +1,4 @@
-"""`python tests/train/tiny_command.py fit ...`: the command line with the tests' tiny preset, for tests in processes."""
+"""`python tests/train/tiny_command.py fit ...`: the command line with the tests' tiny preset."""
 
 from __future__ import annotations
 

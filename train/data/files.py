@@ -108,7 +108,9 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientation: transposed
+            # Asking a PNG without EXIF data would decode all of it.
+            plain = image.format == "PNG" and "exif" not in image.info
+            turned = not plain and image.getexif().get(0x0112, 1) >= 5  # orientation: transposed
     except (OSError, SyntaxError) as error:
         raise ValueError(f"The image {path} cannot be read ({error}): replace or remove it.") from error
     return (width, height) if turned else (height, width)
