@@ -171,9 +171,7 @@ def negative_log_likelihood(scores: Tensor, labels: Tensor, groups: LabelGroups,
     return float((logits.logsumexp(1) - own.logsumexp(1)).double().mean())
 
 
-def shown_confidence(
-    scores: Tensor, labels: Tensor, groups: LabelGroups, temperature: float
-) -> tuple[Tensor, Tensor]:
+def shown_confidence(scores: Tensor, labels: Tensor, groups: LabelGroups, temperature: float) -> tuple[Tensor, Tensor]:
     """Probability of the likeliest class (N,) float32, and whether its group is the label's, (N,) bool."""
     confidence, guess = _logits(scores, groups, temperature).softmax(1).max(1)
     return confidence, torch.from_numpy(groups.table()).long()[guess] == labels

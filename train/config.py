@@ -19,7 +19,8 @@ Append = tyro.conf.UseAppendAction
 class FitConfig:
     """Train the adapters and decoders of a preset's streams; the encoders stay frozen.
 
-    Defaults are those of the released code; `--preset nano` has its own.
+    Defaults are those of the released code; `--preset nano` has its own. The same command runs in one process, and in
+    several under `torchrun` or `accelerate launch`.
     """
 
     # Labelled photographs, [name:]ROOT[/split]; repeat for several sets.
@@ -28,30 +29,48 @@ class FitConfig:
     val: Annotated[tuple[str, ...], Append] = ()
     # Share of each batch that each set gets; default: equal.
     mix: tuple[float, ...] = ()
+    # Pairs that cannot be read: "stop" names them and ends, "skip" names them and trains without.
+    broken: Literal["stop", "skip"] = "stop"
+    # Decoded photographs kept in memory, GB for each set; a larger set is read from disk, file by file.
+    cache: float = 3.0
     # Which preset.
     preset: str = "nano"
+    # How the encoders meet, instead of the preset's own way (Table 4: "concat", "separate", ...); "": its own.
+    fusion: str = ""
     # Which streams, one after the other.
     streams: tuple[Literal["fused", "vfm", "vlm", "all"], ...] = ("all",)
-    # Folder of stream-*.safetensors, logs and checkpoints.
+    # Folder of stream-*.safetensors, logs, pictures, report and checkpoints.
     out: Path = Path("runs/nano")
     # Folder of encoder-*.safetensors; default: --out, then the preset's own.
     encoders: Path | None = None
+    # Encoders with random weights, to try a preset whose weights are not at hand; the result is of no other use.
+    random_encoders: bool = False
     # Continue where --out stopped.
     resume: bool = False
     # Replace what --out holds.
     overwrite: bool = False
+    # Check data, shapes, memory and disk with two steps, estimate the time, and write nothing.
+    dry_run: bool = False
 
     # Optimizer steps.
     iterations: int = 20000
-    # Images per step.
+    # Images per step, over all processes and accumulated parts together.
     batch: int = 2
+    # Parts into which each process divides its share of a batch; their gradients add up, less memory is needed.
+    accumulate: int = 1
     # Side of the square crop, pixels.
     crop: int = 512
     # Short side in pixels that scale 1 means; 0 keeps the native size.
     base: int = 0
-    # Range of the random resize.
+    # Range of the random resize, as a factor.
     scale: tuple[float, float] = (0.5, 2.0)
-    # Probability of rendered weather.
+    # Largest share of a crop's labelled pixels that one class may have, 0 to 1 (10 draws).
+    category_cap: float = 0.75
+    # Probability of mirroring, 0 to 1.
+    flip: float = 0.5
+    # Random brightness, contrast, saturation and hue.
+    photometric: bool = True
+    # Probability of rendered weather, 0 to 1.
     weather: float = 0.0
     # Conditions to draw from, joined ones too ("fog+night").
     conditions: tuple[str, ...] = ("fog", "rain", "snow", "night")
@@ -70,7 +89,8 @@ class FitConfig:
     warmup_ratio: float = 1e-6
     # Weight decay (the released CLIP variant has 1e-4).
     weight_decay: float = 1e-5
-    # Spared from decay: "released", by its substrings of names; "corrected", vectors, embeddings and scan parameters.
+    # Spared from decay. "released": names with "norm", "query_embed" or "level_embed", which misses group and batch
+    # norms, biases, A_log, D, the scale of adapters, prompts. "corrected": all vectors, embeddings, scan parameters.
     decay: Literal["released", "corrected"] = "released"
     # Largest gradient norm; 0 for no clipping.
     clip: float = 0.0
@@ -80,14 +100,23 @@ class FitConfig:
     points: int = 12544
     # How points are drawn.
     sampling: Literal["random", "released", "grid"] = "random"
+    # Loss terms over several processes: "global" is one process with the whole batch; "rank", as released, averages
+    # the class loss within each process first. One process: the same.
+    loss_norm: Literal["global", "rank"] = "global"
+    # Dropout of adapters and text enhancer, 0 to 1; -1 keeps the preset's.
+    dropout: float = -1.0
+    # Batch norms of the trained parts use their stored statistics.
+    freeze_norm: bool = False
     # Store weights as float16.
     half: bool = False
 
     # auto, cpu, cuda or cuda:N.
     device: str = "auto"
-    # Of the forward pass; losses and weights are always float32.
-    precision: Literal["float32", "bf16"] = "float32"
-    # Processes that load data; -1 chooses by cores.
+    # Of the forward pass; losses and weights are always float32. fp16 scales the loss.
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    # Compute the encoders' blocks again in the backward pass instead of keeping their activations.
+    checkpointing: bool = False
+    # Processes that load data, for each process that trains; -1 chooses by cores.
     workers: int = -1
     # Of weights, data and dropout.
     seed: int = 2023
@@ -99,17 +128,24 @@ class FitConfig:
     save_every: int = 500
     # Steps between lines of the log.
     log_every: int = 20
+    # Steps between pictures of input, truth, prediction and score map; 0 for none.
+    pictures_every: int = 500
+    # Also write scalars and pictures for TensorBoard, where it is installed.
+    tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch", "crop", "points", "save_every", "log_every", "lr", "power"):
+        for name in ("iterations", "batch", "accumulate", "crop", "points", "save_every", "log_every", "lr", "power"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
-        for name in ("warmup", "weight_decay", "clip", "base", "rare", "eval_every", "eval_limit", "seed"):
+        whole = ("warmup", "base", "eval_every", "eval_limit", "pictures_every", "seed")
+        for name in (*whole, "weight_decay", "clip", "rare", "cache"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(self, name)}.")
-        for name in ("weather", "ema"):
+        for name in ("weather", "ema", "flip", "category_cap"):
             if not 0 <= getattr(self, name) <= 1 or (name == "ema" and self.ema == 1):
-                raise ValueError(f"--{name} must lie between 0 and 1, got {getattr(self, name)}.")
+                raise ValueError(f"--{name.replace('_', '-')} must lie between 0 and 1, got {getattr(self, name)}.")
+        if self.dropout != -1 and not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout must lie between 0 and 1, or be -1, got {self.dropout}.")
 
     @property
     def stream_names(self) -> tuple[str, ...]:
@@ -126,8 +162,9 @@ class FitConfig:
 
 
 _NOT_RECIPE = {
-    *("data", "val", "streams", "out", "encoders", "resume", "overwrite", "device", "workers", "half"),
-    *("eval_every", "eval_limit", "save_every", "log_every"),
+    *("data", "val", "broken", "cache", "streams", "out", "encoders", "resume", "overwrite", "dry_run"),
+    *("device", "checkpointing", "workers", "half", "eval_every", "eval_limit", "save_every", "log_every"),
+    *("pictures_every", "tensorboard"),
 }
 
 # What each preset does differently from the paper.
@@ -148,7 +185,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "ema": 0.995,
         "points": 4096,
         "half": True,
-    }
+    },
+    "dinov2-l+clip-l": {"weight_decay": 1e-4},
+    "dinov2-b+clip-b": {"weight_decay": 1e-4},
 }
 
 
@@ -168,7 +207,12 @@ class Hardware:
 
     def autocast(self) -> torch.autocast:
         """Context of forward passes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        kind = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, kind, enabled=self.precision != "float32")
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Scaling of the loss, which float16 needs and which is the identity otherwise."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
 def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
@@ -183,6 +227,7 @@ def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
             raise ValueError(f"There is no device {name!r} here: choose --device cpu.")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # of each process of a launcher
     if workers < 0:
         workers = min(cores, 16) if chosen.type == "cuda" else min(cores - 1, 4)
     return Hardware(chosen, precision, workers)

@@ -1,66 +1,86 @@
-"""Evaluation: `python -m train evaluate`. One pass per image at the preset's resolution, scored in a class space."""
+"""Evaluation: `python -m train evaluate`. Sets in their own class spaces, in any weather, resumable per image."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 import tyro
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from PIL import Image
 
-from mfuser import images, presets, weather
-from mfuser.model import MFuser, encoders_of
-from mfuser.segmenter import working_size
+from mfuser import presets, weather
+from mfuser.charts import retention_chart
+from mfuser.model import MFuser
+from train.charts import confusion_picture
 from train.config import Hardware, choose_hardware
 from train.data import SegmentationData, open_dataset
-from train.data.batches import worker_options
-from train.data.groups import CITYSCAPES, SPACES
+from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
+from train.processes import Processes, open_processes
+from train.scoring import Counts, CountStore, count_images
 from train.weights import load_model
+
+__all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Mean IoU of a preset's streams on a labelled set."""
+    """Mean IoU of a preset's streams on labelled sets."""
 
-    # Labelled photographs, [name:]ROOT[/split].
-    data: str = ""
+    # Labelled photographs, [name:]ROOT[/split]; several may follow.
+    data: tuple[str, ...] = ()
     # Which preset.
     preset: str = "nano"
-    # Folder that `fit` wrote; default: the preset's own weights.
-    weights: Path | None = None
+    # Folder that `fit` wrote, or one of its stream files; default: the preset's own weights.
+    weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
+    # How the encoders meet, where it is not the preset's own way; "": as the preset says.
+    fusion: str = ""
     # Which streams; default: all that the preset has.
     streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
     # Classes to score in; default: what the labels can tell apart.
     space: Literal["auto", "cityscapes", "common", "idd"] = "auto"
+    # "single": the whole image in one pass. "sliding": the paper's 512-pixel windows with stride 341.
+    windows: Literal["single", "sliding"] = "single"
     # Weather to render first, as "fog" or "rain+night".
     weather: str = ""
     # Of the weather, 1 to 5.
     severity: int = 3
-    # At most so many images, spread over the set; 0 for all.
+    # Conditions of a sweep over severities 1 to 5, for curves of retained mIoU; "all" for fog, rain, snow and night.
+    sweep: tuple[str, ...] = ()
+    # At most so many images of each set, spread over it; 0 for all.
     limit: int = 0
     # Images per forward pass.
     batch: int = 4
     # Short side in pixels; 0 for the preset's.
     resolution: int = 0
+    # Folder of scores.json, scores.csv, confusion matrices and curves; images done there are not done again.
+    out: Path | None = None
     # Also write the scores here.
     json: Path | None = None
     # auto, cpu, cuda or cuda:N.
     device: str = "auto"
     # Of the forward pass.
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
     # Processes that load images; -1 chooses by cores.
     workers: int = -1
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "resolution"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}.")
+        if self.batch < 1:
+            raise ValueError(f"--batch must be above 0, got {self.batch}.")
+
+    def swept(self) -> tuple[str, ...]:
+        """Conditions of the sweep."""
+        return tuple(weather.CONDITIONS) if "all" in self.sweep else self.sweep
 
 
 def main(argv: Sequence[str]) -> None:
@@ -68,25 +88,61 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(EvaluateConfig, args=list(argv), prog="python -m train evaluate")
     if not config.data:
         raise ValueError("No data to evaluate on: pass --data, for example --data camvid:PATH/val.")
+    with open_processes(config.device) as processes:
+        run(config, processes)
+
+
+def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
+    """Evaluate on every set; the writer prints and writes. Returns one report for each set."""
     preset = presets.get(config.preset)
+    preset = presets.with_fusion(preset, config.fusion) if config.fusion else preset
     streams = config.streams or preset.streams
-    hardware = choose_hardware(config.device, config.precision, config.workers)
-    dataset = open_dataset(config.data, "val", limit=config.limit or None)
-    space = dataset.kind.space if config.space == "auto" else config.space
-    model = load_model(preset, config.weights, streams).to(hardware.device)
-    scores = evaluate(
-        model, streams, dataset, space, hardware, config.batch, config.weather, config.severity, config.resolution
-    )
-    print(table(scores))
-    if config.json is not None:
-        conditions = {"weather": config.weather, "severity": config.severity} if config.weather else {}
-        report = {"preset": preset.name, "data": dataset.name, "images": len(dataset), "space": space, **conditions}
-        beside = config.json.with_name(config.json.name + ".part")
-        beside.write_text(json.dumps({**report, "streams": summary(scores)}, indent=2) + "\n")
-        os.replace(beside, config.json)
+    hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
+    folder = config.weights.parent if config.weights is not None and config.weights.is_file() else config.weights
+    datasets = [open_dataset(spec, "val", limit=config.limit or None) for spec in config.data]
+    for condition in (*config.swept(), *([config.weather] if config.weather else [])):
+        weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong
+    model = load_model(preset, folder, streams).to(hardware.device)
+    stamp = weights_stamp(folder or preset.weights, streams)
+    reports = []
+    for spec, dataset in zip(config.data, datasets, strict=True):
+        space = dataset.kind.space if config.space == "auto" else config.space
+
+        def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space):
+            settings = [preset.name, config.fusion, stamp, spec, len(dataset), space, condition, severity]
+            settings += [config.resolution, config.windows, config.precision, list(streams)]
+            store = None if config.out is None else make_store(config.out, settings, processes)
+            return count_images(
+                model,
+                streams,
+                dataset,
+                space,
+                hardware,
+                config.batch,
+                condition,
+                severity,
+                config.resolution,
+                config.windows,
+                processes,
+                store,
+            )
+
+        counts, faults = score(config.weather, config.severity if config.weather else 0)
+        report = make_report(config, dataset, space, streams, counts, faults)
+        for condition in config.swept():
+            for severity in range(1, 6):
+                swept = {s: m.mean_iou() for s, m in total(streams, space, score(condition, severity)[0]).items()}
+                report.setdefault("sweep", {}).setdefault(condition, {})[str(severity)] = swept
+        reports.append(report)
+        if processes.writer:
+            say(report, total(streams, space, counts), several=len(datasets) > 1)
+            if config.out is not None:
+                write_pictures(config.out, report, total(streams, space, counts))
+    if processes.writer:
+        write_scores(config, reports)
+    return reports
 
 
-@torch.no_grad()
 def evaluate(
     model: MFuser,
     streams: Sequence[str],
@@ -97,73 +153,51 @@ def evaluate(
     condition: str = "",
     severity: int = 3,
     resolution: int = 0,
+    windows: str = "single",
+    processes: Processes | None = None,
 ) -> dict[str, ConfusionMatrix]:
-    """Score streams on a dataset.
+    """Score streams on a dataset; arguments and errors as of `scoring.count_images`."""
+    counts, _ = count_images(
+        model, streams, dataset, space, hardware, batch, condition, severity, resolution, windows, processes
+    )
+    return total(streams, space, counts)
 
-    space: key of `SPACES`; prediction and label are both mapped into it. condition, severity: weather rendered on
-    every image first, seeded by its index. resolution: short side in pixels; 0 for the preset's.
-    The model is left in evaluation mode. Raises ValueError when the labels cannot be scored in the space.
-    """
-    groups = SPACES[space]
-    to_space, truth_table = CITYSCAPES.into(groups), dataset.groups.into(groups)
-    model.eval()
-    matrices = {stream: ConfusionMatrix(groups.names) for stream in streams}
-    encoders = dict.fromkeys(name for stream in streams for name in encoders_of(stream))
-    items = EvaluationItems(dataset, model.preset, condition, severity, resolution)
-    loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
-    progress = tqdm(total=len(dataset), desc=f"evaluate {dataset.name}", leave=False, unit="img", mininterval=1)
-    for pixels, labels in same_size_batches(loader, batch):
-        with hardware.autocast():
-            embedded: dict[str, Any] = {}
-            for name in encoders:
-                embedded |= model.embed(pixels.to(hardware.device).float(), name)
-            for stream in streams:
-                semantic = model.decode(model.features(embedded, stream), stream).semantic().float()
-                full = F.interpolate(semantic, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-                for truth, guess in zip(labels.numpy(), full.argmax(1).byte().cpu().numpy(), strict=True):
-                    matrices[stream].update(truth_table[truth], to_space[guess])
-        progress.update(len(pixels))
-    progress.close()
+
+def total(streams: Sequence[str], space: str, counts: Mapping[int, Counts]) -> dict[str, ConfusionMatrix]:
+    """Counts of images added up."""
+    matrices = {stream: ConfusionMatrix(SPACES[space].names) for stream in streams}
+    for image in counts.values():
+        for stream, matrix in matrices.items():
+            matrix.add(image[stream])
     return matrices
 
 
-class EvaluationItems(Dataset):
-    """Images at working size (3, h, w) uint8 with their labels (H, W) uint8 at full size."""
-
-    def __init__(
-        self, dataset: SegmentationData, preset: presets.Preset, condition: str, severity: int, resolution: int
-    ):
-        self.dataset, self.preset, self.resolution = dataset, preset, resolution or None
-        self.condition, self.severity = condition, severity
-        if condition:  # say at once what is wrong with it
-            weather.apply(np.zeros((32, 32, 3), np.uint8), condition, severity)
-        working_size((preset.divisor,) * 2, preset, self.resolution)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        picture, label = self.dataset[index]
-        if self.condition:
-            picture = weather.apply(picture, self.condition, self.severity, seed=index)
-        resized = images.resize(picture, *working_size(picture.shape[:2], self.preset, self.resolution))
-        return torch.from_numpy(resized).permute(2, 0, 1), torch.from_numpy(label.copy())
-
-
-def same_size_batches(items: Iterator[tuple[Tensor, Tensor]], batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Stack neighbours of equal size, at most `batch` of them."""
-    for _, run in groupby(items, key=lambda item: (item[0].shape, item[1].shape)):
-        held: list[tuple[Tensor, Tensor]] = []
-        for item in run:
-            held.append(item)
-            if len(held) == batch:
-                yield torch.stack([p for p, _ in held]), torch.stack([y for _, y in held])
-                held = []
-        if held:
-            yield torch.stack([p for p, _ in held]), torch.stack([y for _, y in held])
+def make_report(
+    config: EvaluateConfig,
+    dataset: SegmentationData,
+    space: str,
+    streams: Sequence[str],
+    counts: Mapping[int, Counts],
+    faults: Sequence[str],
+) -> dict[str, Any]:
+    """What is written about one set."""
+    report: dict[str, Any] = {"preset": config.preset, "data": dataset.name, "images": len(counts), "space": space}
+    report["windows"] = config.windows
+    if config.weather:
+        report |= {"weather": config.weather, "severity": config.severity}
+    if faults:
+        report["unreadable"] = list(faults)
+    report["streams"] = summary(total(streams, space, counts))
+    conditions = dataset.conditions
+    if any(conditions):
+        report["conditions"] = {
+            name: summary(total(streams, space, {i: c for i, c in counts.items() if conditions[i] == name}))
+            for name in sorted(set(conditions))
+        }
+    return report
 
 
-def summary(scores: dict[str, ConfusionMatrix]) -> dict[str, dict[str, Any]]:
+def summary(scores: Mapping[str, ConfusionMatrix]) -> dict[str, dict[str, Any]]:
     """{"fused": {"miou": per cent, "accuracy": per cent, "iou": {class: per cent or None}}}."""
     return {
         stream: {
@@ -178,7 +212,7 @@ def summary(scores: dict[str, ConfusionMatrix]) -> dict[str, dict[str, Any]]:
     }
 
 
-def table(scores: dict[str, ConfusionMatrix]) -> str:
+def table(scores: Mapping[str, ConfusionMatrix]) -> str:
     """IoU in per cent, one row per class and one column per stream."""
     streams, names = list(scores), next(iter(scores.values())).names
     width = max(map(len, names)) + 2
@@ -189,3 +223,84 @@ def table(scores: dict[str, ConfusionMatrix]) -> str:
         lines.append(name.ljust(width) + "".join(cell.rjust(8) for cell in cells))
     lines.append("mean".ljust(width) + "".join(f"{100 * m.mean_iou():.1f}".rjust(8) for m in scores.values()))
     return "\n".join(lines)
+
+
+def say(report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix], several: bool) -> None:
+    """Print one set's scores."""
+    if several:
+        print(f"\n{report['data']}: {report['images']} images")
+    for fault in report.get("unreadable", ()):
+        print(f"left out: {fault}")
+    for name, scores in report.get("conditions", {}).items():
+        print(f"{name}: " + ", ".join(f"{stream} {s['miou']:.1f}" for stream, s in scores.items()))
+    for name, line in report.get("sweep", {}).items():
+        clear = {stream: s["miou"] for stream, s in report["streams"].items()}
+        kept = {s: [100 * 100 * v[s] / clear[s] if clear[s] else float("nan") for v in line.values()] for s in clear}
+        print(f"{name}, % of clear mIoU at severity 1 to 5:")
+        print("\n".join(f"  {stream:6}" + "".join(f"{v:7.1f}" for v in values) for stream, values in kept.items()))
+    print(table(matrices))
+
+
+def write_pictures(folder: Path, report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix]) -> None:
+    """Confusion matrices, and a curve for every condition of a sweep."""
+    name = report["data"].replace(":", "-").replace("/", "-")
+    for stream, matrix in matrices.items():
+        Image.fromarray(confusion_picture(matrix, f"{stream}, {report['data']}")).save(
+            folder / f"confusion-{name}-{stream}.png"
+        )
+    for condition, line in report.get("sweep", {}).items():
+        series = {
+            stream: {0: scores["miou"] / 100, **{int(severity): v[stream] for severity, v in line.items()}}
+            for stream, scores in report["streams"].items()
+        }
+        chart = retention_chart(series, title=f"{condition}, {report['data']}")
+        Image.fromarray(chart).save(folder / f"retention-{name}-{condition}.png")
+
+
+def write_scores(config: EvaluateConfig, reports: Sequence[Mapping[str, Any]]) -> None:
+    """JSON and CSV, written beside and renamed. --json of a single set holds its report itself."""
+    targets = {} if config.out is None else {config.out / "scores.json": list(reports)}
+    if config.json is not None:
+        targets[config.json] = reports[0] if len(reports) == 1 else list(reports)
+    for path, content in targets.items():
+        beside = path.with_name(path.name + ".part")
+        beside.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(beside, path)
+    if config.out is not None:
+        beside = config.out / "scores.csv.part"
+        with beside.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["data", "condition", "severity", "stream", "class", "iou"])
+            for report in reports:
+                writer.writerows(csv_rows(report))
+        os.replace(beside, config.out / "scores.csv")
+
+
+def csv_rows(report: Mapping[str, Any]) -> list[list[Any]]:
+    """(data, condition, severity, stream, class or "mean", IoU in per cent) of one set."""
+    own = (report.get("weather", ""), report.get("severity", ""))
+    blocks = [(*own, report["streams"]), *((name, "", s) for name, s in report.get("conditions", {}).items())]
+    rows = []
+    for condition, severity, streams in blocks:
+        for stream, scores in streams.items():
+            for name, value in (*scores["iou"].items(), ("mean", scores["miou"])):
+                rows.append([report["data"], condition, severity, stream, name, "" if value is None else value])
+    for condition, line in report.get("sweep", {}).items():
+        for severity, streams in line.items():
+            rows += [[report["data"], condition, severity, s, "mean", round(100 * v, 3)] for s, v in streams.items()]
+    return rows
+
+
+def weights_stamp(folder: Path | None, streams: Sequence[str]) -> list[list[Any]]:
+    """Which weights these are: sizes and times of their files."""
+    if folder is None:
+        return []
+    names = [*(f"stream-{s}.safetensors" for s in streams), "encoder-vfm.safetensors", "encoder-vlm.safetensors"]
+    stats = [(name, (folder / name).stat()) for name in names if (folder / name).is_file()]
+    return [[name, s.st_size, s.st_mtime_ns] for name, s in stats]
+
+
+def make_store(folder: Path, settings: Sequence[Any], processes: Processes) -> CountStore:
+    """Where the counts of finished images lie, for these very settings."""
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    return CountStore(folder / "images", key, processes.rank)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,19 @@ import tyro
 from mfuser import presets
 from mfuser.model import MFuser
 from train.augment import Augmentation
+from train.board import Board
 from train.config import FitConfig, Hardware, choose_hardware, defaults
-from train.data import SegmentationData, open_dataset
+from train.data import SegmentationData, has_split, open_dataset
 from train.data.batches import TrainingBatches
-from train.data.registry import parse
 from train.data.sampling import Sampler
 from train.evaluate import evaluate, summary
 from train.interrupt import Interrupt
 from train.loop import StreamTrainer
+from train.memory import trained_bytes
 from train.points import PointSampling
+from train.processes import Processes, open_processes
+from train.rehearsal import rehearse
+from train.report import write_report
 from train.state import RunFiles, require_writable
 from train.weights import copy_encoders, find_encoders, load_encoders
 
@@ -50,50 +54,109 @@ def parse_arguments(argv: Sequence[str]) -> FitConfig:
 
 def fit(config: FitConfig, interrupt: Interrupt) -> bool:
     """Train every stream asked for. Returns False when interrupted. Raises ValueError or OSError for bad input."""
-    preset, streams = presets.get(config.preset), config.stream_names
-    check_settings(config, preset)
-    hardware = choose_hardware(config.device, config.precision, config.workers)
-    require_writable(config.out)
+    with open_processes(config.device) as processes:
+        return fit_here(config, interrupt, processes)
+
+
+def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> bool:
+    """Train in one of the processes of a run."""
+    preset, streams = preset_of(config), config.stream_names
+    check_settings(config, preset, processes)
+    hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
+    say = print if processes.writer else _silent
+    source = find_source(config, preset)
     files = {stream: RunFiles(config.out, stream) for stream in streams}
-    for own in files.values():
-        if config.overwrite:
-            own.clear()
-        elif not config.resume:
-            own.check_free()
-    folders = [f for f in (config.encoders or config.out, preset.weights) if f is not None]
-    source = find_encoders(preset, folders[:1] if config.encoders else folders)
-    training, validation = open_data(config)
-    batches = make_batches(config, training)
+    if not config.dry_run and processes.writer:
+        require_writable(config.out)
+        for own in files.values():
+            if config.overwrite:
+                own.clear()
+            elif not config.resume:
+                own.check_free()
+    processes.wait()
+    training, validation = open_data(config, say)
+    batches = make_batches(config, training, processes)
+    if config.dry_run:
+        rehearse(config, lambda: start_model(config, preset, source), batches, validation, hardware, processes, say)
+        return True
     identity = {**config.recipe(), "sets": [f"{d.name} ({len(d)} images)" for d in training]}
-    if source.resolve() != config.out.resolve():
+    if processes.writer and source is not None and source.resolve() != config.out.resolve():
         copy_encoders(source, config.out)
 
     def evaluation(model: MFuser, stream: str) -> dict[str, Any]:
-        return evaluate_all(model, stream, validation, hardware, config.batch)
+        return evaluate_all(model, stream, validation, hardware, config.batch, processes)
 
     for stream in streams:
         if files[stream].finished(config.iterations):
-            print(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
+            say(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue
-        torch.manual_seed(config.seed)  # a stream starts from the same weights whichever others are trained
-        model = load_encoders(preset, [source]).to(hardware.device)
+        model = start_model(config, preset, source).to(hardware.device)
+        require_writable(config.out, trained_bytes(model.trainable(stream), config.ema > 0))
+        board = Board(config.out, stream, config.tensorboard) if processes.writer else None
         trainer = StreamTrainer(
-            model, stream, batches, config, hardware, files[stream], identity, evaluation if validation else None
+            model,
+            stream,
+            batches,
+            config,
+            hardware,
+            files[stream],
+            identity,
+            evaluation if validation else None,
+            processes,
+            board,
         )
         start = trainer.resume() if config.resume else 0
         count = sum(p.numel() for p in trainer.parameters.values())
-        print(
+        several = f"{processes.count} processes, " if processes.count > 1 else ""
+        say(
             f"{stream}: {count / 1e6:.2f} M parameters, {sum(map(len, training))} images, steps {start} to "
-            f"{config.iterations}, {hardware.device} {hardware.precision}, {hardware.workers} workers"
+            f"{config.iterations}, {several}{hardware.device} {hardware.precision}, {hardware.workers} workers"
         )
-        if not trainer.run(interrupt):
+        if board is not None and board.why_not and stream == streams[0]:
+            say(f"TensorBoard is {board.why_not}; curves and pictures are in {config.out}.")
+        finished = trainer.run(interrupt)
+        if board is not None:
+            board.close()
+        if not finished:
             return False
-        print(f"{files[stream].weights} written")
+        say(f"{files[stream].weights} written")
+    if processes.writer:
+        say(f"{write_report(config.out, streams, config.recipe())} written")
     return True
 
 
-def check_settings(config: FitConfig, preset: presets.Preset) -> None:
+def _silent(*_: object) -> None:
+    """What other processes than the writer say."""
+
+
+def preset_of(config: FitConfig) -> presets.Preset:
+    """The preset that a run trains, with another fusion when one is asked for."""
+    preset = presets.get(config.preset)
+    return presets.with_fusion(preset, config.fusion) if config.fusion else preset
+
+
+def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
+    """Folder of the frozen encoders; None when they are random. Raises `checkpoint.WeightsError` when there is none."""
+    if config.random_encoders:
+        return None
+    folders = [f for f in (config.encoders or config.out, preset.weights) if f is not None]
+    return find_encoders(preset, folders[:1] if config.encoders else folders)
+
+
+def start_model(config: FitConfig, preset: presets.Preset, source: Path | None) -> MFuser:
+    """A model before its training; a stream starts from the same weights whichever others are trained."""
+    torch.manual_seed(config.seed)
+    return MFuser.from_preset(preset, pretrained=False) if source is None else load_encoders(preset, [source])
+
+
+def check_settings(config: FitConfig, preset: presets.Preset, processes: Processes) -> None:
     """Raise ValueError for settings that do not fit each other."""
+    parts = processes.count * config.accumulate
+    if config.batch % parts:
+        raise ValueError(
+            f"--batch {config.batch} cannot be divided by {processes.count} processes x {config.accumulate} parts: "
+            f"choose a multiple of {parts}."
+        )
     PointSampling(config.points, kind=config.sampling)
     if config.crop % preset.divisor:
         near = max(preset.divisor, round(config.crop / preset.divisor) * preset.divisor)
@@ -104,42 +167,55 @@ def check_settings(config: FitConfig, preset: presets.Preset) -> None:
         raise ValueError("--resume and --overwrite contradict each other: pass one of them.")
 
 
-def open_data(config: FitConfig) -> tuple[list[SegmentationData], list[SegmentationData]]:
+def open_data(
+    config: FitConfig, say: Callable[[str], None] = print
+) -> tuple[list[SegmentationData], list[SegmentationData]]:
     """The sets to train on, and those to evaluate on: the ones named, else the val split of each root that has one."""
-    training = [open_dataset(spec, "train") for spec in config.data]
-    named = config.val
-    if not named:
-        named = tuple(spec for spec in config.data if has_split(spec, "val"))
-    return training, [open_dataset(spec, "val", limit=config.eval_limit or None) for spec in named]
+
+    def opened(spec: str, split: str, limit: int | None = None) -> SegmentationData:
+        skip = config.broken == "skip"
+        dataset = open_dataset(spec, split, limit=limit, cache_bytes=int(config.cache * 2**30), skip_broken=skip)
+        for fault in dataset.faults:
+            say(f"left out: {fault}")
+        return dataset
+
+    training = [opened(spec, "train") for spec in config.data]
+    named = config.val or tuple(spec for spec in config.data if has_split(spec, "val"))
+    return training, [opened(spec, "val", config.eval_limit or None) for spec in named]
 
 
-def has_split(spec: str, split: str) -> bool:
-    """True when a root is no split itself and holds this one."""
-    root: Path = parse(spec)[1]
-    return not (root / "images").is_dir() and (root / split / "images").is_dir()
-
-
-def make_batches(config: FitConfig, training: Sequence[SegmentationData]) -> TrainingBatches:
+def make_batches(
+    config: FitConfig, training: Sequence[SegmentationData], processes: Processes | None = None
+) -> TrainingBatches:
     """Sampling and augmentation as configured."""
     augmentation = Augmentation(
         crop=config.crop,
         base=config.base or None,
         scale=config.scale,
+        category_cap=config.category_cap,
+        flip=config.flip,
+        photometric=config.photometric,
         weather=config.weather,
         conditions=config.conditions,
     )
     counts = [d.counts for d in training]
     sampler = Sampler(counts, config.batch, config.seed, config.mix or None, config.rare or None)
-    return TrainingBatches(training, sampler, augmentation, config.seed)
+    share = None if processes is None else processes.share(config.batch)
+    return TrainingBatches(training, sampler, augmentation, config.seed, share)
 
 
 def evaluate_all(
-    model: MFuser, stream: str, sets: Sequence[SegmentationData], hardware: Hardware, batch: int
+    model: MFuser,
+    stream: str,
+    sets: Sequence[SegmentationData],
+    hardware: Hardware,
+    batch: int,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """Scores of one stream on every set, in the set's own space, by the set's name."""
     report = {}
     for dataset in sets:
         space = dataset.kind.space
-        matrices = evaluate(model, (stream,), dataset, space, hardware, batch)
+        matrices = evaluate(model, (stream,), dataset, space, hardware, batch, processes=processes)
         report[dataset.name] = {"space": space, **summary(matrices)[stream]}
     return report

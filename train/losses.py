@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mfuser.cityscapes import IGNORE
 from train.points import PointSampling, sample
-from train.targets import Targets
+from train.targets import Normalisers, Targets
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,21 @@ def compute_losses(
     targets: Targets,
     weights: LossWeights | None = None,
     generator: torch.Generator | None = None,
+    norm: Normalisers | None = None,
 ) -> dict[str, Tensor]:
     """Every loss term; the sum of all is minimised.
 
     class_logits: P x (B, K, K+1). mask_logits: P x (B, K, h, w). score_logits: (B, K, g, g), the score map over its
-    temperature, or None. generator: of the sampled points, on the logits' device.
+    temperature, or None. generator: of the sampled points, on the logits' device. norm: what the sums are divided by,
+    where these samples are a part of the step's; None when they are all of them.
     Returns: scalars named as released: `decode.d0.loss_cls` (before any decoder layer), ..., `decode.loss_dice` (last
     prediction), `scr_map.loss_seg`.
     """
     weights = weights or LossWeights()
+    norm = norm or Normalisers.of(targets)
     with torch.autocast(class_logits[0].device.type, enabled=False):
-        cls = weights.cls * class_loss(torch.stack(class_logits).float(), targets)
-        mask, dice = mask_losses(mask_logits, targets, weights.sampling, generator)
+        cls = weights.cls * class_loss(torch.stack(class_logits).float(), targets, norm)
+        mask, dice = mask_losses(mask_logits, targets, weights.sampling, generator, norm)
         by_kind = {"cls": cls, "mask": weights.mask * mask, "dice": weights.dice * dice}
         last = len(class_logits) - 1
         terms = {
@@ -55,21 +58,25 @@ def compute_losses(
             for kind, values in by_kind.items()
         }
         if score_logits is not None:
-            terms["scr_map.loss_seg"] = weights.seg * alignment_loss(score_logits.float(), targets)
+            terms["scr_map.loss_seg"] = weights.seg * alignment_loss(score_logits.float(), targets, norm)
     return terms
 
 
-def class_loss(logits: Tensor, targets: Targets) -> Tensor:
+def class_loss(logits: Tensor, targets: Targets, norm: Normalisers | None = None) -> Tensor:
     """Weighted cross-entropy of the queries, where any member of a group is a right answer.
 
-    logits: (P, B, K, K+1) float32. Returns: (P,), normalised by the sum of the weights.
+    logits: (P, B, K, K+1) float32. Returns: (P,), divided by the sum of the weights.
     """
     right = logits.log_softmax(-1).masked_fill(~targets.classes, -torch.inf).logsumexp(-1)  # (P, B, K)
-    return -(right * targets.weights).sum((1, 2)) / targets.weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return -(right * targets.weights).sum((1, 2)) / (norm or Normalisers.of(targets)).weights
 
 
 def mask_losses(
-    mask_logits: list[Tensor], targets: Targets, sampling: PointSampling, generator: torch.Generator | None = None
+    mask_logits: list[Tensor],
+    targets: Targets,
+    sampling: PointSampling,
+    generator: torch.Generator | None = None,
+    norm: Normalisers | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy and dice between the matched queries' masks and the binary masks of their groups, at points.
 
@@ -85,13 +92,14 @@ def mask_losses(
     points = sampling.draw(logits, len(targets.labels), generator)  # (P, M, N, 2)
     guess = sample(logits.flatten(0, 1), points.flatten(0, 1)).view(p, m, -1)
     wanted = sample(truth, points.transpose(0, 1).flatten(1, 2)).view(m, p, -1).transpose(0, 1)
-    cross_entropy = F.binary_cross_entropy_with_logits(guess, wanted, reduction="none").mean((1, 2))
+    cross_entropy = F.binary_cross_entropy_with_logits(guess, wanted, reduction="none").mean(2)
     share = guess.sigmoid()
     overlap = (2 * (share * wanted).sum(-1) + 1) / (share.sum(-1) + wanted.sum(-1) + 1)  # (P, M)
-    return cross_entropy, (1 - overlap).mean(1)
+    masks = (norm or Normalisers.of(targets)).masks
+    return cross_entropy.sum(1) / masks, (1 - overlap).sum(1) / masks
 
 
-def alignment_loss(logits: Tensor, targets: Targets) -> Tensor:
+def alignment_loss(logits: Tensor, targets: Targets, norm: Normalisers | None = None) -> Tensor:
     """Pixel-text cross-entropy of the score map, upsampled to the labels.
 
     A pixel's probability is the sum over its group; classes that the label set cannot name take no part. The mean runs
@@ -108,4 +116,4 @@ def alignment_loss(logits: Tensor, targets: Targets) -> Tensor:
     sample_index = torch.arange(batch, device=group.device)[:, None, None]
     members = table[sample_index, group].movedim(-1, 1)  # (B, K, H, W)
     right = likely.masked_fill(~members, -torch.inf).logsumexp(1)
-    return -(right * valid).sum() / valid.numel()
+    return -(right * valid).sum() / (norm or Normalisers.of(targets)).pixels

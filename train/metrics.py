@@ -18,22 +18,13 @@ class ConfusionMatrix:
         self.missed = np.zeros(len(self.names), np.int64)  # pixels predicted as something outside the space
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
-        """Count one image. Both (H, W) uint8 group indices; pixels whose truth is 255 are left out.
+        """Count one image; arguments and errors as of `count_pairs`."""
+        self.add(count_pairs(truth, prediction, len(self.names)))
 
-        A prediction of 255 (a class that the space does not have) is wrong wherever there is truth.
-        Raises ValueError for different shapes or an index beyond the names.
-        """
-        n = len(self.names)
-        if truth.shape != prediction.shape:
-            raise ValueError(f"Truth {truth.shape} and prediction {prediction.shape} must have the same shape.")
-        valid = truth != IGNORE
-        rows, columns = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
-        columns[columns == IGNORE] = n
-        if rows.size and max(rows.max(), columns.max() - 1) >= n:
-            raise ValueError(f"Group indices must be below {n} or {IGNORE}.")
-        counted = np.bincount(rows * (n + 1) + columns, minlength=n * (n + 1)).reshape(n, n + 1)
-        self.counts += counted[:, :n]
-        self.missed += counted[:, n]
+    def add(self, counted: np.ndarray) -> None:
+        """Take in what `count_pairs` gave, (G, G + 1)."""
+        self.counts += counted[:, :-1]
+        self.missed += counted[:, -1]
 
     @property
     def present(self) -> np.ndarray:
@@ -56,3 +47,19 @@ class ConfusionMatrix:
     def accuracy(self) -> float:
         """Share of right pixels."""
         return float(np.trace(self.counts) / (self.counts.sum() + self.missed.sum()))
+
+
+def count_pairs(truth: np.ndarray, prediction: np.ndarray, groups: int) -> np.ndarray:
+    """Confusion counts of one image, (G, G + 1) int64: rows are the truth, the last column is outside the space.
+
+    Both (H, W) uint8 group indices; pixels whose truth is 255 are left out. A prediction of 255 (a class that the space
+    does not have) is wrong wherever there is truth. Raises ValueError for different shapes or an index too high.
+    """
+    if truth.shape != prediction.shape:
+        raise ValueError(f"Truth {truth.shape} and prediction {prediction.shape} must have the same shape.")
+    valid = truth != IGNORE
+    rows, columns = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
+    columns[columns == IGNORE] = groups
+    if rows.size and max(rows.max(), columns.max() - 1) >= groups:
+        raise ValueError(f"Group indices must be below {groups} or {IGNORE}.")
+    return np.bincount(rows * (groups + 1) + columns, minlength=groups * (groups + 1)).reshape(groups, groups + 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,10 @@ class RunFiles:
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Store everything that the next step depends on."""
         beside = self.state.with_name(self.state.name + ".part")
-        torch.save(dict(state), beside)
+        with beside.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, self.state)
 
     def load_state(self, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -75,7 +80,7 @@ class RunFiles:
         """Drop log lines of steps that are about to be repeated."""
         if not self.log.exists():
             return
-        lines = [line for line in self.log.read_text().splitlines() if json.loads(line)["step"] <= step]
+        lines = [line for line in self.log.read_text().splitlines() if _step_of(line) <= step]
         beside = self.log.with_name(self.log.name + ".part")
         beside.write_text("".join(line + "\n" for line in lines))
         os.replace(beside, self.log)
@@ -86,12 +91,31 @@ class RunFiles:
             file.write(json.dumps(record) + "\n")
 
 
-def require_writable(folder: Path) -> None:
-    """Make a folder and prove that files can be written there. Raises OSError saying what to do."""
+def _step_of(line: str) -> float:
+    """Step of a line of the log; infinite for one that a kill cut short."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
+
+
+def require_writable(folder: Path, bytes_needed: int = 0) -> None:
+    """Make a folder and prove that files can be written there. Raises OSError saying what to do.
+
+    bytes_needed: what a run will keep there at most, checked against the free space of the disk.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write-test"
-        probe.touch()
-        probe.unlink()
+        probe = folder / f".write-test-{os.getpid()}"
+        try:
+            probe.write_bytes(bytes(65536))  # a full disk takes an empty file
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(f"Cannot write to {folder} ({error.strerror}): choose another --out.") from error
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise OSError(
+            f"The disk of {folder} has {free / 1e9:.2f} GB left, and the checkpoints need {bytes_needed / 1e9:.2f} GB: "
+            "make room or choose another --out."
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +15,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
-from mfuser import checkpoint
-from mfuser.segmenter import working_size
+from mfuser import checkpoint, images
+from mfuser.segmenter import window_places, working_size
+from train import scoring
 from train.__main__ import main
 from train.config import Hardware
-from train.data import open_dataset
-from train.evaluate import evaluate, same_size_batches, summary, table
+from train.data import SegmentationData, open_dataset
+from train.evaluate import evaluate, summary, table
+from train.scoring import same_size_batches
 
 CPU = Hardware(torch.device("cpu"), "float32")
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,8 +95,8 @@ def test_workers_do_not_change_scores(streets, seeing):
 
 
 def test_neighbours_of_equal_size_are_stacked():
-    items = [(torch.zeros(3, s, 8), torch.zeros(s, 8)) for s in (4, 4, 4, 6, 4)]
-    assert [tuple(p.shape) for p, _ in same_size_batches(iter(items), 2)] == [
+    items = [(i, torch.zeros(3, s, 8), torch.zeros(s, 8)) for i, s in enumerate((4, 4, 4, 6, 4))]
+    assert [tuple(p.shape) for _, p, _ in same_size_batches(iter(items), 2)] == [
         (2, 3, 4, 8),
         (1, 3, 4, 8),
         (1, 3, 6, 8),
@@ -144,6 +149,89 @@ def test_command_writes_json(streets, tiny_run, tiny_model, capsys):
     assert f"{report['streams']['fused']['miou']:.1f}" in capsys.readouterr().out.splitlines()[-1]
     assert main([*arguments[:-1], "vlm", *more]) == 2
     assert "No weights at" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained(tiny_run, tiny_model) -> Path:
+    """The tiny run with two streams."""
+    for stream in ("vlm", "fused"):
+        checkpoint.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
+    return tiny_run
+
+
+def command(trained: Path, *more: str) -> list[str]:
+    start = ["evaluate", "--preset", "tiny", "--checkpoint", str(trained), "--streams", "vlm", "fused"]
+    return [*start, "--device", "cpu", "--workers", "0", *more]
+
+
+def test_several_sets_files_and_pictures(streets, trained, tmp_path, capsys):
+    out = tmp_path / "scores"
+    more = ["--data", f"camvid:{streets}", f"{streets}/val", "--out", str(out), "--sweep", "fog"]
+    assert main(command(trained, *more)) == 0
+    one, two = json.loads((out / "scores.json").read_text())
+    assert (one["data"], one["space"], two["space"]) == ("camvid:streets/val", "common", "cityscapes")
+    assert set(one["sweep"]["fog"]) == {"1", "2", "3", "4", "5"}
+    rows = list(csv.DictReader((out / "scores.csv").open()))
+    mean = next(r for r in rows if r["data"] == two["data"] and r["stream"] == "vlm" and r["class"] == "mean")
+    assert float(mean["iou"]) == two["streams"]["vlm"]["miou"]
+    assert sum(r["condition"] == "fog" for r in rows) == 2 * 2 * 5
+    for name in ("confusion-camvid-streets-val-fused.png", "retention-camvid-streets-val-fog.png"):
+        assert np.asarray(Image.open(out / name)).std() > 5
+    assert "% of clear mIoU at severity 1 to 5" in capsys.readouterr().out
+
+
+def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path, monkeypatch):
+    out = tmp_path / "scores"
+    more = ["--data", f"camvid:{streets}", "--out", str(out), "--batch", "1"]
+    assert main(command(trained, *more)) == 0
+    whole = json.loads((out / "scores.json").read_text())
+    (store,) = (out / "images").iterdir()
+    lines = store.read_text().splitlines(keepends=True)
+    store.write_text(lines[0] + lines[1][:40])  # killed while it wrote the second image
+    seen, plain = [], scoring.semantic_scores
+    monkeypatch.setattr(scoring, "semantic_scores", lambda m, s, pixels, w: seen.append(1) or plain(m, s, pixels, w))
+    assert main(command(trained, *more)) == 0
+    assert len(seen) == 2 and json.loads((out / "scores.json").read_text()) == whole
+    assert main(command(trained, *more)) == 0 and len(seen) == 2
+    assert main(command(trained, *more, "--weather", "fog")) == 0 and len(seen) == 5  # other settings, other counts
+
+
+def test_scores_by_condition(streets, trained, tmp_path):
+    root = tmp_path / "acdc"
+    for i, condition in enumerate(("fog", "night", "night")):
+        for kind, folder, end in (("images", "rgb_anon", "_rgb_anon.png"), ("labels", "gt", "_gt_labelTrainIds.png")):
+            target = root / folder / condition / "val" / "drive" / f"{i}{end}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(streets / "val" / kind / f"{i}.png", target)
+    target = tmp_path / "scores.json"
+    assert main(command(trained, "--data", f"acdc:{root}", "--json", str(target))) == 0
+    report = json.loads(target.read_text())
+    assert set(report["conditions"]) == {"fog", "night"} and report["images"] == 3
+    night = tmp_path / "night.json"
+    assert main(command(trained, "--data", f"acdc-night:{root}", "--json", str(night))) == 0
+    assert json.loads(night.read_text())["streams"] == report["conditions"]["night"]
+
+
+def test_an_image_that_becomes_unreadable_is_left_out_and_told(streets, trained, tmp_path, capsys, monkeypatch):
+    plain = SegmentationData.image
+    monkeypatch.setattr(SegmentationData, "image", lambda self, i: images.load(b"") if i == 1 else plain(self, i))
+    target = tmp_path / "scores.json"
+    assert main(command(trained, "--data", f"camvid:{streets}", "--json", str(target))) == 0
+    report = json.loads(target.read_text())
+    assert report["images"] == 2 and len(report["unreadable"]) == 1
+    assert "left out: " in capsys.readouterr().out
+
+
+def test_sliding_windows_cover_the_image(streets, trained, seeing, monkeypatch):
+    """A model that decides by colour gives the same mask from windows as from the whole."""
+    dataset = open_dataset(f"camvid:{streets}", "val")
+    monkeypatch.setattr(scoring, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
+    whole, parts = (
+        evaluate(seeing, ("fused",), dataset, "common", CPU, windows=windows)["fused"]
+        for windows in ("single", "sliding")
+    )
+    assert parts.counts.sum() == whole.counts.sum()
+    assert np.abs(parts.counts - whole.counts).sum() < 0.03 * whole.counts.sum()
 
 
 @pytest.mark.parametrize(

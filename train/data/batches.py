@@ -26,34 +26,75 @@ class Batch:
 
     pixels: Tensor
     targets: Targets
+    faults: tuple[str, ...] = ()  # files that could not be read and were replaced by others
+
+    def parts(self, count: int) -> list[Batch]:
+        """Equal parts, for gradients that are accumulated."""
+        size = len(self.pixels) // count
+        bounds = [(i * size, (i + 1) * size) for i in range(count)]
+        return [Batch(self.pixels[a:b], self.targets.part(a, b)) for a, b in bounds] if count > 1 else [self]
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy to a device; does not wait when the memory is pinned."""
-        return Batch(self.pixels.to(device, non_blocking=True), self.targets.to(device))
+        return Batch(self.pixels.to(device, non_blocking=True), self.targets.to(device), self.faults)
 
     def pin_memory(self) -> Batch:
         """Copy to page-locked memory; DataLoader calls this."""
-        return Batch(self.pixels.pin_memory(), self.targets.pin_memory())
+        return Batch(self.pixels.pin_memory(), self.targets.pin_memory(), self.faults)
+
+
+ATTEMPTS = 8  # samples drawn for one place before a run of unreadable files ends the training
 
 
 class TrainingBatches(Dataset):
-    """`self[step]` is the whole batch of a step, whatever was asked for before. Endless: any step will do."""
+    """`self[step]` is the whole batch of a step, whatever was asked for before. Endless: any step will do.
 
-    def __init__(self, datasets: Sequence[SegmentationData], sampler: Sampler, augmentation: Augmentation, seed: int):
+    share: the places of the batch that are this process's; each sample's random draws depend on seed, step and place
+    alone, so that the samples are the same however many processes and workers make them.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[SegmentationData],
+        sampler: Sampler,
+        augmentation: Augmentation,
+        seed: int,
+        share: Sequence[int] | None = None,
+    ):
         self.datasets, self.sampler, self.augmentation, self.seed = list(datasets), sampler, augmentation, seed
+        self.share = range(len(sampler.places)) if share is None else share
 
     def __getitem__(self, step: int) -> Batch:
-        pictures, labels, groups = [], [], []
-        for slot in range(len(self.sampler.places)):
-            rng = np.random.default_rng((self.seed, step, slot))
-            choice = self.sampler.choose(step, slot, rng)
-            dataset = self.datasets[choice.dataset]
-            image, label = self.augmentation(*dataset[choice.index], rng, choice.wanted)
+        pictures, labels, groups, faults = [], [], [], []
+        for slot in self.share:
+            image, label, dataset = self._sample(step, slot, faults)
             pictures.append(image)
             labels.append(label)
             groups.append(dataset.groups)
         pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-        return Batch(pixels, make_targets(np.stack(labels), groups))
+        return Batch(pixels, make_targets(np.stack(labels), groups), tuple(faults))
+
+    def _sample(self, step: int, slot: int, faults: list[str]) -> tuple[np.ndarray, np.ndarray, SegmentationData]:
+        """One augmented sample. A file that has become unreadable is told in `faults`, and another one drawn.
+
+        Raises ValueError when several in a row cannot be read.
+        """
+        told = ""
+        for attempt in range(ATTEMPTS):
+            rng = np.random.default_rng((self.seed, step, slot, attempt) if attempt else (self.seed, step, slot))
+            choice = self.sampler.choose(step + attempt * FAR, slot, rng)
+            dataset = self.datasets[choice.dataset]
+            try:
+                pair = dataset[choice.index]
+            except (ValueError, OSError) as error:
+                told = str(error)
+                faults.append(told)
+                continue
+            return *self.augmentation(*pair, rng, choice.wanted), dataset
+        raise ValueError(f"{ATTEMPTS} files in a row cannot be read; the last: {told}")
+
+
+FAR = 7919  # steps further on in the order of images, where a replacement is taken from
 
 
 def make_loader(batches: TrainingBatches, start: int, stop: int, workers: int, pin: bool) -> DataLoader:

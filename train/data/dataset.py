@@ -5,39 +5,67 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mfuser import images
 from mfuser.cityscapes import IGNORE
-from train.data.files import Pair, image_size, read_label
+from train.data.files import Pair, check_encoding, image_size, raw_ids, read_label
 from train.data.groups import LabelGroups
-from train.data.registry import DatasetType, parse
+from train.data.registry import DatasetType, locate, parse
 
-CACHE_BYTES = 3 << 30  # photographs of a set together; forked workers share them
+CACHE_BYTES = 3 << 30  # photographs and labels of a set together; forked workers share them
 THREADS = 8  # decoders release the interpreter
 
 
 class SegmentationData:
     """Photographs with label maps of group indices. `data[i]` -> ((H, W, 3) uint8 RGB, (H, W) uint8, 255 = ignore).
 
-    counts: (N, G) int64, pixels of each group in each label; None for an unlabelled set.
+    counts: (N, G) int64, pixels of each group in each label; None for an unlabelled set. faults: what was wrong with
+    pairs that were left out. Raises ValueError naming the first faulty file, unless `skip_broken`.
     """
 
-    def __init__(self, kind: DatasetType, pairs: Sequence[Pair], name: str, cache_bytes: int = CACHE_BYTES):
-        self.kind, self.pairs, self.name = kind, list(pairs), name
+    def __init__(
+        self,
+        kind: DatasetType,
+        pairs: Sequence[Pair],
+        name: str,
+        cache_bytes: int = CACHE_BYTES,
+        skip_broken: bool = False,
+    ):
+        self.kind, self.name, self.faults = kind, name, []
+        self.pairs = list(pairs)
         self.labelled = all(pair.label is not None for pair in self.pairs)
-        sizes = _map(image_size, [pair.image for pair in self.pairs])
         self.counts: np.ndarray | None = None
-        self._labels: list[np.ndarray] | None = None
-        bytes_needed = sum(h * w for h, w in sizes)
+        self._labels = self._images = None
+        checked = self._settle(_map(self._check, self.pairs), skip_broken)
+        bytes_needed = sum(h * w for (h, w), _, _ in checked)
         if self.labelled:
-            keep = bytes_needed <= cache_bytes
-            checked = _map(lambda item: self._check(*item, keep), list(zip(self.pairs, sizes, strict=True)))
-            self.counts = np.stack([counts for counts, _ in checked])
-            self._labels = [label for _, label in checked] if keep else None
-        cached = bytes_needed * 3 <= cache_bytes
-        self._images = _map(self._read_image, [pair.image for pair in self.pairs]) if cached else None
+            self.counts = np.stack([counts for _, counts, _ in checked])
+            check_encoding(max((top for _, _, top in checked)), kind.rule, name)
+        if 4 * bytes_needed <= cache_bytes or (self.labelled and bytes_needed <= cache_bytes):
+            labels = [pair.label for pair in self.pairs]
+            self._labels = _raise(_map(self._read_label, range(len(labels)))) if self.labelled else None
+        if 4 * bytes_needed <= cache_bytes:
+            read = _map(self._read_image, [pair.image for pair in self.pairs])
+            broken = any(isinstance(image, Exception) for image in read)
+            self._images = self._settle(read, skip_broken)
+            if broken and self._labels is not None:
+                self._labels = _raise(_map(self._read_label, range(len(self.pairs))))
+
+    def _settle(self, found: list, skip_broken: bool) -> list:
+        """Results of every pair; pairs that gave an error are left out, or the error is raised."""
+        errors = [(i, e) for i, e in enumerate(found) if isinstance(e, Exception)]
+        if errors and (not skip_broken or len(errors) == len(found)):
+            first, more = errors[0][1], len(errors) - 1
+            raise ValueError(f"{first} ({more} more files are faulty, too.)" if more else str(first)) from first
+        self.faults += [str(error) for _, error in errors]
+        gone = {i for i, _ in errors}
+        self.pairs = [pair for i, pair in enumerate(self.pairs) if i not in gone]
+        if self.counts is not None:
+            self.counts = self.counts[[i for i in range(len(found)) if i not in gone]]
+        return [item for i, item in enumerate(found) if i not in gone]
 
     @property
     def groups(self) -> LabelGroups:
@@ -61,19 +89,48 @@ class SegmentationData:
 
     def label(self, index: int) -> np.ndarray:
         """(H, W) uint8 group indices, 255 = ignore; shared with the cache. Raises ValueError when unlabelled."""
-        path = self.pairs[index].label
-        if path is None:
+        if self.pairs[index].label is None:
             raise ValueError(f"{self.name} has no labels.")
-        return self._labels[index] if self._labels is not None else read_label(path, self.kind.table, self.kind.title)
+        return self._labels[index] if self._labels is not None else self._read_label(index)
 
-    def _check(self, pair: Pair, size: tuple[int, int], keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pixel counts of one label after checking it against its image, and the label itself when it is kept."""
-        label = read_label(pair.label, self.kind.table, self.kind.title)
+    def reference(self, index: int) -> np.ndarray:
+        """The same place in normal conditions, (H, W, 3) uint8 RGB. Raises ValueError when there is no such picture."""
+        path = self.pairs[index].reference
+        if path is None:
+            raise ValueError(f"There is no reference frame for {self.pairs[index].image}.")
+        return self._read_image(path)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Condition of every pair, "" where the set names none."""
+        return tuple(pair.condition for pair in self.pairs)
+
+    def read_all(self) -> None:
+        """Decode every file that is not in memory. Raises ValueError naming the first that cannot be read."""
+        if self._images is None:
+            for error in _map(lambda pair: self._read_image(pair.image) is None, self.pairs):
+                if isinstance(error, Exception):
+                    raise ValueError(str(error)) from error
+
+    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, int]:
+        """Size of an image from its header; of its label the pixel counts and the highest value, 255 aside."""
+        size = image_size(pair.image)
+        if pair.label is None:
+            return size, None, 0
+        rule = pair.rule or self.kind.rule
+        raw = raw_ids(pair.label, rule)
+        label = read_label(pair.label, rule, raw)
         if label.shape != size:
             (h, w), (ih, iw) = label.shape, size
             raise ValueError(f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}: they must be equal.")
-        counts = np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)]
-        return counts, label if keep else None
+        values = np.flatnonzero(np.bincount(raw.ravel(), minlength=256)[:255])
+        other = pair.rule is not None  # of an encoding of its own, which says nothing about the set's
+        top = 255 if other or not len(values) else int(values[-1])
+        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], top
+
+    def _read_label(self, index: int) -> np.ndarray:
+        pair = self.pairs[index]
+        return read_label(pair.label, pair.rule or self.kind.rule)
 
     @staticmethod
     def _read_image(path: Path) -> np.ndarray:
@@ -81,12 +138,18 @@ class SegmentationData:
 
 
 def open_dataset(
-    spec: str, split: str = "train", labelled: bool = True, limit: int | None = None, cache_bytes: int = CACHE_BYTES
+    spec: str,
+    split: str = "train",
+    labelled: bool = True,
+    limit: int | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    skip_broken: bool = False,
 ) -> SegmentationData:
     """Open `[name:]ROOT[/split]`.
 
     split: folder looked for when ROOT itself holds no `images`. labelled: False reads photographs only. limit: at most
-    so many images, spread evenly over the set. cache_bytes: larger sets are read from disk when needed.
+    so many images, spread evenly over the set. cache_bytes: larger sets are read from disk when needed. skip_broken:
+    leave out pairs that cannot be read, and tell them in `faults`.
     Raises ValueError naming the first faulty file: nothing there, label missing, sizes differ, illegal ids.
     """
     kind, root = parse(spec)
@@ -95,16 +158,27 @@ def open_dataset(
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
         pairs = [pairs[i * len(pairs) // min(limit, len(pairs))] for i in range(min(limit, len(pairs)))]
-    inside = f"/{split}" if (root / split).is_dir() and not (root / "images").is_dir() else ""
-    return SegmentationData(kind, pairs, f"{kind.name}:{root.name}{inside}", cache_bytes)
+    root, split = locate(root, split)
+    kind = kind.at(root)
+    inside = "" if kind.pair is None and (root / "images").is_dir() else f"/{split}"
+    return SegmentationData(kind, pairs, f"{kind.name}:{root.name}{inside}", cache_bytes, skip_broken)
 
 
 def _map(function: Callable, items: Sequence) -> list:
-    """Thread-parallel map; the first error ends it."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        futures = [pool.submit(function, item) for item in items]
+    """Thread-parallel map; a ValueError or OSError takes the place of a result."""
+
+    def attempt(item: Any) -> Any:
         try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            return function(item)
+        except (ValueError, OSError) as error:
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(attempt, items))
+
+
+def _raise(found: list) -> list:
+    for item in found:
+        if isinstance(item, Exception):
+            raise item
+    return found

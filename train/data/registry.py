@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from train.data.files import Pair, pair_folders
+from train.data.encodings import ILLEGAL
+from train.data.files import LabelRule, Pair, pair_folders
 from train.data.groups import LabelGroups
+
+SPLITS = ("train", "val", "test", "training", "validation", "testing")
+
+
+class NoSuchSplit(ValueError):
+    """A root that does not hold the split asked for."""
 
 
 @dataclass(frozen=True)
 class DatasetType:
     """One kind of dataset.
 
-    name: what stands before the colon in `--data`. title: what it is, for messages and the log. groups: what its
-    labels can tell apart. space: key of `groups.SPACES` in which it is scored by default. table: raw label value ->
-    group index, (256,) uint8, 255 = ignore, `files.ILLEGAL` = no such value in this set. labels: folder of labels
-    beside `images`. pair: (root, split, labelled) -> pairs, for sets laid out otherwise.
+    name: what stands before the colon in `--data`. groups: what its labels can tell apart. space: key of
+    `groups.SPACES` in which it is scored by default. rule: how its label files are read. labels: folder of labels
+    beside `images`. pair: (root, split, labelled) -> pairs, for sets laid out otherwise; raises `NoSuchSplit`.
+    edition: (root) -> the type that lies there, for sets that come in several editions; None for this very one.
     """
 
     name: str
-    title: str
     groups: LabelGroups
     space: str
-    table: np.ndarray
+    rule: LabelRule
     labels: str = "labels"
     pair: Callable[[Path, str, bool], list[Pair]] | None = None
+    edition: Callable[[Path], DatasetType | None] | None = None
+
+    @property
+    def title(self) -> str:
+        """What its labels are, for messages and the log."""
+        return self.rule.title
+
+    @property
+    def table(self) -> np.ndarray:
+        """Label value -> group index, (256,) uint8."""
+        return self.rule.table
+
+    def at(self, root: Path) -> DatasetType:
+        """The edition that lies in a folder."""
+        return (self.edition(root) if self.edition is not None else None) or self
 
     def pairs(self, root: Path, split: str, labelled: bool) -> list[Pair]:
         """Image and label files of a split. Raises ValueError when there is none, or a label is missing."""
-        if not root.is_dir():
-            raise ValueError(f"There is no folder {root}: check the path given for the data.")
-        if self.pair is not None:
-            return self.pair(root, split, labelled)
-        return pair_folders(find_split(root, split), self.labels if labelled else None)
+        root, split = locate(root, split)
+        kind = self.at(root)
+        if kind.pair is not None:
+            return kind.pair(root, split, labelled)
+        return pair_folders(find_split(root, split), kind.labels if labelled else None)
 
 
 DATASETS: dict[str, DatasetType] = {}
@@ -63,9 +84,43 @@ def parse(spec: str) -> tuple[DatasetType, Path]:
     return DATASETS[name], Path(rest).expanduser()
 
 
+def locate(root: Path, split: str) -> tuple[Path, str]:
+    """A root and its split; "ROOT/val" where official layouts have no such folder means the split val of ROOT.
+
+    Raises ValueError when there is no such folder.
+    """
+    if root.is_dir():
+        return root, split
+    if root.name in SPLITS and root.parent.is_dir():
+        return root.parent, root.name
+    raise ValueError(f"There is no folder {root}: check the path given for the data.")
+
+
 def find_split(root: Path, split: str) -> Path:
     """The folder that holds `images`: root itself, or root/split. Raises ValueError when neither does."""
     for folder in (root, root / split):
         if (folder / "images").is_dir():
             return folder
-    raise ValueError(f"No photographs in {root}: expected {root / 'images'} or {root / split / 'images'}.")
+    raise NoSuchSplit(f"No photographs in {root}: expected {root / 'images'} or {root / split / 'images'}.")
+
+
+def has_split(spec: str, split: str) -> bool:
+    """True when a root is no split itself and holds this one."""
+    kind, root = parse(spec)
+    if not root.is_dir():
+        return False
+    kind = kind.at(root)
+    if kind.pair is None:
+        return not (root / "images").is_dir() and (root / split / "images").is_dir()
+    try:
+        return bool(kind.pair(root, split, False))
+    except NoSuchSplit:
+        return False
+
+
+def make_table(ids: Mapping[int, int], groups: np.ndarray | None = None) -> np.ndarray:
+    """Label table of a set, (256,) uint8. ids: value -> train id, or 255. groups: (256,) train id -> group index."""
+    table = np.full(256, ILLEGAL, np.uint8)
+    for value, train_id in ids.items():
+        table[value] = train_id if groups is None else groups[train_id]
+    return table

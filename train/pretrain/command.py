@@ -1,83 +1,112 @@
-"""Command line of pre-training: three stages, each resumable and skipped when its output exists.
-
-text  the VLM's text tower, distilled from a sentence encoder
-vlm   the VLM's vision tower, aligned with that text (needs labels)
-vfm   the VFM, self-distilled without labels
-"""
+"""Command line of pre-training: three stages, each resumable and skipped when its output exists."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+import tyro
 
 from mfuser import checkpoint, presets
 from mfuser.model import MFuser
+from train.config import choose_hardware
 from train.pretrain import text, vfm, vlm
+from train.pretrain.crops import find_photographs
 from train.pretrain.runner import RunConfig
+from train.state import require_writable
 
 STAGES = {"text": text, "vlm": vlm, "vfm": vfm}
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the stages asked for; bad input ends with one sentence and exit code 2."""
-    parser = argparse.ArgumentParser(prog="python -m train pretrain", description=__doc__)
-    parser.add_argument("--stage", nargs="+", choices=[*STAGES, "all"], default=["all"], help="what to train")
-    parser.add_argument("--preset", default="nano", help="preset whose encoders are trained")
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="[name:]ROOT[/split]",
-        help="photographs; repeat for several sets",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/nano"), help="folder of encoder-*.safetensors")
-    parser.add_argument("--iterations", type=int, help="optimizer steps of each stage (default: the stage's own)")
-    parser.add_argument("--batch", type=int, help="images or phrases per step (default: the stage's own)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument(
-        "--precision", choices=["float32", "bf16"], default="float32", help="autocast of forward passes"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--overwrite", action="store_true", help="train again although the output exists")
-    args = parser.parse_args(argv)
-    try:
-        run(args)
-    except (ValueError, OSError) as error:
-        print(f"pretrain: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Train the encoders of the built-in preset, one stage after the other.
+
+    A stage whose output exists is skipped, and one that was stopped or killed continues: simply give the same command
+    again.
+    """
+
+    # text: the VLM's text tower, distilled from a sentence encoder. vlm: its vision tower, aligned with that text
+    # (needs labels). vfm: the VFM, self-distilled without labels.
+    stage: tuple[Literal["text", "vlm", "vfm", "all"], ...] = ("all",)
+    # Whose encoders are trained.
+    preset: str = "nano"
+    # Photographs, [name:]ROOT[/split]; repeat for several sets. The first must be labelled for the vlm stage.
+    data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    # Folder of encoder-*.safetensors.
+    out: Path = Path("runs/nano")
+    # Optimizer steps of each stage; 0 for the stage's own (text 5000, vlm 3000, vfm 3000).
+    iterations: int = 0
+    # Images or phrases per step; 0 for the stage's own (text 512, vlm 24, vfm 48).
+    batch: int = 0
+    # auto, cpu, cuda or cuda:N.
+    device: str = "auto"
+    # Of the forward pass; losses and weights are always float32.
+    precision: Literal["float32", "bf16"] = "float32"
+    # Of weights, data and dropout.
+    seed: int = 0
+    # Train again although the output exists.
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}.")
 
 
-def run(args: argparse.Namespace) -> None:
-    preset = presets.get(args.preset)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stages asked for; raises ValueError or OSError with one sentence for bad input."""
+    args = None if argv is None else list(argv)
+    run(tyro.cli(PretrainConfig, args=args, prog="python -m train pretrain"))
+
+
+def run(config: PretrainConfig) -> None:
+    """Train every stage whose output is not there. Raises ValueError or OSError for bad input."""
+    preset = presets.get(config.preset)
     if preset.vfm.family != "nano-vfm":
         raise ValueError(f"Preset {preset.name!r} has pretrained encoders of its own; only nano's are trained here.")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
-    stages = list(STAGES) if "all" in args.stage else args.stage
-    args.out.mkdir(parents=True, exist_ok=True)
+    device = str(choose_hardware(config.device, config.precision, 0).device)
+    stages = []
+    for name in STAGES if "all" in config.stage else dict.fromkeys(config.stage):
+        target = config.out / STAGES[name].OUTPUT
+        if target.exists() and not config.overwrite:
+            print(f"{target} exists: stage {name} skipped (--overwrite trains it again)")
+        else:
+            stages.append(name)
+    check_ready(stages, config.data, config.out)
+    require_writable(config.out)
     for name in stages:
         stage = STAGES[name]
-        target = args.out / stage.OUTPUT
-        if target.exists() and not args.overwrite:
-            print(f"{target} exists: stage {name} skipped (--overwrite trains it again)")
-            continue
-        torch.manual_seed(args.seed)
+        target, state = config.out / stage.OUTPUT, config.out / f"{name}.state.pt"
+        if config.overwrite:  # once: killed and started again without --overwrite, the new run is resumed
+            target.unlink(missing_ok=True)
+            state.unlink(missing_ok=True)
+        torch.manual_seed(config.seed)
         model = MFuser.from_preset(preset, pretrained=False)
-        changes = {"iterations": args.iterations, "batch": args.batch}
-        config: RunConfig = replace(
+        changes = {"iterations": config.iterations, "batch": config.batch}
+        settings: RunConfig = replace(
             stage.CONFIG,
-            **{k: v for k, v in changes.items() if v is not None},
+            **{k: v for k, v in changes.items() if v},
             device=device,
-            precision=args.precision,
-            seed=args.seed,
-            state=args.out / f"{name}.state.pt",
+            precision=config.precision,
+            seed=config.seed,
+            state=state,
         )
-        tensors = stage.train(model, args.data, args.out, config)
-        checkpoint.save(
-            target, tensors, {"stage": name, "iterations": str(config.iterations), "seed": str(args.seed)}, half=True
-        )
-        config.state.unlink(missing_ok=True)
+        tensors = stage.train(model, list(config.data), config.out, settings)
+        made = {"preset": preset.name, "stage": name, "iterations": str(settings.iterations), "seed": str(config.seed)}
+        checkpoint.save(target, tensors, made, half=True)
+        state.unlink(missing_ok=True)
         print(f"{target} written")
+
+
+def check_ready(stages: Sequence[str], data: Sequence[str], out: Path) -> None:
+    """Raise ValueError when a stage would miss its input, before an earlier one has run for an hour."""
+    if "vlm" in stages and "text" not in stages and not (out / text.OUTPUT).exists():
+        raise ValueError(f"Stage vlm needs {out / text.OUTPUT}: run --stage text vlm.")
+    if "vlm" in stages:
+        find_photographs(data[:1], labelled=True)
+    if {"vlm", "vfm"} & set(stages):
+        find_photographs(data, labelled=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,33 +12,42 @@ from torch import Tensor
 from mfuser import images
 from mfuser.cityscapes import IGNORE
 from train.data import open_dataset
+from train.data.registry import parse
 
 HEIGHT, WIDTH = 360, 480  # every photograph is kept at this size
 
 
-def gather(specs: list[str], device: str, labelled: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+def gather(specs: Sequence[str], device: str, labelled: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
     """Read photographs of `--data` arguments.
 
     Returns: images (N, 3, 360, 480) uint8; labels (N, 360, 480) uint8 group indices, 255 where there is none (of one
     cell each when not labelled); the class that names each label group.
     Raises ValueError when there is nothing to read or the labelled sets' groups differ.
     """
+    find_photographs(specs, labelled)
+    # Each is read once, into its place: kept twice, thousands of photographs would fill the memory.
+    datasets = [open_dataset(spec, "train", labelled=labelled, cache_bytes=0) for spec in specs]
+    if labelled and any(d.representatives != datasets[0].representatives for d in datasets):
+        raise ValueError("The text alignment needs sets with the same label groups: pass one of them.")
+    count = sum(map(len, datasets))
+    pictures = torch.empty((count, 3, HEIGHT, WIDTH), dtype=torch.uint8)
+    labels = torch.full((count, *((HEIGHT, WIDTH) if labelled else (1, 1))), IGNORE, dtype=torch.uint8)
+    for row, (dataset, index) in enumerate((d, i) for d in datasets for i in range(len(d))):
+        pictures[row] = torch.from_numpy(images.resize(dataset.image(index), HEIGHT, WIDTH)).permute(2, 0, 1)
+        if labelled:
+            resized = cv2.resize(dataset.label(index), (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT)
+            labels[row] = torch.from_numpy(resized)
+    names = tuple(datasets[0].representatives) if labelled else ()
+    return pictures.to(device), labels.to(device), names
+
+
+def find_photographs(specs: Sequence[str], labelled: bool) -> None:
+    """Raise ValueError when a set of `--data` cannot be found, or a labelled one lacks labels; reads no picture."""
     if not specs:
         raise ValueError("No photographs: name at least one set, for example --data camvid:PATH.")
-    pictures, masks, names = [], [], ()
     for spec in specs:
-        dataset = open_dataset(spec, "train", labelled=labelled)
-        if labelled:
-            if names not in ((), tuple(dataset.representatives)):
-                raise ValueError("The text alignment needs sets with the same label groups; pass one of them.")
-            names = tuple(dataset.representatives)
-        for index in range(len(dataset)):
-            picture, mask = dataset[index] if labelled else (dataset.image(index), np.full((1, 1), IGNORE, np.uint8))
-            size = (WIDTH, HEIGHT) if labelled else (1, 1)
-            masks.append(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST))
-            pictures.append(images.resize(picture, HEIGHT, WIDTH))
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device)
-    return stacked, torch.from_numpy(np.stack(masks)).to(device), names
+        kind, root = parse(spec)
+        kind.pairs(root, "train", labelled)
 
 
 def random_crops(

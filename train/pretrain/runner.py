@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -29,6 +30,20 @@ class RunConfig:
     precision: str = "float32"
     seed: int = 0
     state: Path = Path("stage.state.pt")
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "save_every", "warmup"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+
+    def recipe(self) -> dict[str, int | float | str]:
+        """What decides the resulting weights; a resumed run must have the same."""
+        return {k: v for k, v in asdict(self).items() if k not in ("save_every", "device", "state")}
+
+
+def schedule(step: int, config: RunConfig) -> float:
+    """Factor of the learning rate: linear warm-up, times a cosine from 1 to 0.02 over the run."""
+    return min(1.0, (step + 1) / config.warmup) * (0.51 + 0.49 * math.cos(math.pi * step / config.iterations))
 
 
 def parameter_groups(modules: Iterable[nn.Module], config: RunConfig) -> list[dict]:
@@ -58,7 +73,8 @@ def run(
 
     step(i, generator) returns named loss terms whose sum is minimised; `generator` is seeded by (seed, i), so that a
     resumed run draws what the uninterrupted one draws. after(i) runs behind each optimizer step (moving averages); its
-    tensors must live in `modules` to be resumed.
+    tensors must live in `modules` to be resumed. Raises ValueError for a stored state that is damaged or of other
+    settings.
     """
     optimizer = torch.optim.AdamW(parameter_groups(modules.values(), config), betas=(0.9, 0.98))
     base = [group["lr"] for group in optimizer.param_groups]
@@ -70,9 +86,8 @@ def run(
     )
     smooth: dict[str, float] = {}
     for i in progress:
-        scale = min(1.0, (i + 1) / config.warmup) * (0.51 + 0.49 * math.cos(math.pi * i / config.iterations))
         for group, lr in zip(optimizer.param_groups, base, strict=True):
-            group["lr"] = lr * scale
+            group["lr"] = lr * schedule(i, config)
         generator = torch.Generator(device).manual_seed(config.seed * 1_000_003 + i)
         torch.manual_seed(config.seed * 1_000_003 + i)  # layers that draw for themselves
         with autocast:
@@ -85,7 +100,7 @@ def run(
             after(i)
         if i % 20 == 0:
             for name, value in losses.items():
-                smooth[name] = 0.9 * smooth.get(name, float(value)) + 0.1 * float(value)
+                smooth[name] = 0.9 * smooth.get(name, value.item()) + 0.1 * value.item()
             progress.set_postfix({name: f"{value:.3f}" for name, value in smooth.items()})
         if (i + 1) % config.save_every == 0 and i + 1 < config.iterations:
             _save(modules, optimizer, config, i + 1)
@@ -94,14 +109,25 @@ def run(
 def _save(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, config: RunConfig, done: int) -> None:
     beside = config.state.with_name(config.state.name + ".part")
     states = {name: module.state_dict() for name, module in modules.items()}
-    torch.save({"modules": states, "optimizer": optimizer.state_dict(), "done": done}, beside)
+    stored = {"recipe": config.recipe(), "modules": states, "optimizer": optimizer.state_dict(), "done": done}
+    torch.save(stored, beside)
     os.replace(beside, config.state)
 
 
 def _resume(modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, config: RunConfig) -> int:
     if not config.state.exists():
         return 0
-    saved = torch.load(config.state, map_location=config.device, weights_only=True)
+    try:
+        saved = torch.load(config.state, map_location=config.device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{config.state} is damaged: pass --overwrite to start anew.") from error
+    stored = saved.get("recipe", {})
+    for name, value in config.recipe().items():
+        if stored.get(name) != value:
+            raise ValueError(
+                f"Cannot resume {config.state.name}: it was trained with {name} = {stored.get(name)}, not {value}. "
+                "Use the same settings, or --overwrite to start anew."
+            )
     for name, module in modules.items():
         module.load_state_dict(saved["modules"][name])
     optimizer.load_state_dict(saved["optimizer"])

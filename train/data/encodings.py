@@ -1,0 +1,153 @@
+"""How label files hold their values: ids, colours, ids and instances in 16 bits, panoptic RGB, polygons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+ILLEGAL = 254  # in a label table: a value that this label set does not have
+CITYSCAPES_DIVISOR, VISTAS_DIVISOR = 1000, 256  # instance files hold class x divisor + instance
+
+
+class LabelError(ValueError):
+    """A label file that cannot be what it should be."""
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Values of an image file: (H, W) or (H, W, 3), 8 or 16 bits, RGB; a palette's indices, without its colours.
+
+    Raises LabelError for an unreadable file.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            if mode in ("L", "P", "1") or mode.startswith("I"):
+                return np.asarray(image)
+            if mode in ("RGB", "RGBA") and not _is_deep(path):
+                return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise LabelError(f"The label {path} cannot be read ({error}): replace or remove it.") from error
+    array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # Pillow clips colours of 16 bits to 8
+    if array is None or array.ndim < 2:
+        raise LabelError(f"The label {path} cannot be read (mode {mode}): replace or remove it.")
+    return array[..., 2::-1] if array.ndim == 3 and array.shape[2] >= 3 else array
+
+
+def _is_deep(path: Path) -> bool:
+    """A PNG of 16 bits a channel, by its header."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24] == 16
+
+
+def from_colours(array: np.ndarray, colours: Mapping[int, tuple[int, int, int]], path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> (H, W) uint8 ids. Raises LabelError for a colour that the palette does not have."""
+    keys = _pack(array)
+    table = {r + (g << 8) + (b << 16): value for value, (r, g, b) in colours.items()}
+    found, inverse = np.unique(keys, return_inverse=True)
+    unknown = [key for key in found.tolist() if key not in table]
+    if unknown:
+        key = unknown[0]
+        raise LabelError(
+            f"The label {path} holds the colour ({key & 255}, {key >> 8 & 255}, {key >> 16}), which the palette of its "
+            "set does not have: pictures in lossy formats or of blended colours are no labels."
+        )
+    return np.array([table[key] for key in found.tolist()], np.uint8)[inverse].reshape(keys.shape)
+
+
+def from_panoptic(array: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of R + 256 G + 65536 B = id, or id x 1000 + instance -> (H, W) int64 ids."""
+    return from_instances(_pack(array), CITYSCAPES_DIVISOR)
+
+
+def from_instances(values: np.ndarray, divisor: int) -> np.ndarray:
+    """Ids of class x divisor + instance; Cityscapes leaves classes without instances undivided."""
+    values = values.astype(np.int64)
+    return values // divisor if divisor == VISTAS_DIVISOR else np.where(values < divisor, values, values // divisor)
+
+
+def from_segments(array: np.ndarray, path: Path, listing: Path, names: tuple[str, ...]) -> np.ndarray:
+    """Panoptic RGB whose segments a COCO-style JSON names -> (H, W) uint8 ids: places in `names`, else ILLEGAL."""
+    segments, keys = read_segments(listing).get(path.name, {}), _pack(array)
+    found, inverse = np.unique(keys, return_inverse=True)
+    order = {name: index for index, name in enumerate(names)}
+    unlabelled = len(names) - 1  # the last class of Vistas
+    ids = [unlabelled if key == 0 else order.get(segments.get(key, ""), ILLEGAL) for key in found.tolist()]
+    return np.array(ids, np.uint8)[inverse].reshape(keys.shape)
+
+
+@lru_cache(maxsize=4)
+def read_segments(listing: Path) -> dict[str, dict[int, str]]:
+    """{file name: {segment id: class name}} of a panoptic JSON."""
+    content = json.loads(listing.read_text())
+    categories = {c["id"]: c["name"] for c in content["categories"]}
+    return {
+        entry["file_name"]: {s["id"]: categories[s["category_id"]] for s in entry["segments_info"]}
+        for entry in content["annotations"]
+    }
+
+
+def from_polygons(path: Path, ids: Mapping[str, int], background: int) -> np.ndarray:
+    """Polygons of Cityscapes and IDD, painted in their order -> (H, W) uint8 ids.
+
+    ids: class name -> id; names ending in "group" stand for crowds of a class. Raises LabelError for a damaged file or
+    an unknown class.
+    """
+    try:
+        content = json.loads(path.read_text())
+        canvas = Image.new("L", (content["imgWidth"], content["imgHeight"]), background)
+        draw = ImageDraw.Draw(canvas)
+        for item in content["objects"]:
+            name = item["label"]
+            if item.get("deleted") or len(item["polygon"]) < 3:
+                continue
+            known = name if name in ids else name.removesuffix("group")
+            if known not in ids:
+                raise LabelError(f"The label {path} names a class {name!r} that its set does not have.")
+            draw.polygon([tuple(point) for point in item["polygon"]], fill=ids[known])
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise LabelError(f"The label {path} cannot be read ({error!r}): replace or remove it.") from error
+    return np.asarray(canvas)
+
+
+def _pack(array: np.ndarray) -> np.ndarray:
+    """(H, W, 3) -> (H, W) int64: R + 256 G + 65536 B."""
+    array = array.astype(np.int64)
+    return array[..., 0] + (array[..., 1] << 8) + (array[..., 2] << 16)
+
+
+def guess(array: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> str:
+    """What values that do not fit look like, with the way out; "" when nobody can tell."""
+    if array.ndim == 3:
+        if array.dtype != np.uint8:
+            return "three channels of 16 bits look like SYNTHIA: name the set synthia:ROOT"
+        if set(np.unique(_pack(array)).tolist()) <= {r + (g << 8) + (b << 16) for r, g, b in colours.values()}:
+            return "they look like Cityscapes colours: name the set colours:ROOT"
+        ids = from_panoptic(array)
+        if ids.max() <= 33:
+            return "they look like panoptic ids: name the set panoptic:ROOT"
+        return ""
+    low, high = int(array.min()), int(array.max())
+    rest = array[array != 255]
+    top = int(rest.max()) if rest.size else 0
+    span = f"values {low}-{top}{' and 255' if high == 255 else ''}" if high <= 255 else f"values {low}-{high}"
+    if high <= 18 or (high == 255 and top <= 18):
+        return f"{span} look like Cityscapes trainIds: name the set trainids:ROOT"
+    if high > 255:
+        ids = from_instances(array, CITYSCAPES_DIVISOR)
+        if ids.max() <= 33:
+            return f"{span} look like Cityscapes instanceIds: name the set labelids:ROOT"
+        return f"{span} look like Vistas instances: name the set mapillary:ROOT"
+    if high <= 33:
+        return f"{span} look like Cityscapes labelIds: name the set labelids:ROOT"
+    if high <= 65:
+        return f"{span} look like ids of Mapillary Vistas v1.2: name the set mapillary:ROOT"
+    if high <= 123:
+        return f"{span} look like ids of Mapillary Vistas v2.0: name the set mapillary-v2:ROOT"
+    return ""

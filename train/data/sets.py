@@ -1,0 +1,163 @@
+"""Every set that `--data NAME:ROOT` knows, in its official layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mfuser.cityscapes import COMMON, IGNORE
+from train.data import layouts, tables
+from train.data.encodings import CITYSCAPES_DIVISOR, VISTAS_DIVISOR
+from train.data.files import LabelRule
+from train.data.groups import CITYSCAPES, COMMON_SPACE, IDD_SPACE
+from train.data.registry import DatasetType, make_table, register
+
+TRAIN_IDS = LabelRule("Cityscapes trainIds (0-18, 255)", make_table(tables.TRAIN_IDS))
+COLOURS = LabelRule("Cityscapes colours", make_table(tables.CITYSCAPES_LABEL_IDS), colours=tables.CITYSCAPES_COLOURS)
+PANOPTIC = LabelRule("Cityscapes panoptic ids", make_table(tables.CITYSCAPES_LABEL_IDS), panoptic=True)
+LABEL_IDS = LabelRule(
+    "Cityscapes labelIds (0-33)",
+    make_table(tables.CITYSCAPES_LABEL_IDS),
+    colours=tables.CITYSCAPES_COLOURS,
+    divisor=CITYSCAPES_DIVISOR,
+    polygons={name: index for index, name in enumerate(tables.CITYSCAPES_NAMES)} | {"license plate": 0},
+    above=18,
+)
+
+
+def _nineteen(name: str, rule: LabelRule, pair: layouts.Pairing | None = None) -> DatasetType:
+    return register(DatasetType(name, CITYSCAPES, "cityscapes", rule, pair=pair))
+
+
+# Any folder of images/ and labels/, by what its label files hold.
+FOLDER = _nineteen("folder", TRAIN_IDS)
+_nineteen("trainids", TRAIN_IDS)
+_nineteen("labelids", LABEL_IDS)
+_nineteen("colours", COLOURS)
+_nineteen("panoptic", PANOPTIC)
+
+_nineteen(
+    "gta",
+    LabelRule(
+        "GTA V's labelIds (0-34)",
+        make_table(tables.GTA_LABEL_IDS),
+        colours=tables.CITYSCAPES_COLOURS,
+        above=18,
+    ),
+    layouts.gta,
+)
+_nineteen("synthia", LabelRule("SYNTHIA's ids (0-22)", make_table(tables.SYNTHIA_IDS), deep=True), layouts.synthia)
+_nineteen(
+    "cityscapes",
+    LABEL_IDS,
+    layouts.nested(
+        "leftImg8bit",
+        "gtFine",
+        ("_leftImg8bit.png",),
+        (
+            ("_gtFine_labelIds.png", None),
+            ("_gtFine_labelTrainIds.png", TRAIN_IDS),
+            ("_gtFine_instanceIds.png", None),
+            ("_gtFine_color.png", COLOURS),
+            ("_gtFine_panoptic.png", PANOPTIC),
+            ("_gtFine_polygons.json", None),
+        ),
+    ),
+)
+_nineteen("bdd", LabelRule("BDD100K's trainIds (0-18, 255)", make_table(tables.TRAIN_IDS)), layouts.bdd)
+for _name, _version, _ids, _names in (
+    ("mapillary", "v1.2", tables.VISTAS_V12_IDS, tables.VISTAS_V12_NAMES),
+    ("mapillary-v2", "v2.0", tables.VISTAS_V2_IDS, tables.VISTAS_V2_NAMES),
+):
+    _title = f"Mapillary Vistas {_version} (0-{len(_ids) - 1})"
+    _rule = LabelRule(_title, make_table(_ids), divisor=VISTAS_DIVISOR, names=_names)
+    _nineteen(_name, _rule, layouts.vistas(_version, _rule))
+_nineteen("acdc", LABEL_IDS, layouts.acdc(layouts.ACDC_CONDITIONS, TRAIN_IDS))
+for _condition in layouts.ACDC_CONDITIONS:
+    _nineteen(f"acdc-{_condition}", LABEL_IDS, layouts.acdc((_condition,), TRAIN_IDS))
+
+_idd_polygons = {name: own for name, (own, _, _) in tables.IDD_LABELS.items()}
+_nineteen(
+    "idd",
+    LabelRule("IDD's ids (0-39)", make_table(tables.IDD_IDS), polygons=_idd_polygons, background=35),
+    layouts.nested(
+        "leftImg8bit",
+        "gtFine",
+        ("_leftImg8bit.png", "_leftImg8bit.jpg"),
+        (
+            ("_gtFine_labelids.png", None),
+            ("_gtFine_labelIds.png", None),
+            ("_gtFine_labellevel3Ids.png", LabelRule("IDD's level3Ids (0-25)", make_table(tables.IDD_LEVEL3_IDS))),
+            ("_gtFine_polygons.json", None),
+        ),
+    ),
+)
+
+
+# -- sets whose labels name groups of classes ---------------------------------------------------------------------
+
+_order = list(COMMON)
+
+
+def _common(names: list[str]) -> np.ndarray:
+    """Label table of ids that stand for classes of the common space, "" being void."""
+    return make_table({i: _order.index(name) if name else IGNORE for i, name in enumerate(names)})
+
+
+_CAMVID_TUTORIAL = DatasetType(
+    "camvid",
+    COMMON_SPACE,
+    "common",
+    LabelRule("CamVid's 11 classes (0-11)", _common(list(tables.CAMVID_TUTORIAL))),
+    pair=layouts.camvid_tutorial,
+)
+_CAMVID_ORIGINAL = DatasetType(
+    "camvid",
+    COMMON_SPACE,
+    "common",
+    LabelRule(
+        "CamVid's 32 colours",
+        _common([name for _, name in tables.CAMVID_COLOURS.values()]),
+        colours={i: colour for i, (colour, _) in enumerate(tables.CAMVID_COLOURS.values())},
+    ),
+    pair=layouts.camvid_original,
+)
+
+
+def _camvid_edition(root: Path) -> DatasetType | None:
+    if (root / "701_StillsRaw_full").is_dir():
+        return _CAMVID_ORIGINAL
+    return _CAMVID_TUTORIAL if any((root / f"{s}annot").is_dir() for s in ("train", "val", "test")) else None
+
+
+CAMVID = register(
+    DatasetType(
+        "camvid",
+        COMMON_SPACE,
+        "common",
+        LabelRule("CamVid as trainIds (0-18, 255)", make_table(tables.TRAIN_IDS, COMMON_SPACE.table())),
+        edition=_camvid_edition,
+    )
+)
+
+_idd_groups = LabelRule(
+    "IDD Lite's 7 groups (0-6, 255)", make_table({**{g: g for g in range(len(IDD_SPACE))}, 255: IGNORE})
+)
+_IDD_LITE_OFFICIAL = DatasetType(
+    "idd_lite",
+    IDD_SPACE,
+    "idd",
+    _idd_groups,
+    pair=layouts.nested("leftImg8bit", "gtFine", ("_image.jpg", "_image.png"), (("_label.png", None),)),
+)
+IDD_LITE = register(
+    DatasetType(
+        "idd_lite",
+        IDD_SPACE,
+        "idd",
+        _idd_groups,
+        labels="labels_group",
+        edition=lambda root: _IDD_LITE_OFFICIAL if (root / "leftImg8bit").is_dir() else None,
+    )
+)
