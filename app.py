@@ -25,7 +25,7 @@ def arguments() -> Parser:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="address to serve on")
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda where there is one)")
-    parser.add_argument("--precision", choices=["float32", "bf16"], help="default: bf16 on a GPU that has it")
+    parser.add_argument("--precision", choices=["float32", "bf16"], help="default: bf16 where the device has it")
     parser.add_argument("--random-weights", action="store_true", help="untrained model, for development of the page")
     return parser
 

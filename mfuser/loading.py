@@ -23,7 +23,7 @@ def load(
     """Load a model, ready to analyse images.
 
     preset: name of a preset, or a folder that `python -m train fit` wrote. device: "cpu", "cuda", ... (default: cuda
-    when there is one). precision: "float32" or "bf16" (default: bf16 on CUDA devices that have it, else float32).
+    when there is one). precision: "float32" or "bf16" (default: bf16 on devices that compute in it natively).
     weights: such a folder, for a preset given by name (default: the preset's own). classes: only the preset's own list
     for now.
 

@@ -237,7 +237,8 @@ class MFuser(nn.Module):
             return self.vlm.text(self.class_ids, prompts)
         cached = self._texts.get(stream)
         if cached is None or cached[0] != prompts._version or cached[1].device != prompts.device:
-            with torch.no_grad():
+            # Once for all images, and whatever their precision: so exactly.
+            with torch.no_grad(), torch.autocast(prompts.device.type, enabled=False):
                 cached = (prompts._version, self.vlm.text(self.class_ids, prompts))
             self._texts[stream] = cached
         return cached[1]

@@ -37,12 +37,23 @@ def usable_device(name: str | None = None) -> str:
     return name
 
 
+def native_precision(device: str | torch.device) -> str:
+    """"bf16" on a device that computes in it natively, "float32" elsewhere.
+
+    Emulated bfloat16 is slower than float32; native it takes two thirds of the time or less.
+    """
+    if torch.device(device).type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if native else "float32"
+
+
 class Segmenter:
     """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap."""
 
     def __init__(self, model: MFuser, device: str = "cpu", precision: str | None = None, weights: str = "random"):
-        if precision is None:
-            precision = "bf16" if torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        precision = precision or native_precision(device)
         if precision not in PRECISIONS:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()

@@ -16,7 +16,7 @@ SIZE = (64, 96)
 
 @pytest.fixture(scope="module")
 def segmenter(tiny_model) -> Segmenter:
-    return Segmenter(tiny_model)
+    return Segmenter(tiny_model, precision="float32")
 
 
 @pytest.fixture

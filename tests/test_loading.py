@@ -47,7 +47,7 @@ def write(model, tmp_path) -> Callable[[dict[str, str]], Path]:
 
 
 def assert_same(loaded: Segmenter, model, image: np.ndarray) -> None:
-    a, b = loaded.analyse(image), Segmenter(model).analyse(image)
+    a, b = loaded.analyse(image), Segmenter(model, precision="float32").analyse(image)
     for stream in STREAMS:
         assert (a.masks[stream] == b.masks[stream]).mean() > 0.999  # loading folds norms: the last digits differ
         np.testing.assert_allclose(a.confidence[stream], b.confidence[stream], atol=1e-4)
@@ -55,7 +55,7 @@ def assert_same(loaded: Segmenter, model, image: np.ndarray) -> None:
 
 def test_a_preset_by_name_has_its_own_folder(model, write, tiny_preset, street, monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "tiny", replace(tiny_preset, weights=write({})))
-    loaded = mfuser.load("tiny", device="cpu")
+    loaded = mfuser.load("tiny", device="cpu", precision="float32")
     assert loaded.weights == "built in"
     assert_same(loaded, model, street)
 
@@ -64,7 +64,7 @@ def test_a_preset_by_name_has_its_own_folder(model, write, tiny_preset, street, 
 def test_a_folder_is_loaded_as_the_preset_it_names(model, write, tiny_preset, street, kind, monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset)
     folder = write({"preset": "tiny"})
-    loaded = mfuser.load(kind(folder), device="cpu")
+    loaded = mfuser.load(kind(folder), device="cpu", precision="float32")
     assert loaded.preset is tiny_preset and loaded.weights == folder.name
     assert_same(loaded, model, street)
 
@@ -75,14 +75,14 @@ def test_a_folder_that_names_no_preset_is_nanos_if_it_fits(model, write, tiny_pr
         mfuser.load(folder, device="cpu")
     monkeypatch.setattr(presets, "NANO", tiny_preset)
     monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset)
-    assert_same(mfuser.load(folder, device="cpu"), model, street)
+    assert_same(mfuser.load(folder, device="cpu", precision="float32"), model, street)
 
 
 def test_a_presets_name_goes_before_a_folder_of_that_name(tmp_path, monkeypatch):
     (tmp_path / "nano").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="No weights at .*nano.encoder-vfm"):
-        mfuser.load(Path("nano").resolve(), device="cpu")
+        mfuser.load(Path("nano").resolve(), device="cpu", precision="float32")
     assert mfuser.load("nano", device="cpu").weights == "built in"
 
 

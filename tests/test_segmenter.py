@@ -11,12 +11,12 @@ import torch
 import mfuser
 from mfuser import images
 from mfuser.presets import NANO, STREAMS
-from mfuser.segmenter import Segmenter, usable_device, window_places, working_size
+from mfuser.segmenter import Segmenter, native_precision, usable_device, window_places, working_size
 
 
 @pytest.fixture(scope="module")
 def segmenter(tiny_model) -> Segmenter:
-    return Segmenter(tiny_model)
+    return Segmenter(tiny_model, precision="float32")
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -56,9 +56,9 @@ def test_masks_are_the_models_argmax(segmenter, tiny_model):
 
 def test_confidence_is_the_share_of_the_best_class_after_the_temperature(build_model, tiny_preset):
     model = build_model(tiny_preset)
-    flat = Segmenter(model).analyse(picture(64, 96))
+    flat = Segmenter(model, precision="float32").analyse(picture(64, 96))
     model.temperatures = dict.fromkeys(STREAMS, 0.25)
-    sharp = Segmenter(model).analyse(picture(64, 96))
+    sharp = Segmenter(model, precision="float32").analyse(picture(64, 96))
     for stream in STREAMS:
         assert np.array_equal(flat.masks[stream], sharp.masks[stream]), "a temperature does not move the argmax"
         assert sharp.confidence[stream].mean() > flat.confidence[stream].mean()
@@ -237,3 +237,16 @@ def test_unusable_devices_are_refused_with_usable_ones(device: str):
     with pytest.raises(ValueError, match=f"Device '{device}' cannot be used here; choose one of cpu"):
         mfuser.load("nano", device=device)
     assert usable_device("cpu") == "cpu" and usable_device() in ("cpu", "cuda")
+
+
+def test_precision_by_default_is_what_the_device_computes_in(tiny_model):
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert native_precision("cpu") == ("bf16" if native else "float32")
+    assert Segmenter(tiny_model).precision == native_precision("cpu")
+
+
+def test_class_texts_are_exact_whatever_the_precision_of_the_first_image(tiny_model):
+    tiny_model._texts.clear()
+    exact = tiny_model.vlm.text(tiny_model.class_ids, tiny_model.heads["fused"].prompts)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tiny_model.class_text("fused"), exact)

@@ -62,10 +62,14 @@ def devices() -> list[dict[str, str]]:
     import torch
 
     from mfuser.fusion.selective_scan import fastest_kernel
+    from mfuser.segmenter import native_precision
 
     names = {"cpu": platform.processor() or platform.machine()}
     names |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-    return [{"name": n, "title": t, "scan_kernel": fastest_kernel(torch.device(n))} for n, t in names.items()]
+    return [
+        {"name": n, "title": t, "precision": native_precision(n), "scan_kernel": fastest_kernel(torch.device(n))}
+        for n, t in names.items()
+    ]
 
 
 def weights(preset: presets.Preset) -> dict[str, int]:
@@ -81,7 +85,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
     out = [f"Python {facts['python']} on {facts['system']}"]
     out.append("packages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
     for device in facts["devices"]:
-        out.append(f"device {device['name']} ({device['title']}): {device['scan_kernel']} scan kernel")
+        out.append(f"device {device['name']} ({device['title']}): {device['precision']}, {device['scan_kernel']} scan kernel")
     for preset in facts["presets"]:
         state = "runs here" if preset["runnable"] else f"does not run here: {preset['why']}"
         out.append(f"preset {preset['name']} ({preset['title']}): {state}")

@@ -52,4 +52,4 @@ def session(monkeypatch, tiny_preset, tiny_model, passes, tmp_path) -> Iterator[
     labels = np.zeros((64, 96), np.uint8)
     labels[:20] = 10
     path = images.save(tmp_path / "example.png", picture)
-    yield Session(lambda name: Segmenter(tiny_model), "tiny", [Example(path, "An example", "Noise.", labels)])
+    yield Session(lambda name: Segmenter(tiny_model, precision="float32"), "tiny", [Example(path, "An example", "Noise.", labels)])
