@@ -10,7 +10,7 @@ from mfuser.checkpoint import WeightsError
 from mfuser.model import MFuser
 from mfuser.segmenter import Segmenter, usable_device
 
-FOREIGN = (".pth", ".pt", ".ckpt")  # pickles
+FOREIGN = (".pth", ".pt", ".ckpt")  # checkpoints of the authors
 
 
 def load(
@@ -22,27 +22,24 @@ def load(
 ) -> Segmenter:
     """Load a model, ready to analyse images.
 
-    preset: name of a preset, or a folder that `python -m train fit` wrote. device: "cpu", "cuda", ... (default: cuda
-    when there is one). precision: "float32" or "bf16" (default: bf16 on devices that compute in it natively).
-    weights: such a folder, for a preset given by name (default: the preset's own). classes: only the preset's own list
-    for now.
+    preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote, or a
+    checkpoint of the authors (.pth; its vision-language model is recognised). device: "cpu", "cuda", ... (default: cuda
+    when there is one). precision: "float32" or "bf16" (default: bf16 where the device computes in it natively).
+    weights: such a folder or checkpoint, for a preset given by name (default: the preset's own). classes: only the
+    preset's own list for now.
 
     Raises ValueError with the way out for an unknown preset, folder, device or precision; checkpoint.WeightsError, a
     ValueError, for weights that are missing, damaged or another model's.
     """
-    for given in (preset, weights):
-        if given is not None and Path(given).suffix.lower() in FOREIGN:
-            raise WeightsError(
-                f"{given}: this version does not read the authors' checkpoints yet; "
-                f"pass a preset's name ({', '.join(presets.PRESETS)}) or a folder that `python -m train fit` wrote."
-            )
-    if str(preset) in presets.PRESETS:
-        built, folder, certain = presets.get(str(preset)), Path(weights) if weights else None, True
-    else:
+    named, folder, certain = str(preset) in presets.PRESETS, Path(weights) if weights else None, True
+    checkpoint_file = _checkpoint(preset, weights)
+    if named:
+        built = presets.get(str(preset))
+    elif checkpoint_file is None:
         built, folder, certain = _of_folder(Path(preset), weights)
-    if classes is not None and tuple(classes) != built.classes:
-        known = len(built.classes)
-        raise ValueError(f"Preset {built.name!r} knows its {known} Cityscapes classes only; leave classes out.")
+    if checkpoint_file is not None:
+        return _official(checkpoint_file, str(preset) if named else None, device, precision, classes)
+    _check_classes(built, classes)
     device = usable_device(device)
     try:
         model = MFuser.from_preset(built, weights=folder)
@@ -56,11 +53,41 @@ def load(
     return Segmenter(model.for_inference(), device, precision, folder.resolve().name if folder else "built in")
 
 
+def _check_classes(preset: presets.Preset, classes: Sequence[str] | None) -> None:
+    if classes is not None and tuple(classes) != preset.classes:
+        known = len(preset.classes)
+        raise ValueError(f"Preset {preset.name!r} knows its {known} Cityscapes classes only; leave classes out.")
+
+
+def _checkpoint(preset: str | Path, weights: str | Path | None) -> Path | None:
+    """The authors' checkpoint among the arguments. Raises ValueError when there is more than that."""
+    found = [Path(p) for p in (preset, weights) if p is not None and Path(p).suffix.lower() in FOREIGN]
+    if found and Path(preset) in found and weights is not None:
+        raise ValueError(f"Two sources of weights, {preset} and {weights}: pass one of them.")
+    return found[0] if found else None
+
+
+def _official(
+    path: Path, name: str | None, device: str | None, precision: str | None, classes: Sequence[str] | None
+) -> Segmenter:
+    vlm = None
+    if name is not None and (vlm := name.partition("+")[2]) not in presets.OFFICIAL:
+        known = ", ".join(f"dinov2-l+{v}" for v in presets.OFFICIAL)
+        raise ValueError(f"{path} is a checkpoint of the authors, for one of {known}: not for preset {name!r}.")
+    device = usable_device(device)
+    model = MFuser.from_official(path, vlm)
+    _check_classes(model.preset, classes)
+    return Segmenter(model.for_inference(), device, precision, path.name)
+
+
 def _of_folder(folder: Path, weights: str | Path | None) -> tuple[presets.Preset, Path, bool]:
     """Preset of a folder's weights, the folder, and False when the preset is a guess because the files name none."""
     if not folder.is_dir():
         known = ", ".join(presets.PRESETS)
-        raise ValueError(f"Unknown preset {str(folder)!r}; choose one of {known}, or a folder of weights that exists.")
+        raise ValueError(
+            f"Unknown preset {str(folder)!r}; choose one of {known}, or a folder of weights that exists, "
+            "or a checkpoint of the authors (.pth)."
+        )
     if weights is not None:
         raise ValueError(f"Two folders of weights, {folder} and {weights}: pass one of them.")
     name = checkpoint.preset_name(folder)

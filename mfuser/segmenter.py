@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 CROP, STRIDE = 512, 341  # the paper's sliding windows, in pixels
+BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains nothing from more
 
 
 def usable_device(name: str | None = None) -> str:
@@ -71,6 +72,9 @@ class Segmenter:
         image: whatever `images.load` reads. windows: "single" (whole image at once) or "sliding" (masks from the
         paper's 512-pixel windows, stride 341; features still from one pass). resolution: short side in pixels at which
         the network sees the image; None for the preset's. Raises images.ImageError, or ValueError for bad arguments.
+
+        The two differ for encoders with learned positions: a window of 512 pixels has the very grid of their position
+        table, as the released code evaluates; a single pass stretches table and rotary positions over its own grid.
         """
         if windows not in ("single", "sliding"):
             raise ValueError(f"Unknown windows {windows!r}; choose single or sliding.")
@@ -81,6 +85,9 @@ class Segmenter:
     def _analyse(self, picture: np.ndarray, windows: str, resolution: int | None) -> Analysis:
         model, started = self.model, time.perf_counter()
         pixels = self.to_pixels(picture, working_size(picture.shape[:2], self.preset, resolution))
+        wide = pixels
+        if windows == "sliding" and self.preset.sliding is not None:
+            wide = self.to_pixels(picture, sliding_size(picture.shape[:2], self.preset, resolution))
         layers: list[dict] = []
         offset_norms: list[dict] = []
         grid: tuple[int, int] = (0, 0)
@@ -103,7 +110,7 @@ class Segmenter:
                 features[stream] = model.features(embedded, stream, record if stream == "fused" else None)
                 if stream in model.heads:
                     output = model.decode(features[stream], stream)
-                    scores[stream] = output.semantic() if windows == "single" else self._sliding(pixels, stream)
+                    scores[stream] = output.semantic() if windows == "single" else self._sliding(wide, stream)
                 clock.stop(stream)
         masks, confidence = self._decide(scores, picture.shape[:2])
         clock.stop("masks")
@@ -139,9 +146,7 @@ class Segmenter:
 
     def is_cut(self, text: str) -> bool:
         """True when a text is longer than the text tower reads, so that its end is ignored."""
-        room, tokenize = self._text_room("fused"), self.model.vlm.tokenize
-        longer = tokenize([text], room + 1)[0]
-        return bool((longer != 0).sum() > room)
+        return not self.model.vlm.fits(text, self._text_room("fused"))
 
     def _text_room(self, stream: str) -> int:
         prompts = self.model.heads["fused"].prompts.shape[1]
@@ -152,15 +157,21 @@ class Segmenter:
         resized = images.resize(picture, *size)
         return torch.from_numpy(np.ascontiguousarray(resized)).to(self.device).permute(2, 0, 1)[None].float()
 
-    def _sliding(self, pixels: Tensor, stream: str) -> Tensor:
-        """Semantic scores averaged over overlapping windows, (1, K, H, W) at the working size."""
+    def _sliding(self, pixels: Tensor, stream: str, batch: int | None = None) -> Tensor:
+        """Semantic scores averaged over overlapping windows, (1, K, H, W) at the size of `pixels`, `batch` at once."""
+        batch = batch or BATCH.get(self.device.type, 1)
         height, width = pixels.shape[-2:]
         total = pixels.new_zeros(1, len(self.preset.classes), height, width)
         count = pixels.new_zeros(1, 1, height, width)
-        for y, x, h, w in window_places(height, width):
-            scores = self.model(pixels[..., y : y + h, x : x + w], stream).semantic()
-            total[..., y : y + h, x : x + w] += F.interpolate(scores, size=(h, w), mode="bilinear", align_corners=False)
-            count[..., y : y + h, x : x + w] += 1
+        places = list(window_places(height, width))
+        for first in range(0, len(places), batch):
+            group = places[first : first + batch]
+            crops = torch.cat([pixels[..., y : y + h, x : x + w] for y, x, h, w in group])
+            scores = self.model(crops, stream).semantic()
+            scores = F.interpolate(scores, size=crops.shape[-2:], mode="bilinear", align_corners=False)
+            for (y, x, h, w), own in zip(group, scores, strict=True):
+                total[..., y : y + h, x : x + w] += own
+                count[..., y : y + h, x : x + w] += 1
         return total / count
 
     def _decide(
@@ -259,6 +270,14 @@ def working_size(size: tuple[int, int], preset: presets.Preset, resolution: int 
         raise ValueError(f"Resolution {resolution} is out of range: choose {low} to {high} pixels.")
     scale = min(resolution / min(size), preset.longest / max(size))
     return tuple(max(preset.divisor, round(n * scale / preset.divisor) * preset.divisor) for n in size)
+
+
+def sliding_size(size: tuple[int, int], preset: presets.Preset, resolution: int | None = None) -> tuple[int, int]:
+    """(height, width) of an image for sliding windows: its ratio kept, as large as fits into `preset.sliding`, the short
+    side at most `resolution` if given. An image of a Cityscapes camera, 1024 x 2048, stays as it is."""
+    short, long = preset.sliding
+    scale = min((resolution or short) / min(size), long / max(size))
+    return tuple(max(preset.divisor, int(n * scale + 0.5)) for n in size)
 
 
 def window_places(

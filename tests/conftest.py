@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser import presets
 from mfuser.presets import DecoderConfig, EncoderConfig, FusionConfig, Preset
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "shared" / "reference"
@@ -45,6 +46,93 @@ TINY = Preset(
     divisor=32,
     longest=1024,
 )
+
+
+FAMILIES = ("eva02-clip", "clip", "siglip")
+
+
+def tiny_pair(family: str) -> Preset:
+    """The paper's pair of a family with 4 blocks of 64 channels, patches of 8 and a stored grid of 4 x 4."""
+    paper = presets.get({"eva02-clip": "dinov2-l+eva02-clip-l"}.get(family, f"dinov2-l+{family}-l"))
+    view = {"patch": 8, "grid": 4}
+    vfm = {"depth": 4, "embed_dim": 64, "num_heads": 2}
+    vision = {"width": 64, "layers": 4, "head_width": 32} if family == "clip" else vfm
+    text = {"width": 32, "heads": 2, "layers": 2, "vocab_size": 32000 if family == "siglip" else 49408}
+    decoder = replace(TINY.decoder, prompts=paper.decoder.prompts, class_tokens=5, norm_groups=4)
+    return replace(
+        paper,
+        name=f"tiny-{family}",
+        vfm=replace(paper.vfm, options={**view, **vfm}),
+        vlm=replace(paper.vlm, options={"model": paper.vlm.options["model"], **view, "vision": vision, "text": text,
+                                        "embed_dim": 64 if family == "siglip" else 48}),
+        fusion=replace(paper.fusion, init_scale=0.5),
+        decoder=decoder,
+        taps=(0, 1, 2, 3),
+        resolution=32,
+        divisor=16,
+        sliding=(64, 128),
+        longest=1024,
+    )  # fmt: skip
+
+
+def class_ids(preset: Preset) -> Tensor:
+    """Token ids that stand for SigLIP's, whose vocabulary need not be here."""
+    ids = torch.randint(2, 32000, (len(preset.classes), 5), generator=torch.Generator().manual_seed(5))
+    ids[:, 2:] = 1
+    return ids
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def pair_preset(family: str) -> Preset:
+    return tiny_pair(family)
+
+
+@pytest.fixture(scope="session")
+def official_state(pair_preset: Preset) -> dict[str, Tensor]:
+    """A checkpoint in the authors' layout of a tiny pair: random values of ordinary size by official names."""
+    from mfuser import official
+    from mfuser.model import MFuser
+
+    ids = class_ids(pair_preset)
+    with torch.device("meta"):
+        model = MFuser(pair_preset, ids)
+    model.vlm.text.shorten(pair_preset.decoder.prompts + 5)
+    own, generator, state = model.state_dict(), torch.Generator().manual_seed(2), {}
+    for name, origin in official.origins(own, pair_preset).items():
+        for entry in origin.names:
+            state[entry] = ordinary(entry, origin.shape(tuple(own[name].shape)), generator)
+    state["backbone.dinov2.mask_token"] = torch.randn(1, 64, generator=generator)
+    if pair_preset.vlm.family == "eva02-clip":
+        state["random_text"] = torch.randn(19, 48, generator=generator)
+        for name, table in official.rotary_constants(model).items():
+            for place in ("", *(f"blocks.{i}.attn." for i in range(4))):
+                state[f"backbone.{place}rope.freqs_{name}"] = table.clone()
+    if pair_preset.vlm.family == "siglip":
+        for i in range(4):
+            state[f"backbone.adapter_proj1.{i}.weight"] = torch.randn(64, 64, generator=generator)
+    return state
+
+
+def ordinary(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """A value of ordinary size for an official entry."""
+    n, last = torch.randn(shape, generator=generator), name.rsplit(".", 1)[-1]
+    if last == "num_batches_tracked":
+        return torch.tensor(3)
+    if last == "A_log":
+        return torch.arange(1, shape[1] + 1).float().log() + 0.05 * n
+    if last == "running_var":
+        return 1 + 0.1 * n.abs()
+    if len(shape) == 1 and last in ("weight", "D", "gamma") or not shape:
+        return 0.6 + 0.1 * n
+    if len(shape) == 1 or "embed" in name or last in ("cls_token", "contexts", "probe"):
+        return 0.5 * n
+    fan = shape[0] if last in ("proj", "text_projection") or ("fpn" in name and len(shape) == 4) else n[0].numel()
+    return n / fan**0.5
 
 
 @pytest.fixture(scope="session", autouse=True)
