@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint
+from mfuser import official
 from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu, shifted_conv
 
 
@@ -56,7 +56,7 @@ def test_equals_the_step_by_step_numpy_version(randomise, width: int, length: in
 def test_equals_the_released_code(reference):
     values, weights = reference("mod_mvfuser")
     module = MVFuser(64).eval()
-    module.load_state_dict(checkpoint.from_official(weights, "mvfuser"))
+    module.load_state_dict(official.collect(module.state_dict(), weights))
     with torch.no_grad():
         found = module(values["in.x"])
     assert (found - values["out.y"]).abs().max() < 1e-5
