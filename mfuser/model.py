@@ -206,7 +206,7 @@ class MFuser(nn.Module):
             for j in range(j, end_vlm + 1):  # noqa: B020
                 v = self.vlm.block(j, v, grid)
             i, j = end_vfm + 1, end_vlm + 1
-            to_d, to_v = self.fusion(index, d, v)  # equation 2
+            to_d, to_v = self.fusion(index, d, v, grid)  # equation 2
             before = {"vfm": d, "vlm": v}
             d, v = d + to_d, v + to_v  # equation 3
             if record is not None:

@@ -32,7 +32,7 @@ class EncoderConfig:
 class FusionConfig:
     """How the encoders meet."""
 
-    kind: str = "mvfuser"
+    kind: str = "mvfuser"  # key of `mfuser.fusion.alternatives.ADAPTERS`
     state: int = 16  # scan states per channel
     conv: int = 3  # depthwise kernel over tokens
     dropout: float = 0.1
@@ -249,3 +249,16 @@ def weight_files(preset: Preset) -> list[str]:
 def with_classes(preset: Preset, classes: tuple[str, ...]) -> Preset:
     """The same preset for another class list."""
     return replace(preset, classes=tuple(classes))
+
+
+def with_fusion(preset: Preset, kind: str) -> Preset:
+    """The same preset with another adapter (`mfuser.fusion.alternatives.ADAPTERS`),.
+
+    The preset's own fused weights are MVFuser's and do not fit another kind. Raises ValueError for an unknown
+    kind.
+    """
+    from mfuser.fusion.alternatives import ADAPTERS  # imports this module
+
+    if kind not in ADAPTERS:
+        raise ValueError(f"Unknown fusion {kind!r}; choose one of {', '.join(ADAPTERS)}.")
+    return replace(preset, fusion=replace(preset.fusion, kind=kind))

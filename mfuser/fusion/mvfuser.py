@@ -47,8 +47,13 @@ class MVFuser(nn.Module):
         with torch.no_grad():
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B, L, C), both encoders' tokens one after the other. Returns the offsets to add, (B, L, C)."""
+    def forward(
+        self, tokens: Tensor, lengths: tuple[int, int] | None = None, grid: tuple[int, int] | None = None
+    ) -> Tensor:
+        """tokens: (B, L, C), both encoders' tokens one after the other. Returns the offsets to add, (B, L, C).
+
+        lengths and grid, which other adapters need (see `alternatives.Adapter`), are not looked at.
+        """
         x, z = self.in_proj(tokens).chunk(2, dim=-1)  # 2 x (B, L, C/2)
         x, z = conv_silu(x, self.conv1d_x), conv_silu(z, self.conv1d_z)
         dt, b, c = self.x_proj(x).split([self.rank, self.state, self.state], dim=-1)
