@@ -46,7 +46,7 @@ TABLE4: dict[str, Row] = {
     "vlm": Row("VLM only", "vlm", "", (68.26, 60.02, 70.18, 66.15)),
     "concat": Row("plain concatenation, no adapter", "fused", "concat", (66.96, 58.88, 68.25, 64.70)),
     "convolution": Row("convolution adapter", "fused", "convolution", (69.28, 61.45, 69.78, 66.83)),
-    "tokens": Row("cross-attention to learnable tokens", "fused", "tokens", (69.67, 60.52, 70.43, 66.87)),
+    "tokens": Row("cross-attention to learnable tokens", "fused", "learnable-tokens", (69.67, 60.52, 70.43, 66.87)),
     "separate": Row("separate MVFuser per encoder", "fused", "separate", (69.57, 62.88, 70.59, 67.68)),
     "mvfuser": Row("MVFuser (shared)", "fused", "mvfuser", (70.19, 63.13, 71.28, 68.20)),
 }
