@@ -1,10 +1,12 @@
-"""Saving and loading of weights (safetensors), and the one place that converts foreign layouts."""
+"""Saving and loading of weights: our own folders of safetensors files, and public encoders."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +15,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
-from torch import Tensor
+from torch import Tensor, nn
+
+from mfuser import hub, presets
+from mfuser.hub import Source
 
 if TYPE_CHECKING:
     from mfuser.model import MFuser
+
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class WeightsError(ValueError):
@@ -96,105 +104,129 @@ def load_exactly(target: Mapping[str, Tensor], state: Mapping[str, Tensor], what
 
     Raises MisfitError that lists every missing, extra and misshaped key; nothing is copied then.
     """
-    missing, extra = sorted(target.keys() - state.keys()), sorted(state.keys() - target.keys())
+    check_fit({name: t.shape for name, t in target.items()}, state, what)
+    with torch.no_grad():
+        for key, tensor in target.items():
+            tensor.copy_(state[key])
+
+
+def fill(modules: Mapping[str, nn.Module], state: Mapping[str, Tensor], what: str) -> None:
+    """Load modules, given by their prefix in `state`, key for key: in place, or, where a module was made without memory
+    (device "meta"), by putting the tensors of `state` themselves into it.
+
+    Raises MisfitError that lists every missing, extra and misshaped key; nothing is loaded then.
+    """
+    own = {p: {f"{p}.{n}".lstrip("."): t for n, t in m.state_dict().items()} for p, m in modules.items()}
+    check_fit({name: t.shape for tensors in own.values() for name, t in tensors.items()}, state, what)
+    for prefix, module in modules.items():
+        bare = any(t.is_meta for t in own[prefix].values())
+        cut = f"{prefix}." if prefix else ""
+        module.load_state_dict({name.removeprefix(cut): state[name] for name in own[prefix]}, assign=bare)
+
+
+def check_fit(shapes: Mapping[str, Sequence[int]], state: Mapping[str, Tensor], what: str) -> None:
+    """Raises MisfitError that lists every key of `state` that is missing, extra or of another shape than expected."""
+    missing, extra = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
     misshaped = sorted(
-        f"{k} {tuple(state[k].shape)} instead of {tuple(target[k].shape)}"
-        for k in target.keys() & state.keys()
-        if state[k].shape != target[k].shape
+        f"{k} {tuple(state[k].shape)} instead of {tuple(shapes[k])}"
+        for k in shapes.keys() & state.keys()
+        if tuple(state[k].shape) != tuple(shapes[k])
     )
     faults = [f"{name}: {', '.join(keys)}" for name, keys in _named(missing, extra, misshaped) if keys]
     if faults:
         raise MisfitError(f"Weights do not fit {what}. " + "; ".join(faults))
-    with torch.no_grad():
-        for key, tensor in target.items():
-            tensor.copy_(state[key])
 
 
 def _named(missing: list[str], extra: list[str], misshaped: list[str]) -> list[tuple[str, list[str]]]:
     return [("missing", missing), ("not of this model", extra), ("wrong shape", misshaped)]
 
 
+def save_folder(model: MFuser, folder: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a model as a folder that `mfuser.load` reads: both encoders and every stream, bit for bit."""
+    folder, model_is = Path(folder), {**(metadata or {}), "preset": model.preset.name}
+    for name in ("vfm", "vlm"):
+        save(folder / f"encoder-{name}.safetensors", getattr(model, name).state_dict(), model_is)
+    for stream in model.preset.streams:
+        said = {**model_is, "temperature": str(model.temperatures.get(stream, 1.0))}
+        if model.class_ids is not None:
+            said["class_ids"] = json.dumps(model.class_ids.tolist())  # the vocabulary need not be there when loading
+        save(folder / f"stream-{stream}.safetensors", model.state_for(stream), said)
+
+
 def load_folder(model: MFuser, folder: Path | None) -> None:
-    """Load encoders and every stream of a preset from a folder. Raises WeightsError naming what is missing."""
+    """Load encoders and every stream of a preset from a folder; public encoders that it lacks come from the hub.
+
+    Raises WeightsError naming what is missing.
+    """
+    preset = model.preset
     if folder is None:
-        raise WeightsError(f"Preset {model.preset.name!r} has no built-in weights; pass weights=FOLDER.")
+        raise WeightsError(f"Preset {preset.name!r} has no built-in weights; pass weights=FOLDER.")
+    paths = {stream: folder / f"stream-{stream}.safetensors" for stream in preset.streams}
+    lacking = [path for path in paths.values() if not path.is_file()]
+    if lacking and preset.vfm.source is not None:  # before gigabytes of encoders are fetched
+        raise WeightsError(f"No trained weights at {lacking[0]}: run `{presets.way(preset, folder)}`.")
     for name in ("vfm", "vlm"):
         load_encoder(model, name, folder)
     model.temperatures = {}
-    for stream in model.preset.streams:
-        state, metadata = load(folder / f"stream-{stream}.safetensors")
+    for stream, path in paths.items():
+        state, metadata = load(path)
         model.load_state_for(stream, state)
         model.temperatures[stream] = float(metadata.get("temperature", 1.0))
+        if "class_ids" in metadata:
+            model.set_class_ids(torch.tensor(json.loads(metadata["class_ids"])))
 
 
-def load_encoder(model: MFuser, name: str, folder: Path) -> None:
-    """Load one encoder ("vfm" or "vlm") from a folder."""
-    state, _ = load(folder / f"encoder-{name}.safetensors")
-    load_exactly(getattr(model, name).state_dict(), state, f"encoder {name!r} of preset {model.preset.name!r}")
+def load_encoder(model: MFuser, name: str, folder: Path | None) -> None:
+    """Load one encoder ("vfm" or "vlm") from a folder, or a public one from its own file there or from the hub.
 
-
-# -- the authors' layout ------------------------------------------------------------------------------------------
-# Official name -> ours, as regular expressions on whole names; applied in order, each at most once.
-
-_LAYER = [
-    (r"attentions\.0\.attn\.", "cross_attn."),
-    (r"attentions\.1\.attn\.", "self_attn."),
-    (r"ffns\.0\.layers\.0\.0\.", "ffn.fc1."),
-    (r"ffns\.0\.layers\.1\.", "ffn.fc2."),
-]
-_PIXEL_LAYER = [(r"attentions\.0\.", "self_attn."), (r"attentions\.1\.attn\.", "cross_attn."), *_LAYER[2:]]
-OFFICIAL_RULES: dict[str, list[tuple[str, str]]] = {
-    "mvfuser": [],
-    "enhancer": [(r"^decoder\.", "layers."), (r"\.cross_attn\.", ".fuser.")],
-    "pixel_decoder": [
-        (r"^encoder\.", ""),
-        *_PIXEL_LAYER,
-        (r"^lateral_convs\.0\.", "lateral_conv."),
-        (r"^output_convs\.0\.", "output_conv."),
-    ],
-    "query_decoder": [(r"^transformer_decoder\.", ""), *_LAYER],
-    "text": [(r"^", "tower.")],
-    "text-siglip": [
-        (r"^embeddings\.token_embedding\.", "token_embedding."),
-        (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
-        (r"^encoder\.layers\.", "transformer.resblocks."),
-        (r"\.layer_norm(\d)\.", r".ln_\1."),
-        (r"\.self_attn\.", ".attn."),
-        (r"\.mlp\.fc1\.", ".mlp.c_fc."),
-        (r"\.mlp\.fc2\.", ".mlp.c_proj."),
-        (r"^final_layer_norm\.", "ln_final."),
-        (r"^head\.", "text_projection."),
-        (r"^", "tower."),
-    ],
-}
-
-
-def from_official(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """Rename one part of the authors' state dict (its prefix already removed) to our names.
-
-    part: key of OFFICIAL_RULES. Separate q, k, v projections of SigLIP's towers are packed as torch packs them.
+    A text tower whose position table is shorter than the public one, as in the authors' checkpoints, stays so.
     """
-    out: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        for pattern, replacement in OFFICIAL_RULES[part]:
-            name = re.sub(pattern, replacement, name, count=1)
-        out[name] = tensor
-    return pack_attention(out)
+    encoder, source = getattr(model, name), getattr(model.preset, name).source
+    path = folder / f"encoder-{name}.safetensors" if folder else None
+    if source is not None and not (path and path.is_file()):
+        state = encoder.from_public(read_public(source, folder))
+    else:
+        state, _ = load(path)
+    if name == "vlm":
+        rows = state.get("text.tower.positional_embedding", torch.empty(0)).shape[0]
+        needed = model.preset.decoder.prompts + model.preset.decoder.class_tokens
+        if needed <= rows < encoder.text.positions:
+            encoder.text.shorten(rows)
+    fill({"": encoder}, state, f"encoder {name!r} of preset {model.preset.name!r}")
 
 
-def pack_attention(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Concatenate `*.attn.{q,k,v}_proj.{weight,bias}` into `*.attn.in_proj_{weight,bias}`."""
-    packed = {name: t for name, t in state.items() if not re.search(r"\.attn\.[qkv]_proj\.", name)}
-    for name in state:
-        if found := re.fullmatch(r"(.*\.attn)\.q_proj\.(weight|bias)", name):
-            prefix, kind = found.groups()
-            packed[f"{prefix}.in_proj_{kind}"] = torch.cat([state[f"{prefix}.{x}_proj.{kind}"] for x in "qkv"])
-    return packed
+def read_public(source: Source, folder: Path | None = None) -> dict[str, Tensor]:
+    """Tensors of public weights, halves as float32, in the layout of timm or open_clip. Raises WeightsError."""
+    try:
+        path = hub.fetch(source, folder)
+    except hub.MissingError as error:
+        raise WeightsError(str(error)) from error
+    return load(path)[0] if path.suffix == ".safetensors" else load_pickle(path)
 
 
-def split_head(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The authors' `decode_head.*` (prefix removed) as (pixel decoder, query decoder) in our names."""
-    cut = "pixel_decoder."
-    pixel = {n.removeprefix(cut): t for n, t in state.items() if n.startswith(cut)}
-    query = {n: t for n, t in state.items() if not n.startswith(cut)}
-    return from_official(pixel, "pixel_decoder"), from_official(query, "query_decoder")
+def load_pickle(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file of `torch.save`, mapped into memory where its format allows it, halves as float32.
+
+    Nothing but tensors and plain data is unpickled, and what is no tensor is left out. Raises WeightsError.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no file {path}: check the name and the folder.")
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights: it is damaged, or holds more than tensors and plain data, "
+            "which could run code; fetch it again, or save its state_dict alone."
+        ) from error
+    return unwrap(data, str(path))
+
+
+def unwrap(data: object, what: str = "The checkpoint") -> dict[str, Tensor]:
+    """The tensors of a state dict, inside {"state_dict": ...} or not, without "module." before every name; halves as
+    float32. Raises WeightsError when there are none."""
+    state = data.get("state_dict", data) if isinstance(data, Mapping) else {}
+    state = {n: t for n, t in state.items() if isinstance(t, Tensor)} if isinstance(state, Mapping) else {}
+    if not state:
+        raise WeightsError(f"{what} holds no tensors by name: it is not a state dict.")
+    cut = "module." if all(name.startswith("module.") for name in state) else ""
+    return {n.removeprefix(cut): t.float() if t.dtype in HALVES else t for n, t in state.items()}

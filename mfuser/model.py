@@ -6,21 +6,31 @@ alone. Each stream has a head of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from mfuser import checkpoint, presets
+from mfuser import checkpoint, official, presets
 from mfuser.decoder.head import MFuserOutput, SegmentationHead
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder, freeze
+from mfuser.encoders.dinov2 import DINOv2
 from mfuser.encoders.nano import NanoVision, NanoVisionLanguage
+from mfuser.encoders.vlm import CLIP, EVA02CLIP, SigLIP
 from mfuser.fusion.stack import CoAdapters
 from mfuser.presets import Preset
 
-ENCODERS: dict[str, Callable[..., VisionEncoder]] = {"nano-vfm": NanoVision, "nano-vlm": NanoVisionLanguage}
+ENCODERS: dict[str, Callable[..., VisionEncoder]] = {
+    "nano-vfm": NanoVision,
+    "nano-vlm": NanoVisionLanguage,
+    "dinov2": DINOv2,
+    "eva02-clip": EVA02CLIP,
+    "clip": CLIP,
+    "siglip": SigLIP,
+}
 
 
 @dataclass
@@ -40,13 +50,18 @@ Embedded = dict[str, tuple[Tensor, tuple[int, int]]]
 
 
 class MFuser(nn.Module):
-    """Build with `from_preset`. Pixels are float RGB 0..255, sides multiples of `preset.divisor`."""
+    """Build with `from_preset` or `from_official`. Pixels are float RGB 0..255; see `embed` for their sides.
 
-    def __init__(self, preset: Preset):
+    token_ids: (K, T) int64 of the class names, for a vocabulary that is not at hand. bare_encoders: make the encoders
+    without memory, for weights that are loaded next.
+    """
+
+    def __init__(self, preset: Preset, token_ids: Tensor | None = None, bare_encoders: bool = False):
         super().__init__()
         self.preset = preset
-        self.vfm = freeze(ENCODERS[preset.vfm.family](**preset.vfm.options))
-        self.vlm: VisionLanguageEncoder = freeze(ENCODERS[preset.vlm.family](**preset.vlm.options))
+        with torch.device("meta") if bare_encoders else nullcontext():
+            self.vfm = freeze(ENCODERS[preset.vfm.family](**preset.vfm.options))
+            self.vlm: VisionLanguageEncoder = freeze(ENCODERS[preset.vlm.family](**preset.vlm.options))
         self.fusion = CoAdapters(preset.fusion, self.vfm, self.vlm)
         channels = {"vfm": self.vfm.width, "vlm": self.vlm.width, "fused": self.vfm.width + self.vlm.width}
         self.heads = nn.ModuleDict(
@@ -62,34 +77,94 @@ class MFuser(nn.Module):
                 for stream in preset.streams
             }
         )
-        ids = self.vlm.tokenize(list(preset.classes), preset.decoder.class_tokens)
-        self.register_buffer("class_ids", ids, persistent=False)
         self.temperatures = dict.fromkeys(preset.streams, 1.0)  # of the confidence, fitted after training
         self._texts: dict[str, tuple[int, Tensor]] = {}
+        self.register_buffer("class_ids", None, persistent=False)
+        if token_ids is not None:
+            self.set_class_ids(token_ids)
+        elif self.vlm.vocabulary_is_here():
+            self.set_class_ids(self.tokenize_classes())
 
     @classmethod
-    def from_preset(cls, name: str | Preset, pretrained: bool = True, weights: str | Path | None = None) -> MFuser:
-        """Build a preset, with its weights (from `weights`, else its own folder) or random ones.
+    def from_preset(
+        cls, name: str | Preset, pretrained: bool | str = True, weights: str | Path | None = None
+    ) -> MFuser:
+        """Build a preset with its weights, or random ones.
 
-        Raises ValueError for an unknown name, `checkpoint.WeightsError` for missing or foreign weights.
+        pretrained: True for all weights; "encoders" for those of the frozen encoders only, as training needs them;
+        False for none. weights: the folder where they lie (default: `presets.folder_of`); public encoders that are not
+        in it come from the hub. Raises ValueError for an unknown name, `checkpoint.WeightsError` for missing or foreign
+        weights.
         """
         preset = presets.get(name) if isinstance(name, str) else name
-        model = cls(preset)
-        if pretrained:
-            checkpoint.load_folder(model, Path(weights) if weights else preset.weights)
+        folder = Path(weights) if weights else presets.folder_of(preset)
+        if pretrained == "encoders":
+            model = cls(preset, bare_encoders=True)
+            for encoder in ("vfm", "vlm"):
+                checkpoint.load_encoder(model, encoder, folder)
+        elif pretrained:
+            with torch.device("meta"):  # no memory, no time for random values; the weights take their place
+                model = cls(preset)
+            checkpoint.load_folder(model, folder)
+        else:
+            model = cls(preset)
         return model.eval()
+
+    @classmethod
+    def from_official(
+        cls,
+        source: str | Path | Mapping[str, Tensor],
+        vlm: str | None = None,
+        token_ids: Tensor | None = None,
+        preset: Preset | None = None,
+    ) -> MFuser:
+        """Build a paper preset from a checkpoint of the authors.
+
+        source: their file, or its state dict, whose tensors are used as they are, without a copy. vlm: "eva02-clip-l",
+        "clip-l" or "siglip-l"; None recognises it. token_ids: (K, 5) int64 of the class names, for SigLIP when its
+        vocabulary is not at hand. preset: one of the same layout and other sizes.
+        Raises `checkpoint.WeightsError` naming every missing, extra and misshaped key.
+        """
+        state = official.read(source) if isinstance(source, (str, Path)) else checkpoint.unwrap(source)
+        if preset is None:
+            preset = presets.get(f"dinov2-l+{official.recognise(state, vlm)}")
+        with torch.device("meta"):
+            model = cls(preset, token_ids)
+        model.vlm.text.shorten(preset.decoder.prompts + preset.decoder.class_tokens)
+        model.load_state_dict(official.convert(state, model), assign=True)
+        return model.eval()
+
+    def tokenize_classes(self) -> Tensor:
+        """Token ids of the preset's class names, (K, T) int64."""
+        with torch.device("cpu"):  # also inside a model that is made without memory
+            return self.vlm.tokenize(list(self.preset.classes), self.preset.decoder.class_tokens)
+
+    def set_class_ids(self, ids: Tensor) -> None:
+        """Use these token ids, (K, T) int64, for the class names. Raises ValueError for another shape or dtype."""
+        shape = (len(self.preset.classes), self.preset.decoder.class_tokens)
+        if tuple(ids.shape) != shape or ids.dtype != torch.int64:
+            got = f"{tuple(ids.shape)} {str(ids.dtype).removeprefix('torch.')}"
+            raise ValueError(f"Token ids of the classes must be {shape} int64, got {got}: one row per class name.")
+        device = self.class_ids.device if self.class_ids is not None else "cpu"
+        self.class_ids = ids.to(device)
+        self._texts = {}
 
     def forward(self, pixels: Tensor, stream: str = "fused", record: Recorder | None = None) -> MFuserOutput:
         """pixels: (B, 3, H, W) float RGB 0..255. stream: "vfm", "vlm" or "fused"."""
         return self.decode(self.features(self.embed(pixels, stream), stream, record), stream)
 
     def embed(self, pixels: Tensor, stream: str = "fused") -> Embedded:
-        """Tokens entering block 0 of each encoder the stream uses; the same for the stream alone and fused."""
+        """Tokens entering block 0 of each encoder the stream uses; the same for the stream alone and fused.
+
+        Sides must be multiples of `preset.divisor` where the preset is exact; else pixels beyond whole patches are not
+        seen, as in the released code's 512-pixel windows with patches of 14. Raises ValueError for other sides.
+        """
         height, width = pixels.shape[-2:]
         divisor = self.preset.divisor
-        if height % divisor or width % divisor:
+        if min(height, width) < divisor or (self.preset.exact and (height % divisor or width % divisor)):
             h, w = (max(divisor, round(n / divisor) * divisor) for n in (height, width))
-            raise ValueError(f"Input sides must be multiples of {divisor}: {height}x{width} is not, {h}x{w} is.")
+            must = "multiples of" if self.preset.exact else "at least"
+            raise ValueError(f"Input sides must be {must} {divisor}: {height}x{width} is not, {h}x{w} is.")
         with torch.no_grad():
             return {name: getattr(self, name).embed(pixels) for name in encoders_of(stream)}
 
@@ -125,7 +200,7 @@ class MFuser(nn.Module):
             for j in range(j, end_vlm + 1):  # noqa: B020
                 v = self.vlm.block(j, v, grid)
             i, j = end_vfm + 1, end_vlm + 1
-            to_d, to_v = self.fusion(index, d, v)  # equation 2
+            to_d, to_v = self.fusion(index, d, v, grid)  # equation 2
             before = {"vfm": d, "vlm": v}
             d, v = d + to_d, v + to_v  # equation 3
             if record is not None:
@@ -150,6 +225,8 @@ class MFuser(nn.Module):
     def class_text(self, stream: str) -> Tensor:
         """Class embeddings of the prompt-tuned text tower, (K, C_t); computed once per state of the prompts."""
         prompts = self.heads[stream].prompts
+        if self.class_ids is None:
+            self.set_class_ids(self.tokenize_classes().to(prompts.device))
         if torch.is_grad_enabled() and prompts.requires_grad:
             return self.vlm.text(self.class_ids, prompts)
         cached = self._texts.get(stream)
@@ -187,7 +264,7 @@ class MFuser(nn.Module):
 
     def load_state_for(self, stream: str, state: dict[str, Tensor]) -> None:
         """Load what `state_for` gave. Raises `checkpoint.WeightsError` naming every missing, extra or misshaped key."""
-        checkpoint.load_exactly(self.state_for(stream), state, f"stream {stream!r}")
+        checkpoint.fill(self.owners(stream), state, f"stream {stream!r}")
         self._texts.pop(stream, None)
 
 

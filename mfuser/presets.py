@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mfuser import hub
 from mfuser.cityscapes import CLASSES
+from mfuser.hub import Source
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 STREAMS = ("vfm", "vlm", "fused")
@@ -14,18 +17,22 @@ STREAMS = ("vfm", "vlm", "fused")
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """family: key of `mfuser.model.ENCODERS`. title: what the page calls it. options: of its constructor."""
+    """family: key of `mfuser.model.ENCODERS`. title: what the page calls it. options: of its constructor.
+
+    source: of public weights; None when the preset brings its own.
+    """
 
     family: str
     title: str
     options: dict[str, Any] = field(default_factory=dict)
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
 class FusionConfig:
     """How the encoders meet."""
 
-    kind: str = "mvfuser"
+    kind: str = "mvfuser"  # key of `mfuser.fusion.alternatives.ADAPTERS`
     state: int = 16  # scan states per channel
     conv: int = 3  # depthwise kernel over tokens
     dropout: float = 0.1
@@ -69,6 +76,8 @@ class Preset:
     classes: tuple[str, ...] = CLASSES
     resolution: int = 512  # short side in pixels at which a single pass runs
     divisor: int = 14  # input sides are multiples of this
+    exact: bool = True  # other sides are refused; otherwise pixels beyond whole patches are not seen, as released
+    sliding: tuple[int, int] | None = None  # (short, long) side into which windows' images fit; None: as a single pass
     longest: int = 2048  # long side is never more
     licence: str = "weights: see their source"
     weights: Path | None = None  # folder of built-in weights
@@ -100,7 +109,89 @@ NANO = Preset(
     weights=ASSETS / "nano",
 )
 
-PRESETS: dict[str, Preset] = {p.name: p for p in (NANO,)}
+DINOV2 = {
+    "l": EncoderConfig(
+        "dinov2",
+        "DINOv2 ViT-L",
+        {"model": "vit_large_patch14_dinov2"},
+        Source("timm/vit_large_patch14_dinov2.lvd142m", ("model.safetensors", "pytorch_model.bin")),
+    ),
+    "b": EncoderConfig(
+        "dinov2",
+        "DINOv2 ViT-B",
+        {"model": "vit_base_patch14_dinov2"},
+        Source("timm/vit_base_patch14_dinov2.lvd142m", ("model.safetensors", "pytorch_model.bin")),
+    ),
+}
+_OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+VLMS = {
+    "eva02-clip-l": EncoderConfig(
+        "eva02-clip",
+        "EVA02-CLIP L/14-336",
+        {"model": "EVA02-L-14-336"},
+        Source("timm/eva02_large_patch14_clip_336.merged2b_s6b_b61k", _OPEN_CLIP),
+    ),
+    "clip-l": EncoderConfig(
+        "clip",
+        "CLIP ViT-L/14-336",
+        {"model": "ViT-L-14-336-quickgelu"},
+        Source("timm/vit_large_patch14_clip_336.openai", _OPEN_CLIP),
+    ),
+    "siglip-l": EncoderConfig(
+        "siglip",
+        "SigLIP ViT-L/16-384",
+        {"model": "ViT-L-16-SigLIP-384"},
+        Source("timm/ViT-L-16-SigLIP-384", _OPEN_CLIP),
+    ),
+    "clip-b": EncoderConfig(
+        "clip",
+        "CLIP ViT-B/16",
+        {"model": "ViT-B-16-quickgelu"},
+        Source("timm/vit_base_patch16_clip_224.openai", _OPEN_CLIP),
+    ),
+    "eva02-clip-b": EncoderConfig(
+        "eva02-clip",
+        "EVA02-CLIP B/16",
+        {"model": "EVA02-B-16"},
+        Source("timm/eva02_base_patch16_clip_224.merged2b_s8b_b131k", _OPEN_CLIP),
+    ),
+    "siglip-b": EncoderConfig(
+        "siglip",
+        "SigLIP ViT-B/16-512",
+        {"model": "ViT-B-16-SigLIP-512"},
+        Source("timm/ViT-B-16-SigLIP-512", _OPEN_CLIP),
+    ),
+}
+
+
+def pair(vlm: str) -> Preset:
+    """DINOv2 with a vision-language encoder of the same size, as the paper pairs them.
+
+    Both see a 512-pixel window as the same patch grid: 36 x 36 patches of 14 pixels for EVA02-CLIP-L (8 pixels at the
+    right and bottom stay unseen), else 32 x 32 patches of 16, to which kernels of 14 pixels are resampled.
+    """
+    size = vlm[-1]
+    patch = 14 if vlm == "eva02-clip-l" else 16
+    clip = vlm.startswith("clip")
+    view = {"patch": patch, "grid": 512 // patch}
+    vfm, language = DINOV2[size], VLMS[vlm]
+    return Preset(
+        name=f"dinov2-{size}+{vlm}",
+        title=f"{vfm.title} + {language.title}",
+        vfm=replace(vfm, options={**vfm.options, **view}),
+        vlm=replace(language, options={**language.options, **view}),
+        fusion=FusionConfig(projections=clip, joint="projected" if clip else "sum"),
+        decoder=DecoderConfig(prompts=8 if vlm.startswith("eva02") else 5),
+        taps=(7, 11, 15, 23) if size == "l" else (3, 5, 7, 11),
+        divisor=2 * patch,  # the pyramid halves the grid
+        exact=False,
+        sliding=(1024, 2048),
+        licence="weights: those of the encoders (DINOv2: Apache-2.0) and of the checkpoint",
+    )
+
+
+OFFICIAL = ("eva02-clip-l", "clip-l", "siglip-l")  # vision-language encoders of the authors' checkpoints
+PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, *map(pair, VLMS))}
 
 
 def get(name: str) -> Preset:
@@ -116,12 +207,38 @@ def available() -> list[dict[str, Any]]:
 
 
 def _status(preset: Preset) -> dict[str, Any]:
-    missing = []
-    if preset.weights is not None:
-        missing = [name for name in weight_files(preset) if not (preset.weights / name).is_file()]
-    why = f"missing in {preset.weights.name}/: {', '.join(missing)}" if missing else None
-    command = f"git checkout -- assets/{preset.weights.name}" if missing else None
+    if (folder := folder_of(preset)) is None:  # made by tests and experiments; its weights are always passed
+        return {"name": preset.name, "title": preset.title, "runnable": True, "why": None, "command": None}
+    missing = [name for name in weight_files(preset) if not (folder / name).is_file()]
+    encoders = {"encoder-vfm.safetensors": preset.vfm, "encoder-vlm.safetensors": preset.vlm}
+    missing = [n for n in missing if n not in encoders or not _found(encoders[n], folder)]
+    why = command = None
+    if missing:
+        why = f"missing in {folder.name}/: {', '.join(missing)}"
+        command = f"git checkout -- assets/{folder.name}" if preset.weights else way(preset, folder)
     return {"name": preset.name, "title": preset.title, "runnable": not missing, "why": why, "command": command}
+
+
+def _found(encoder: EncoderConfig, folder: Path) -> bool:
+    return encoder.source is not None and hub.find(encoder.source, folder) is not None
+
+
+def way(preset: Preset, folder: Path) -> str:
+    """Command that makes a preset of public encoders runnable: the authors' checkpoints hold the encoders too."""
+    vlm = preset.name.partition("+")[2]
+    streams = [n for n in weight_files(preset) if n.startswith("stream-") and not (folder / n).is_file()]
+    if vlm in OFFICIAL and streams:
+        return f"python -m mfuser import-official iter_20000.pth --vlm {vlm} --out {shlex.quote(str(folder))}"
+    commands = [e.source.command for e in (preset.vfm, preset.vlm) if e.source and not _found(e, folder)]
+    if streams:
+        commands.append(f"python -m train fit --preset {preset.name} --data DATA --out {shlex.quote(str(folder))}")
+    return " && ".join(commands)
+
+
+def folder_of(preset: Preset) -> Path | None:
+    """The folder where a preset's weights are looked for: its built-in one, or, with public encoders, its own in the
+    user's folder (`hub.home`)."""
+    return hub.home() / preset.name if preset.weights is None and preset.vfm.source else preset.weights
 
 
 def weight_files(preset: Preset) -> list[str]:
@@ -132,3 +249,16 @@ def weight_files(preset: Preset) -> list[str]:
 def with_classes(preset: Preset, classes: tuple[str, ...]) -> Preset:
     """The same preset for another class list."""
     return replace(preset, classes=tuple(classes))
+
+
+def with_fusion(preset: Preset, kind: str) -> Preset:
+    """The same preset with another adapter (`mfuser.fusion.alternatives.ADAPTERS`),.
+
+    The preset's own fused weights are MVFuser's and do not fit another kind. Raises ValueError for an unknown
+    kind.
+    """
+    from mfuser.fusion.alternatives import ADAPTERS  # imports this module
+
+    if kind not in ADAPTERS:
+        raise ValueError(f"Unknown fusion {kind!r}; choose one of {', '.join(ADAPTERS)}.")
+    return replace(preset, fusion=replace(preset.fusion, kind=kind))

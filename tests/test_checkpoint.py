@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -162,37 +161,3 @@ def test_a_folder_names_its_preset_unless_its_files_disagree(tmp_path):
     checkpoint.save(tmp_path / "stream-vlm.safetensors", one, {"preset": "tiny"})
     with pytest.raises(WeightsError, match="stream-vfm.safetensors is for preset 'nano', stream-vlm.* for 'tiny'"):
         checkpoint.preset_name(tmp_path)
-
-
-# -- the authors' layout ----------------------------------------------------------------------------------------------
-
-
-def test_packing_follows_torch():
-    q, k, v = torch.randn(3, 4, 4)
-    packed = checkpoint.pack_attention({"l.0.attn.q_proj.weight": q, "l.0.attn.k_proj.weight": k,
-                                        "l.0.attn.v_proj.weight": v, "l.0.attn.out_proj.weight": q})  # fmt: skip
-    assert packed.keys() == {"l.0.attn.in_proj_weight", "l.0.attn.out_proj.weight"}
-    assert torch.equal(packed["l.0.attn.in_proj_weight"], torch.cat([q, k, v]))
-
-
-@pytest.mark.parametrize(("variant", "text_dim"), [("eva", 768), ("clip", 768), ("siglip", 1024)])
-def test_every_name_of_the_papers_decoder_has_its_place(reference_folder, variant: str, text_dim: int):
-    """Names and shapes at full size; tensors without memory."""
-    from mfuser.decoder.pixel_decoder import PixelDecoder
-    from mfuser.decoder.query_decoder import QueryDecoder
-    from mfuser.fusion.mtenhancer import MTEnhancer
-    from mfuser.fusion.mvfuser import MVFuser
-
-    shapes = json.loads((reference_folder / f"keys_{variant}.json").read_text())
-
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {n[len(prefix) :]: torch.empty(s, device="meta") for n, s in shapes.items() if n.startswith(prefix)}
-
-    with torch.device("meta"):
-        pixel, query = PixelDecoder(2048, text_dim=text_dim), QueryDecoder(text_dim=text_dim)
-        enhancer, adapter = MTEnhancer(text_dim), MVFuser(1024)
-    converted = checkpoint.split_head(part("decode_head."))
-    found = [*converted, checkpoint.from_official(part("context_decoder."), "enhancer")]
-    found.append(checkpoint.from_official(part("backbone.adapter.23."), "mvfuser"))
-    for module, state in zip((pixel, query, enhancer, adapter), found, strict=True):
-        assert {n: t.shape for n, t in state.items()} == {n: t.shape for n, t in module.state_dict().items()}

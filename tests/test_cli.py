@@ -150,7 +150,7 @@ def test_verbose_names_the_scan_kernel(folder, capsys):
 
     fastest_kernel.cache_clear()
     assert run("segment", "street.png", "--preset", "tiny", "--quiet", "-v", "--out", "results") == 0
-    assert "selective scan on cpu: chunked kernel" in capsys.readouterr().err
+    assert "selective scan on cpu: compiled kernel" in capsys.readouterr().err
 
 
 def test_weights_of_another_folder(folder, weights):

@@ -71,7 +71,7 @@ def test_recorder_sees_every_pair_before_and_after(tiny_model, pixels):
     tiny_model(pixels, record=lambda *call: seen.append(call))
     assert [index for index, _, _ in seen] == [0, 1, 2, 3]
     for index, before, after in seen:
-        offsets = tiny_model.fusion(index, before["vfm"], before["vlm"])
+        offsets = tiny_model.fusion(index, before["vfm"], before["vlm"], (4, 6))
         for name, offset in zip(("vfm", "vlm"), offsets, strict=True):
             assert torch.equal(after[name], before[name] + offset) and offset.abs().max() > 0
 

@@ -113,7 +113,7 @@ def test_resolution_is_the_short_side_the_network_sees(segmenter):
 def test_what_ran_is_told(segmenter, tiny_model):
     ran = segmenter.analyse(picture(64, 64)).ran
     assert (ran["preset"], ran["device"], ran["precision"], ran["windows"]) == ("tiny", "cpu", "float32", "single")
-    assert ran["encoders"] == {"vfm": "tiny VFM", "vlm": "tiny VLM"} and ran["scan_kernel"] == "chunked"
+    assert ran["encoders"] == {"vfm": "tiny VFM", "vlm": "tiny VLM"} and ran["scan_kernel"] == "compiled"
     times = ran["milliseconds"]
     assert all(0 < times[s] <= times["total"] for s in STREAMS)
     everything = sum(p.numel() for p in tiny_model.parameters())

@@ -15,7 +15,8 @@ from mfuser.cli import common
 
 PACKAGES = (
     "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "numpy", "opencv-python-headless",
-    "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "mamba-ssm", "causal-conv1d",
+    "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "numba", "mamba-ssm",
+    "causal-conv1d",
 )  # fmt: skip
 EXAMPLES = """  python -m mfuser info
   python -m mfuser info --json

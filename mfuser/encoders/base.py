@@ -60,6 +60,23 @@ class VisionLanguageEncoder(VisionEncoder):
     def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
         """Token ids (K, length) int64; length None uses the whole position table."""
 
+    def vocabulary_is_here(self) -> bool:
+        """True when `tokenize` needs nothing that would have to be downloaded."""
+        return True
+
+    def fits(self, text: str, length: int) -> bool:
+        """False when a text has more tokens than `length`, so that its end would be cut."""
+        return bool((self.tokenize([text], length + 1)[0] != 0).sum() <= length)
+
+
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], inverse: bool = False) -> Tensor:
+    """pixels (B, 3, H, W) float 0..255 -> (pixels / 255 - mean) / std, with statistics of the range 0..1; or back."""
+    shift, scale = (pixels.new_tensor(x).view(3, 1, 1) * 255 for x in (mean, std))
+    return pixels * scale + shift if inverse else (pixels - shift) / scale
+
 
 def freeze(module: nn.Module) -> nn.Module:
     """Evaluation mode, no gradients."""

@@ -17,6 +17,24 @@ class PromptedText(nn.Module):
     def __init__(self, tower: TextTransformer):
         super().__init__()
         self.tower = tower
+        self._mask()
+
+    def _mask(self) -> None:
+        if self.tower.attn_mask is not None:
+            with torch.device("cpu"):  # real also in a model built without memory: it is computed, not loaded
+                self.tower.attn_mask = self.tower.build_causal_mask()
+
+    def shorten(self, positions: int) -> None:
+        """Make room for a position table of fewer rows, as the authors' checkpoints keep; its values are to be loaded.
+
+        Raises ValueError for more rows than there are.
+        """
+        if positions > self.positions:
+            raise ValueError(f"A text tower of {self.positions} positions cannot have {positions}.")
+        table = self.tower.positional_embedding
+        self.tower.positional_embedding = nn.Parameter(table.detach()[:positions].clone(), table.requires_grad)
+        self.tower.num_pos = self.tower.context_length = positions
+        self._mask()
 
     @property
     def width(self) -> int:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from mfuser.encoders.base import VisionEncoder
-from mfuser.fusion.mvfuser import MVFuser
+from mfuser.fusion.alternatives import ADAPTERS, Grid
 from mfuser.presets import FusionConfig
 
 
 class CoAdapters(nn.Module):
-    """One MVFuser per pair of blocks.
+    """One adapter per pair of blocks: MVFuser, or what `config.kind` names among `alternatives.ADAPTERS`.
 
     Encoders of different depth are paired evenly; of different width, the VFM's tokens pass linear layers on their way
     into and out of the adapter.
@@ -19,13 +19,11 @@ class CoAdapters(nn.Module):
 
     def __init__(self, config: FusionConfig, vfm: VisionEncoder, vlm: VisionEncoder):
         super().__init__()
-        if config.kind != "mvfuser":
-            raise ValueError(f"Unknown fusion {config.kind!r}; choose one of mvfuser.")
+        if config.kind not in ADAPTERS:
+            raise ValueError(f"Unknown fusion {config.kind!r}; choose one of {', '.join(ADAPTERS)}.")
         self.pairs = pair_blocks(vfm.depth, vlm.depth)
         n, width = len(self.pairs), vlm.width
-        self.adapters = nn.ModuleList(
-            MVFuser(width, config.state, config.conv, config.dropout, config.init_scale) for _ in range(n)
-        )
+        self.adapters = nn.ModuleList(ADAPTERS[config.kind](width, config) for _ in range(n))
         projections = config.projections or vfm.width != width
         self.vfm_in = nn.ModuleList(nn.Linear(vfm.width, width) for _ in range(n)) if projections else None
         self.vfm_out = nn.ModuleList(nn.Linear(width, vfm.width) for _ in range(n)) if projections else None
@@ -35,11 +33,15 @@ class CoAdapters(nn.Module):
             nn.init.zeros_(self.joint.weight)  # the dense embedding starts as the VLM's own
             nn.init.zeros_(self.joint.bias)
 
-    def forward(self, index: int, vfm: Tensor, vlm: Tensor) -> tuple[Tensor, Tensor]:
-        """Offsets of pair `index`: vfm (B, L_d, C_d) and vlm (B, L_v, C_v) tokens after their blocks -> same shapes."""
+    def forward(self, index: int, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """Offsets of pair `index`: vfm (B, L_d, C_d) and vlm (B, L_v, C_v) tokens after their blocks -> same shapes.
+
+        grid: (h, w) of the patches, which are the last h*w tokens of each.
+        """
         own = vfm if self.vfm_in is None else self.vfm_in[index](vfm)
-        offsets = self.adapters[index](torch.cat([own, vlm], dim=1))  # VFM tokens first
-        to_vfm, to_vlm = offsets.split([vfm.shape[1], vlm.shape[1]], dim=1)
+        lengths = (vfm.shape[1], vlm.shape[1])
+        offsets = self.adapters[index](torch.cat([own, vlm], dim=1), lengths, grid)  # VFM tokens first
+        to_vfm, to_vlm = offsets.split(lengths, dim=1)
         return (to_vfm if self.vfm_out is None else self.vfm_out[index](to_vfm)), to_vlm
 
 

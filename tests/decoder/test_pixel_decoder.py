@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mfuser import checkpoint
+from mfuser import official
 from mfuser.decoder.pixel_decoder import PixelDecoder, sine_position
 
 
@@ -30,7 +30,9 @@ def test_equals_the_released_code(reference, name: str):
     _, weights = reference("mod_head_small")
     values, _ = reference(name)
     module = PixelDecoder(40, 32, 48, 19, layers=2, heads=4, ffn=48, points=4, groups=8).eval()
-    module.load_state_dict(checkpoint.split_head(weights)[0])
+    cut = "pixel_decoder."
+    own = {n.removeprefix(cut): t for n, t in weights.items() if n.startswith(cut)}
+    module.load_state_dict(official.collect(module.state_dict(), own, "pixel_decoder"))
     with torch.no_grad():
         memories, features = module([values[f"in.f{i}"] for i in range(4)], values["in.text"])
     assert len(memories) == 3

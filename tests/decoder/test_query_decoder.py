@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint
+from mfuser import official
 from mfuser.decoder.pixel_decoder import PixelDecoder, sine_position
 from mfuser.decoder.query_decoder import QueryDecoder
 
@@ -26,11 +26,13 @@ def inputs(batch: int = 2) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tens
 def test_head_equals_the_released_code(reference, name: str):
     _, weights = reference("mod_head_small")
     values, _ = reference(name)
-    pixel, query = checkpoint.split_head(weights)
     first = PixelDecoder(40, 32, 48, 19, layers=2, heads=4, ffn=48, points=4, groups=8).eval()
     second = QueryDecoder(32, 48, 19, layers=4, heads=4, ffn=56).eval()
-    first.load_state_dict(pixel)
-    second.load_state_dict(query)
+    cut = "pixel_decoder."
+    pixel = {n.removeprefix(cut): t for n, t in weights.items() if n.startswith(cut)}
+    query = {n: t for n, t in weights.items() if not n.startswith(cut)}
+    first.load_state_dict(official.collect(first.state_dict(), pixel, "pixel_decoder"))
+    second.load_state_dict(official.collect(second.state_dict(), query, "query_decoder"))
     with torch.no_grad():
         memories, features = first([values[f"in.f{i}"] for i in range(4)], values["in.text"])
         classes, masks = second(values["in.text"], memories, features)

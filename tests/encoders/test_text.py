@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import mfuser.encoders  # noqa: F401  before open_clip: lets torchvision be imported beside a CPU torch
-from mfuser import checkpoint
+from mfuser import official
 
 transformer = pytest.importorskip("open_clip.transformer")
 
@@ -41,7 +41,8 @@ def build(kind: str):
 def test_equals_the_released_code(reference, kind: str):
     values, weights = reference(f"mod_text_{kind}")
     text = build(kind)
-    text.load_state_dict(checkpoint.from_official(weights, "text-siglip" if kind == "siglip" else "text"))
+    part = "text-siglip" if kind == "siglip" else "text"
+    text.tower.load_state_dict(official.collect(text.tower.state_dict(), weights, part))
     with torch.no_grad():
         found = text(values["in.tokens"], values["in.ctx"])
     assert (found - values["out.y"]).abs().max() < 1e-5

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint
+from mfuser import official
 from mfuser.fusion.mtenhancer import EnhancerLayer, MTEnhancer, SelfAttention
 
 
 def test_equals_the_released_code(reference):
     values, weights = reference("mod_context_decoder")
     module = MTEnhancer(96, 64, 4).eval()
-    module.load_state_dict(checkpoint.from_official(weights, "enhancer"))
+    module.load_state_dict(official.collect(module.state_dict(), weights, "enhancer"))
     with torch.no_grad():
         found = module(values["in.text"], values["in.visual"])
     assert (found - values["out.y"]).abs().max() < 1e-5

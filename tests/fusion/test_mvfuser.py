@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint
-from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu
+from mfuser import official
+from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu, shifted_conv
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_equals_the_step_by_step_numpy_version(randomise, width: int, length: in
 def test_equals_the_released_code(reference):
     values, weights = reference("mod_mvfuser")
     module = MVFuser(64).eval()
-    module.load_state_dict(checkpoint.from_official(weights, "mvfuser"))
+    module.load_state_dict(official.collect(module.state_dict(), weights))
     with torch.no_grad():
         found = module(values["in.x"])
     assert (found - values["out.y"]).abs().max() < 1e-5
@@ -112,4 +112,42 @@ def test_conv_silu_is_depthwise_and_centred():
         conv.weight.copy_(torch.tensor([[[1.0, 0, 0]], [[0, 0, 1.0]]]))
     x = torch.arange(1.0, 9).view(1, 2, 4)
     expected = F.silu(torch.tensor([[[0.0, 1, 2, 3], [6, 7, 8, 0]]]))
-    torch.testing.assert_close(conv_silu(x, conv), expected)
+    torch.testing.assert_close(conv_silu(x.transpose(1, 2), conv), expected.transpose(1, 2))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 50])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_shifted_products_equal_the_convolution_with_gradients(length: int, kernel: int):
+    conv = torch.nn.Conv1d(6, 6, kernel, padding="same", groups=6, bias=False).double()
+    x = torch.randn(2, length, 6, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(2, length, 6, dtype=torch.float64)
+    found = {}
+    for name, y in (
+        ("conv", conv(x.transpose(1, 2)).transpose(1, 2)),
+        ("shifted", shifted_conv(x, conv.weight)),
+    ):
+        found[name] = (y, *torch.autograd.grad((y * upstream).sum(), (x, conv.weight)))
+    for a, b in zip(found["conv"], found["shifted"], strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_inference_equals_training_path(randomise, width: int):
+    """Without gradients the compiled scan runs, with them the chunked one."""
+    module = randomise(MVFuser(width)).eval()
+    tokens = torch.randn(2, 70, width, generator=torch.Generator().manual_seed(1))
+    slow = module(tokens)
+    with torch.inference_mode():
+        fast = module(tokens)
+    assert slow.requires_grad
+    torch.testing.assert_close(fast, slow.detach(), rtol=1e-5, atol=1e-5 * slow.abs().max().item())
+
+
+def test_bfloat16_weights_keep_the_scan_in_float32(randomise):
+    module = randomise(MVFuser(64)).eval()
+    tokens = torch.randn(1, 90, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        exact = module(tokens)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = module(tokens.bfloat16()).float()
+    assert (rough - exact).norm() < 0.02 * exact.norm()

@@ -1,4 +1,4 @@
-"""The chunked scan against the written-out recurrence: values and every gradient, per length, option and dtype."""
+"""Every scan kernel against the written-out recurrence: values and gradients, per length, option and dtype."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from torch import Tensor
 
 from mfuser.fusion import selective_scan as module
 from mfuser.fusion.selective_scan import fastest_kernel, selective_scan, selective_scan_reference
+
+
+def avx512() -> bool:
+    return "AVX512" in torch.backends.cpu.get_cpu_capability()
+
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 
@@ -110,7 +115,7 @@ def test_gradients_agree_with_finite_differences_of_the_reference(name: str):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("kernel", ["reference", "chunked"])
+@pytest.mark.parametrize("kernel", ["reference", "chunked", "compiled"])
 def test_half_inputs_keep_their_dtype_and_scan_in_float32(dtype: torch.dtype, kernel: str):
     x = {k: v.to(dtype) if k in ("u", "delta", "B", "C") else v for k, v in arguments(70).items()}
     y = selective_scan(**x, delta_softplus=True, kernel=kernel)
@@ -120,19 +125,21 @@ def test_half_inputs_keep_their_dtype_and_scan_in_float32(dtype: torch.dtype, ke
     torch.testing.assert_close(y.float(), exact, rtol=torch.finfo(dtype).eps, atol=1e-4)
 
 
-def test_float64_inputs_come_back_as_float64():
+@pytest.mark.parametrize("kernel", ["chunked", "compiled"])
+def test_float64_inputs_come_back_as_float64(kernel: str):
     x = {k: v.double() for k, v in arguments(35).items()}
-    y = selective_scan(**x, delta_softplus=True, kernel="chunked")
+    y = selective_scan(**x, delta_softplus=True, kernel=kernel)
     assert y.dtype == torch.float64
     close(y, selective_scan(**x, delta_softplus=True, kernel="reference"), 2e-5)
 
 
-def test_long_memory_survives_the_chunk_borders():
+@pytest.mark.parametrize("kernel", ["chunked", "compiled"])
+def test_long_memory_survives(kernel: str):
     """With steps near zero nothing is forgotten: the last output is the sum of all inputs."""
     length = 200
     u, delta = torch.ones(1, 1, length), torch.full((1, 1, length), 1e-3)
     A, B, C = -torch.full((1, 1), 1e-6), torch.ones(1, 1, length), torch.ones(1, 1, length)
-    y = selective_scan(u, delta, A, B, C, kernel="chunked")
+    y = selective_scan(u, delta, A, B, C, kernel=kernel)
     torch.testing.assert_close(y[0, 0], 1e-3 * torch.arange(1, length + 1), rtol=1e-4, atol=0)
 
 
@@ -155,26 +162,52 @@ def test_cuda_kernel_needs_a_cuda_tensor():
         selective_scan(**arguments(4), kernel="cuda")
 
 
-def test_choice_on_a_cpu_is_valid_and_logged_once(caplog):
+def test_compiled_kernel_refuses_gradients():
+    x = arguments(4)
+    x["u"].requires_grad_(True)
+    with pytest.raises(ValueError, match="needs numba, tensors on the CPU, and no gradients"):
+        selective_scan(**x, kernel="compiled")
+    with torch.no_grad():
+        assert not selective_scan(**x, kernel="compiled").requires_grad
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_choice_on_a_cpu_is_valid_and_logged_once(grad: bool, caplog):
     fastest_kernel.cache_clear()
     with caplog.at_level("INFO", logger=module.__name__):
-        names = {fastest_kernel(torch.device("cpu")) for _ in range(3)}
-    assert names <= module.KERNELS.keys() - {"cuda"} and len(caplog.records) == 1
+        names = {fastest_kernel(torch.device("cpu"), grad) for _ in range(3)}
+    assert names == {"chunked" if grad else "compiled"} and len(caplog.records) == 1
     assert names.pop() in caplog.text
 
 
-@pytest.mark.slow
-def test_chunked_is_five_times_faster_than_the_reference():
-    """One ViT-L adapter over both encoders' 512-pixel crops; the best of three, as other work may be running."""
-    x = {k: v for k, v in arguments(2594, batch=1, dim=512, state=16).items()}
+def test_choice_follows_the_need_of_gradients(monkeypatch):
+    called = []
+    for name in ("chunked", "compiled"):
+        kernel = module.KERNELS[name]
+        spy = lambda *a, name=name, kernel=kernel: called.append(name) or kernel(*a)  # noqa: E731
+        monkeypatch.setitem(module.KERNELS, name, spy)
+    x = arguments(5)
+    x["A"].requires_grad_(True)
+    selective_scan(**x).sum().backward()
+    with torch.inference_mode():
+        selective_scan(**x)
+    selective_scan(**{k: v.detach() for k, v in x.items()})
+    assert called == ["chunked", "compiled", "compiled"] and x["A"].grad is not None
 
-    def best(kernel: str) -> float:
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kernel", "factor"), [("chunked", 2), ("compiled", 20 if avx512() else 12)])
+def test_kernels_are_much_faster_than_the_reference(kernel: str, factor: float):
+    """One ViT-L adapter over both encoders' 512-pixel crops; the best of a few, as other work may be running."""
+    x = arguments(2594, batch=1, dim=512, state=16)
+
+    def best(kernel: str, runs: int) -> float:
         times = []
         with torch.inference_mode():
-            for _ in range(4):  # the first warms up
+            for _ in range(runs):  # the first warms up
                 started = time.perf_counter()
                 selective_scan(**x, delta_softplus=True, kernel=kernel)
                 times.append(time.perf_counter() - started)
         return min(times[1:])
 
-    assert best("reference") > 5 * best("chunked")
+    assert best("reference", 4) > factor * best(kernel, 10)

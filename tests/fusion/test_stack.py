@@ -41,7 +41,7 @@ def test_pairs_advance_in_both_encoders_and_end_at_both_last_blocks(vfm: int, vl
 def test_equal_widths_go_straight_in_vfm_first(randomise):
     fusion = randomise(CoAdapters(FusionConfig(), encoder(32, 2), encoder(32, 2))).eval()
     d, v = torch.randn(1, 5, 32), torch.randn(1, 7, 32)
-    to_d, to_v = fusion(1, d, v)
+    to_d, to_v = fusion(1, d, v, (2, 2))
     expected = fusion.adapters[1](torch.cat([d, v], 1))
     assert fusion.vfm_in is None and fusion.vfm_out is None
     assert torch.equal(to_d, expected[:, :5]) and torch.equal(to_v, expected[:, 5:])
@@ -50,7 +50,7 @@ def test_equal_widths_go_straight_in_vfm_first(randomise):
 def test_different_widths_pass_projections_on_the_vfm_side(randomise):
     fusion = randomise(CoAdapters(FusionConfig(), encoder(24, 4), encoder(32, 2))).eval()
     d, v = torch.randn(2, 5, 24), torch.randn(2, 7, 32)
-    to_d, to_v = fusion(0, d, v)
+    to_d, to_v = fusion(0, d, v, (2, 2))
     expected = fusion.adapters[0](torch.cat([fusion.vfm_in[0](d), v], 1))
     assert to_d.shape == d.shape and to_v.shape == v.shape
     assert torch.equal(to_v, expected[:, 5:]) and torch.equal(to_d, fusion.vfm_out[0](expected[:, :5]))
@@ -61,9 +61,9 @@ def test_each_encoder_hears_of_the_other(randomise):
     fusion = randomise(CoAdapters(FusionConfig(), encoder(32, 1), encoder(32, 1))).eval()
     g = torch.Generator().manual_seed(1)
     d, v = torch.randn(1, 6, 32, generator=g), torch.randn(1, 6, 32, generator=g)
-    to_d, to_v = fusion(0, d, v)
-    moved_v = (fusion(0, d + 1, v)[1] - to_v).abs().amax(-1)[0]
-    moved_d = (fusion(0, d, v + 1)[0] - to_d).abs().amax(-1)[0]
+    to_d, to_v = fusion(0, d, v, (2, 2))
+    moved_v = (fusion(0, d + 1, v, (2, 2))[1] - to_v).abs().amax(-1)[0]
+    moved_d = (fusion(0, d, v + 1, (2, 2))[0] - to_d).abs().amax(-1)[0]
     assert (moved_v > 0).all()
     assert moved_d[-1] > 0 and moved_d[:-1].max() == 0
 

@@ -1,0 +1,55 @@
+"""Position tables and patch kernels at other sizes: plain interpolation, as released.
+
+No antialiasing, no pseudo-inverse, no renormalisation: what timm and open_clip do when they load other sizes is not
+what the released checkpoints were trained with.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mfuser.encoders.base import VisionEncoder
+
+
+def resample_positions(table: Tensor, grid: tuple[int, int], prefix: int, mode: str) -> Tensor:
+    """Table (prefix + n*n, C) of a square grid -> (prefix + h*w, C); the rows of the prefix are kept.
+
+    mode: "bicubic" or "bilinear". A table of that grid already is returned untouched.
+    Raises ValueError for a table that is not square.
+    """
+    rows = len(table) - prefix
+    side = round(rows**0.5)
+    if side * side != rows:
+        raise ValueError(f"A position table of {rows} patches is not square: the weights are another encoder's.")
+    if tuple(grid) == (side, side):
+        return table
+    square = table[prefix:].T.unflatten(-1, (side, side))[None]  # (1, C, n, n)
+    resized = _resize(square, grid, mode)[0].flatten(1).T
+    return torch.cat([table[:prefix], resized])
+
+
+def resample_kernel(kernel: Tensor, patch: int, mode: str) -> Tensor:
+    """Patch kernel (C, 3, p, p) -> (C, 3, patch, patch). Its sum grows with its area, as released."""
+    return kernel if kernel.shape[-1] == patch else _resize(kernel, (patch, patch), mode)
+
+
+def fit_grid(
+    state: dict[str, Tensor], kernel: str, positions: str, encoder: VisionEncoder, kernel_mode: str, position_mode: str
+) -> dict[str, Tensor]:
+    """The same state with patch kernel and position table (by their names in it) at an encoder's patch and grid.
+
+    What is missing stays missing, for the loader to name.
+    """
+    if kernel in state:
+        state[kernel] = resample_kernel(state[kernel], encoder.patch, kernel_mode)
+    if positions in state:
+        table = state[positions]  # (rows, C) or (1, rows, C)
+        resized = resample_positions(table.flatten(0, -2), (encoder.grid, encoder.grid), encoder.prefix, position_mode)
+        state[positions] = resized.unflatten(0, (*table.shape[:-2], -1)) if table.ndim > 2 else resized
+    return state
+
+
+def _resize(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    return F.interpolate(x.float(), size=tuple(size), mode=mode, align_corners=False).to(x.dtype)

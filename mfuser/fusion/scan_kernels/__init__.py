@@ -1,0 +1,1 @@
+"""The selective scan, one file a kernel; all share the signature of `reference.scan`."""

@@ -1,0 +1,75 @@
+"""Where weights lie: a folder of the user's, the Hugging Face cache, or else the hub itself. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+VARIABLE = "MFUSER_WEIGHTS"  # names the folder of weights
+
+
+class MissingError(ValueError):
+    """Weights that are not here and could not be fetched; the message has the command that gets them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of a model repository. files: names of the same content, the preferred one first."""
+
+    repo: str
+    files: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """Shell command that puts the file into the cache, from where it is read."""
+        return f"hf download {self.repo} {self.files[0]}"
+
+
+def home() -> Path:
+    """The user's folder of weights: $MFUSER_WEIGHTS, or `~/.cache/mfuser`.
+
+    It holds a folder per preset (`HOME/dinov2-l+clip-l/stream-fused.safetensors`, ...), and files of the hub, either in
+    a folder named like their repository or directly.
+    """
+    return Path(os.environ.get(VARIABLE) or "~/.cache/mfuser").expanduser()
+
+
+def find(source: Source, *places: Path | None) -> Path | None:
+    """The file of a source in one of the places (folders, or the file itself), in `home()`, or in the hub's cache."""
+    for place in (*places, home()):
+        if place is None:
+            continue
+        if place.is_file():
+            return place
+        for folder in (place / source.repo.rsplit("/", 1)[-1], place / source.repo, place):
+            for name in source.files:
+                if (folder / name).is_file():
+                    return folder / name
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in source.files:
+        if isinstance(found := try_to_load_from_cache(source.repo, name), str):
+            return Path(found)
+    return None
+
+
+def fetch(source: Source, *places: Path | None) -> Path:
+    """Like `find`, and downloads what is nowhere here. Raises MissingError with the command that gets it."""
+    if (found := find(source, *places)) is not None:
+        return found
+    from huggingface_hub import constants, hf_hub_download
+
+    reason = "the hub is switched off (HF_HUB_OFFLINE)"
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)  # without a network the client retries long
+            return Path(hf_hub_download(source.repo, source.files[0]))
+        except (OSError, ValueError) as error:  # every error of the client is one of these
+            reason = f"{constants.ENDPOINT} cannot be reached or has no such file, {type(error).__name__}"
+    raise MissingError(
+        f"The weights of {source.repo} are not here and could not be downloaded ({reason}): run `{source.command}`, "
+        f"or put {source.files[0]} into {home() / source.repo.rsplit('/', 1)[-1]}."
+    )
