@@ -7,7 +7,8 @@ import sys
 
 COMMANDS = {
     "fit": ("train.fit", "train the adapters and decoders of a preset's streams"),
-    "evaluate": ("train.evaluate", "mean IoU of trained streams on a labelled set"),
+    "evaluate": ("train.evaluate", "mean IoU of trained streams on labelled sets"),
+    "ablate": ("train.ablate", "train the fusion choices of the paper's Table 4 alike"),
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),

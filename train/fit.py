@@ -29,7 +29,7 @@ from train.processes import Processes, open_processes
 from train.rehearsal import rehearse
 from train.report import write_report
 from train.state import RunFiles, require_writable
-from train.weights import copy_encoders, find_encoders, load_encoders
+from train.weights import copy_encoders, find_encoders, has_public_encoders, load_encoders
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         rehearse(config, lambda: start_model(config, preset, source), batches, validation, hardware, processes, say)
         return True
     identity = {**config.recipe(), "sets": [f"{d.name} ({len(d)} images)" for d in training]}
-    if processes.writer and source is not None and source.resolve() != config.out.resolve():
+    own = source is not None and not has_public_encoders(preset) and not config.random_encoders
+    if processes.writer and own and source.resolve() != config.out.resolve():
         copy_encoders(source, config.out)
 
     def evaluation(model: MFuser, stream: str) -> dict[str, Any]:
@@ -136,9 +137,12 @@ def preset_of(config: FitConfig) -> presets.Preset:
 
 
 def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
-    """Folder of the frozen encoders; None when they are random. Raises `checkpoint.WeightsError` when there is none."""
-    if config.random_encoders:
-        return None
+    """Folder of the frozen encoders; None when they are random or public and no folder is named.
+
+    Raises `checkpoint.WeightsError` when they are in no folder.
+    """
+    if config.random_encoders or has_public_encoders(preset):
+        return config.encoders
     folders = [f for f in (config.encoders or config.out, preset.weights) if f is not None]
     return find_encoders(preset, folders[:1] if config.encoders else folders)
 
@@ -146,7 +150,9 @@ def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
 def start_model(config: FitConfig, preset: presets.Preset, source: Path | None) -> MFuser:
     """A model before its training; a stream starts from the same weights whichever others are trained."""
     torch.manual_seed(config.seed)
-    return MFuser.from_preset(preset, pretrained=False) if source is None else load_encoders(preset, [source])
+    if config.random_encoders:
+        return MFuser.from_preset(preset, pretrained=False)
+    return load_encoders(preset, [] if source is None else [source])
 
 
 def check_settings(config: FitConfig, preset: presets.Preset, processes: Processes) -> None:
@@ -158,7 +164,7 @@ def check_settings(config: FitConfig, preset: presets.Preset, processes: Process
             f"choose a multiple of {parts}."
         )
     PointSampling(config.points, kind=config.sampling)
-    if config.crop % preset.divisor:
+    if config.crop % preset.divisor and getattr(preset, "exact", True):
         near = max(preset.divisor, round(config.crop / preset.divisor) * preset.divisor)
         raise ValueError(f"--crop must be a multiple of {preset.divisor} for {preset.name!r}: {near} is.")
     if not config.data:

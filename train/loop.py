@@ -116,7 +116,7 @@ class StreamTrainer:
             unit="step",
             mininterval=1,
             dynamic_ncols=True,
-            disable=None if self.processes.writer else True,
+            disable=not self.processes.writer,
         )
         window, asked = Window(config.batch), False
         for batch in window.timed(loader):

@@ -43,13 +43,15 @@ class EvaluationItems(Dataset):
         severity: int,
         resolution: int,
         indices: Sequence[int] | None = None,
+        windows: str = "single",
     ):
         self.dataset, self.preset, self.resolution = dataset, preset, resolution or None
         self.condition, self.severity = condition, severity
         self.indices = range(len(dataset)) if indices is None else indices
+        self.windows = windows
         if condition:  # say at once what is wrong with it
             weather.apply(np.zeros((32, 32, 3), np.uint8), condition, severity)
-        working_size((preset.divisor,) * 2, preset, self.resolution)
+        evaluation_size((preset.divisor,) * 2, preset, self.resolution, windows)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -62,8 +64,21 @@ class EvaluationItems(Dataset):
             return index, str(error), None
         if self.condition:
             picture = weather.apply(picture, self.condition, self.severity, seed=index)
-        resized = images.resize(picture, *working_size(picture.shape[:2], self.preset, self.resolution))
+        size = evaluation_size(picture.shape[:2], self.preset, self.resolution, self.windows)
+        resized = images.resize(picture, *size)
         return index, torch.from_numpy(resized).permute(2, 0, 1), torch.from_numpy(label.copy())
+
+
+def evaluation_size(
+    size: tuple[int, int], preset: presets.Preset, resolution: int | None, windows: str
+) -> tuple[int, int]:
+    """(height, width) at which the network sees an image. The paper's windows run over the image fitted, in its own
+    ratio, into 1024 x 2048; a preset of other windows, and a single pass, have their working size."""
+    room = getattr(preset, "sliding", None)
+    if windows == "single" or room is None or resolution is not None:
+        return working_size(size, preset, resolution)
+    scale = min(room[0] / min(size), room[1] / max(size))
+    return tuple(max(preset.divisor, int(n * scale + 0.5)) for n in size)
 
 
 def same_size_batches(
@@ -139,7 +154,7 @@ def count_images(
         processes.wait()  # nobody writes before all have read
     left = [i for i in range(len(dataset)) if i not in done]
     left = [left[i] for i in processes.share(len(left))]
-    items = EvaluationItems(dataset, model.preset, condition, severity, resolution, left)
+    items = EvaluationItems(dataset, model.preset, condition, severity, resolution, left, windows)
     faults: list[str] = []
     own: dict[int, Counts] = {}
     if left:
@@ -151,7 +166,7 @@ def count_images(
             leave=False,
             unit="img",
             mininterval=1,
-            disable=None if processes.writer else True,
+            disable=not processes.writer,
         )
         for indices, pixels, labels in same_size_batches(_readable(loader, faults), batch):
             with hardware.autocast():

@@ -35,11 +35,18 @@ def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:
 
     Raises `checkpoint.WeightsError` when none has.
     """
+    if has_public_encoders(preset):
+        return MFuser.from_preset(preset, pretrained="encoders", weights=next(iter(folders), None))
     folder = find_encoders(preset, folders)
     model = MFuser.from_preset(preset, pretrained=False)
     for name in ("vfm", "vlm"):
         checkpoint.load_encoder(model, name, folder)
     return model
+
+
+def has_public_encoders(preset: Preset) -> bool:
+    """True when the encoders are public ones, found by their names and fetched when needed."""
+    return getattr(preset.vfm, "source", None) is not None
 
 
 def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:

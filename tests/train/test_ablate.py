@@ -1,0 +1,94 @@
+"""Ablation: rows trained alike in processes, continued, and set beside the paper's numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from train import ablate
+from train.__main__ import main
+from train.ablate import TABLE4, AblateConfig, settings, to_arguments
+from train.config import defaults
+from train.fit import fit, parse_arguments
+from train.interrupt import Interrupt
+
+COMMAND = (sys.executable, str(Path(__file__).parent / "tiny_command.py"))
+
+
+def config(streets, out, **changes) -> AblateConfig:
+    small = {"rows": ("vlm", "mvfuser"), "iterations": 2, "batch": 2, "crop": 64, "points": 64, "device": "cpu"}
+    return AblateConfig(
+        **{"data": (f"camvid:{streets}",), "preset": "tiny", "out": out, "encoders": out.parent / "run", "workers": 0}
+        | small
+        | changes
+    )
+
+
+def test_rows_in_processes_and_their_table(streets, tiny_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ablate, "LAUNCH", COMMAND)
+    out = tmp_path / "ablation"
+    report = ablate.ablate(config(streets, out, parallel=2), "the command")
+    assert list(report["rows"]) == ["vlm", "mvfuser"] and report["command"] == "the command"
+    written = json.loads((out / "table.json").read_text())
+    assert written["rows"]["vlm"]["miou"] == report["rows"]["vlm"]["miou"]
+    assert written["rows"]["mvfuser"]["trained"] > written["rows"]["vlm"]["trained"] > 0
+    text = (out / "table.md").read_text()
+    assert "| VLM only |" in text and "66.15 |" in text and "2 steps of 2 crops of 64 pixels" in text
+    assert text.strip() in capsys.readouterr().out
+    monkeypatch.setattr(ablate, "LAUNCH", ("/nowhere",))  # nothing is left to train
+    assert ablate.ablate(config(streets, out), "")["rows"] == report["rows"]
+
+
+def test_a_failing_row_is_named_with_its_words(streets, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablate, "LAUNCH", (*COMMAND[:1], "-c", "print('no memory'); raise SystemExit(2)"))
+    with pytest.raises(ValueError, match="row '(vlm|mvfuser)' ended with code 2: no memory"):
+        ablate.ablate(config(streets, tmp_path / "ablation", parallel=2))
+
+
+def test_the_best_rate_of_short_runs_trains_a_row(streets, tiny_run, tmp_path, monkeypatch):
+    trained = []
+
+    def here(run, show):
+        trained.append((run.out.name, run.lr, run.iterations))
+        assert fit(run, Interrupt())
+
+    monkeypatch.setattr(ablate, "train_one", here)
+    scores = {"tune-vlm-0.0001": 1.0, "tune-vlm-0.01": 2.0}
+    monkeypatch.setattr(ablate, "mean_score", lambda run: scores[run.out.name])
+    changes = {"rows": ("vlm",), "lrs": (1e-4, 1e-2), "tune_iterations": 1}
+    report = ablate.ablate(config(streets, tmp_path / "ablation", **changes))
+    assert trained == [("tune-vlm-0.0001", 1e-4, 1), ("tune-vlm-0.01", 1e-2, 1), ("vlm", 1e-2, 2)]
+    assert report["rows"]["vlm"]["lr"] == 1e-2
+
+
+def test_rows_differ_in_nothing_but_stream_and_fusion(streets, tmp_path, tiny_run):
+    given = config(streets, tmp_path / "ablation", rows=("table4",))
+    assert given.chosen() == list(TABLE4)
+    runs = [settings(given, name, 4e-4, parallel=1) for name in given.chosen()]
+    assert len({replace(run, out=Path(), fusion="", streams=()) for run in runs}) == 1
+    assert [run.streams[0] for run in runs] == ["vfm", "vlm"] + 5 * ["fused"]
+    assert len({(run.streams, run.fusion) for run in runs}) == 7
+    assert all(round(sum(row.paper[:3]) / 3, 1) == pytest.approx(row.paper[3], abs=0.15) for row in TABLE4.values())
+
+
+def test_a_command_line_makes_the_same_run():
+    run = replace(
+        defaults("nano"),
+        data=("camvid:a", "camvid:b"),
+        streams=("vfm",),
+        lr=1e-3,
+        half=False,
+        scale=(0.6, 1.5),
+        points=9,
+    )
+    assert parse_arguments(list(to_arguments(run))) == run
+
+
+def test_faults_are_named(capsys):
+    assert main(["ablate"]) == 2 and "No data to train on" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--lrs needs one learning rate"):
+        AblateConfig(lrs=())

@@ -1,0 +1,305 @@
+"""`python -m train ablate`: every way of fusing in Table 4 of the paper, trained alike, in one table.
+
+Rows share seed, data order, decoder and settings; only what stands between the encoders differs. Each is an ordinary
+run of `fit` in a folder of its own, so that an ablation that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from mfuser import presets
+from train.config import Append, FitConfig, choose_hardware, defaults
+from train.report import read_log
+from train.state import RunFiles, require_writable
+
+LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A choice: its name in the paper, and the stream and the fusion that make it.
+
+    paper: mIoU (%) of DINOv2-L and EVA02-L, from GTA V to Cityscapes, BDD100K, Mapillary, and their mean.
+    """
+
+    title: str
+    stream: str
+    fusion: str
+    paper: tuple[float, float, float, float]
+
+
+TABLE4: dict[str, Row] = {
+    "vfm": Row("VFM only", "vfm", "", (67.68, 60.82, 66.89, 65.13)),
+    "vlm": Row("VLM only", "vlm", "", (68.26, 60.02, 70.18, 66.15)),
+    "concat": Row("plain concatenation, no adapter", "fused", "concat", (66.96, 58.88, 68.25, 64.70)),
+    "convolution": Row("convolution adapter", "fused", "convolution", (69.28, 61.45, 69.78, 66.83)),
+    "tokens": Row("cross-attention to learnable tokens", "fused", "learnable-tokens", (69.67, 60.52, 70.43, 66.87)),
+    "separate": Row("separate MVFuser per encoder", "fused", "separate", (69.57, 62.88, 70.59, 67.68)),
+    "mvfuser": Row("MVFuser (shared)", "fused", "mvfuser", (70.19, 63.13, 71.28, 68.20)),
+}
+FIVE = ("vfm", "vlm", "concat", "separate", "mvfuser")
+
+
+@dataclass(frozen=True)
+class AblateConfig:
+    """Train the fusion choices of Table 4 alike, and print the table beside the paper's."""
+
+    # Labelled photographs, [name:]ROOT[/split]; repeat for several sets.
+    data: Annotated[tuple[str, ...], Append] = ()
+    # Sets to evaluate on; default: the val split of every --data that has one.
+    val: Annotated[tuple[str, ...], Append] = ()
+    # "table4" for all, "five" for VFM only, VLM only, concatenation, separate and shared MVFuser; or single rows.
+    rows: tuple[
+        Literal["table4", "five", "vfm", "vlm", "concat", "convolution", "tokens", "separate", "mvfuser"], ...
+    ] = ("table4",)
+    # Which preset.
+    preset: str = "nano"
+    # Optimizer steps of each row; 3000 or more for a table that is to be believed.
+    iterations: int = 3000
+    # Images per step.
+    batch: int = 8
+    # Side of the square crop, pixels; 0 for the preset's.
+    crop: int = 320
+    # Points per mask of the mask losses; 0 for the preset's.
+    points: int = 2048
+    # Learning rates tried on each row with short runs; the best one trains it. One rate: nothing is tried.
+    lrs: tuple[float, ...] = (4e-4,)
+    # Optimizer steps of each short run.
+    tune_iterations: int = 300
+    # Folder of the rows' runs, table.md and table.json.
+    out: Path = Path("runs/ablate")
+    # Folder of encoder-*.safetensors; default: the preset's own.
+    encoders: Path | None = None
+    # Rows trained at the same time, in processes of their own; 0 chooses: all on a GPU, one on a CPU.
+    parallel: int = 0
+    # auto, cpu, cuda or cuda:N.
+    device: str = "auto"
+    # Of the forward pass.
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    # Processes that load data for each row; -1 shares the cores among the rows.
+    workers: int = -1
+    # Of weights, data and dropout, the same for every row.
+    seed: int = 2023
+    # Most images of each evaluation; 0 for all.
+    eval_limit: int = 0
+    # Replace what --out holds.
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "tune_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
+        if not self.lrs or min(self.lrs) <= 0:
+            raise ValueError(f"--lrs needs one learning rate or more, each above 0, got {self.lrs}.")
+
+    def chosen(self) -> list[str]:
+        """Names of the rows asked for, in the table's order."""
+        wanted: set[str] = set()
+        for name in self.rows:
+            wanted |= set(TABLE4) if name == "table4" else set(FIVE) if name == "five" else {name}
+        return [name for name in TABLE4 if name in wanted]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Command line; raises ValueError or OSError with one sentence for bad input."""
+    config = tyro.cli(AblateConfig, args=list(argv), prog="python -m train ablate")
+    if not config.data:
+        raise ValueError("No data to train on: pass --data, for example --data camvid:PATH.")
+    ablate(config, "python -m train ablate " + " ".join(argv))
+
+
+def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
+    """Train the rows that are not finished, write and print the table. Returns what table.json holds.
+
+    Raises ValueError when a row cannot be trained.
+    """
+    rows = config.chosen()
+    require_writable(config.out)
+    cuda = choose_hardware(config.device, config.precision, 0).device.type == "cuda"
+    parallel = config.parallel or (len(rows) if cuda else 1)
+    parallel = min(parallel, len(rows))
+    started, earlier = time.time(), 0.0 if config.overwrite else earlier_minutes(config.out / "table.json")
+    if len(config.lrs) > 1:
+        trials = [(name, lr) for name in rows for lr in config.lrs]
+        runs = [settings(config, name, lr, parallel, tune=True) for name, lr in trials]
+        train_all(runs, parallel)
+        scores = {trial: mean_score(run) for trial, run in zip(trials, runs, strict=True)}
+        rates = {name: max(config.lrs, key=lambda lr: scores[name, lr]) for name in rows}
+    else:
+        rates = dict.fromkeys(rows, config.lrs[0])
+    runs = [settings(config, name, rates[name], parallel) for name in rows]
+    train_all(runs, parallel)
+    found = {name: row_result(TABLE4[name], run) for name, run in zip(rows, runs, strict=True)}
+    report = {
+        "command": command,
+        "preset": config.preset,
+        "iterations": config.iterations,
+        "batch": config.batch,
+        "crop": runs[0].crop,
+        "seed": config.seed,
+        "device": torch.cuda.get_device_name() if cuda else "CPU",
+        "minutes": round(earlier + (time.time() - started) / 60, 1),
+        "rows": found,
+    }
+    text = table(report)
+    for name, content in (("table.json", json.dumps(report, indent=2) + "\n"), ("table.md", text + "\n")):
+        beside = config.out / f"{name}.part"
+        beside.write_text(content)
+        os.replace(beside, config.out / name)
+    print(text)
+    return report
+
+
+def settings(config: AblateConfig, name: str, lr: float, parallel: int, tune: bool = False) -> FitConfig:
+    """The run of a row."""
+    row, start = TABLE4[name], defaults(config.preset)
+    iterations = config.tune_iterations if tune else config.iterations
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    out = config.out / (f"tune-{name}-{lr:g}" if tune else name)
+    return replace(
+        start,
+        data=config.data,
+        val=config.val,
+        streams=(row.stream,),
+        fusion="" if row.fusion == presets.get(config.preset).fusion.kind else row.fusion,
+        out=out,
+        encoders=config.encoders or start.encoders or presets.get(config.preset).weights,
+        resume=not config.overwrite,
+        overwrite=config.overwrite,
+        iterations=iterations,
+        batch=config.batch,
+        crop=config.crop or start.crop,
+        points=config.points or start.points,
+        lr=lr,
+        min_lr=min(start.min_lr, lr / 10),
+        warmup=min(start.warmup, iterations // 10),
+        device=config.device,
+        precision=config.precision,
+        workers=config.workers if config.workers >= 0 else max(0, min(4, cores // parallel - 1)),
+        seed=config.seed,
+        eval_limit=config.eval_limit,
+        pictures_every=0,
+        tensorboard=False,
+    )
+
+
+def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
+    """Train in processes, `parallel` of them at a time. Raises ValueError with the last words of one that failed."""
+    waiting = [run for run in runs if run.overwrite or not finished(run)]
+    with ThreadPoolExecutor(max(1, parallel)) as pool:
+        list(pool.map(lambda run: train_one(run, show=parallel == 1), waiting))
+
+
+def finished(run: FitConfig) -> bool:
+    """The row's weights and its score are there."""
+    files = RunFiles(run.out, run.streams[0])
+    return files.finished(run.iterations) and any("evaluation" in record for record in read_log(files.log))
+
+
+def train_one(run: FitConfig, show: bool) -> None:
+    """One run of `fit` in a process of its own; its words go to `run.txt` of its folder, or to the screen."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    print(f"{run.out.name}: training", flush=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if not show else None
+    log = run.out / "run.txt"
+    with log.open("w") as file:
+        done = subprocess.run(
+            [*LAUNCH, "fit", *to_arguments(run)],
+            stdout=None if show else file,
+            stderr=None if show else subprocess.STDOUT,
+            env=environment,
+            check=False,
+        )
+    if done.returncode:
+        words = [] if show else log.read_text().replace("\r", "\n").strip().splitlines()[-1:]
+        raise ValueError(
+            f"The row {run.out.name!r} ended with code {done.returncode}: {' '.join(words) or 'see above'}"
+        )
+    print(f"{run.out.name}: done", flush=True)
+
+
+def to_arguments(run: FitConfig) -> Iterator[str]:
+    """The command line of a run: what differs from its preset's defaults."""
+    start = defaults(run.preset)
+    yield from ("--preset", run.preset)
+    for field in fields(run):
+        value, flag = getattr(run, field.name), "--" + field.name.replace("_", "-")
+        if value == getattr(start, field.name) or field.name == "preset":
+            continue
+        if isinstance(value, bool):
+            yield flag if value else flag.replace("--", "--no-", 1)
+        elif field.name in ("data", "val"):
+            yield from (word for one in value for word in (flag, one))
+        else:
+            yield flag
+            yield from map(str, value if isinstance(value, tuple) else (value,))
+
+
+def mean_score(run: FitConfig) -> float:
+    """Mean mIoU over the sets at the end of a run, in per cent."""
+    scores = last_scores(run)
+    return sum(scores.values()) / len(scores)
+
+
+def last_scores(run: FitConfig) -> dict[str, float]:
+    """{set: mIoU in per cent} at the end of a run. Raises ValueError when it was never evaluated."""
+    records = [r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "evaluation" in r]
+    if not records:
+        raise ValueError(f"The run in {run.out} was not evaluated: pass --val, a set with labels.")
+    return {name: scores["miou"] for name, scores in records[-1]["evaluation"].items()}
+
+
+def row_result(row: Row, run: FitConfig) -> dict[str, Any]:
+    """What the table says about a row."""
+    steps = [r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "loss" in r]
+    return {
+        "title": row.title,
+        "miou": last_scores(run),
+        "lr": run.lr,
+        "trained": trained_parameters(run),
+        "loss": round(steps[-1]["loss"], 3),
+        "images_per_s": steps[-1]["images_per_s"],
+        "paper": row.paper,
+    }
+
+
+def trained_parameters(run: FitConfig) -> int:
+    """Numbers that were trained, counted in the row's file (its buffers are few)."""
+    from safetensors import safe_open
+
+    with safe_open(RunFiles(run.out, run.streams[0]).weights, "pt") as file:
+        slices = (file.get_slice(name).get_shape() for name in file.keys())
+        return sum(int(torch.Size(shape).numel()) for shape in slices)
+
+
+def earlier_minutes(path: Path) -> float:
+    """What a table that is made anew had taken before."""
+    return json.loads(path.read_text())["minutes"] if path.is_file() else 0.0
+
+
+def table(report: dict[str, Any]) -> str:
+    """Markdown: our mIoU on every set beside the paper's four numbers."""
+    rows = list(report["rows"].values())
+    sets = list(rows[0]["miou"])
+    head = ["", *(f"{name}" for name in sets), "trained (M)", "paper: C", "B", "M", "mean"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    best = {name: max(row["miou"][name] for row in rows) for name in sets}
+    for row in rows:
+        ours = [f"**{row['miou'][s]:.2f}**" if row["miou"][s] == best[s] else f"{row['miou'][s]:.2f}" for s in sets]
+        theirs = [f"{value:.2f}" for value in row["paper"]]
+        lines.append("| " + " | ".join([row["title"], *ours, f"{row['trained'] / 1e6:.2f}", *theirs]) + " |")
+    said = f"{report['preset']}, {report['iterations']} steps of {report['batch']} crops of {report['crop']} pixels"
+    return "\n".join([*lines, "", f"{said}, seed {report['seed']}, {report['device']}, {report['minutes']} minutes."])
