@@ -47,7 +47,8 @@ class Renderer:
 
     def __init__(self, samples: int = 16, threads: int = 2):
         try:
-            import bpy
+            with quiet():
+                import bpy
             import OpenEXR
         except ImportError as error:
             raise MissingRenderer(MISSING) from error
@@ -254,13 +255,16 @@ def _facing(direction: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def quiet():
-    """Blender writes its log to the process's own output, past Python's streams."""
+    """Blender writes its log to the process's own outputs, past Python's streams."""
     sys.stdout.flush()
-    saved, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    sys.stderr.flush()
+    saved, sink = [os.dup(1), os.dup(2)], os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
+    os.dup2(sink, 2)
     try:
         yield
     finally:
-        os.dup2(saved, 1)
-        os.close(saved)
+        for target, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, target)
+            os.close(copy)
         os.close(sink)

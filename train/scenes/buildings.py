@@ -17,8 +17,9 @@ DOORS = ("#3b4a3f", "#5a2f28", "#2f3f57", "#4a4038", "#7a2a28", "#22272b", "#7c6
 FRAMES = ("#e8e6e0", "#dcd8cc", "#6a625a", "#3e4246", "#8c8478")
 
 
-def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool) -> Mesh:
-    """A house of an old or new row: plaster or brick, a shop or rooms below, cornice, tiled or flat roof."""
+def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool, open_side: int = 0) -> Mesh:
+    """A house of an old or new row: plaster or brick, a shop or rooms below, cornice, tiled or flat roof. open_side: -1 or
+    1 gives the wall at x = 0 or x = width windows as well."""
     mesh, depth = Mesh(), rng.uniform(10, 13)
     brick = rng.random() < 0.35
     surface, colour = ("brick", _pick(rng, BRICK)) if brick else ("plaster", _pick(rng, STUCCO))
@@ -45,7 +46,8 @@ def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool) 
     top = ground + (floors - 1) * storey
     mesh.box((-0.02, -0.12, ground - 0.08), (width + 0.02, 0, ground + 0.12), "stone", BUILDING, tone * 0.9, without="f")
     mesh.box((-0.02, -0.35, top - 0.05), (width + 0.02, 0, top + 0.22), "stone", BUILDING, tone * 1.05, without="f")
-    _sides(mesh, width, depth, top, surface, tone * 0.9)
+    _flank(mesh, rng, open_side, width, depth, ground, storey, floors, window, surface, tone)
+    _sides(mesh, width, depth, top, surface, tone * 0.9, open_side)
     if rng.random() < 0.72:
         gable_roof(mesh, rng, width, depth, top + 0.2, rng.uniform(2.6, 4.2), dormers=rng.random() < 0.45)
     else:
@@ -55,8 +57,8 @@ def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool) 
     return mesh
 
 
-def modern_block(rng: np.random.Generator, width: float, floors: int, shops: bool) -> Mesh:
-    """A block of flats or offices: bands of glass or regular windows, balconies, flat roof."""
+def modern_block(rng: np.random.Generator, width: float, floors: int, shops: bool, open_side: int = 0) -> Mesh:
+    """A block of flats or offices: bands of glass or regular windows, balconies, flat roof. open_side: as of a townhouse."""
     mesh, depth, storey = Mesh(), rng.uniform(12, 16), rng.uniform(2.9, 3.4)
     tone = linear(_pick(rng, MODERN)) * rng.uniform(0.8, 1.1)
     office = rng.random() < 0.45
@@ -76,7 +78,8 @@ def modern_block(rng: np.random.Generator, width: float, floors: int, shops: boo
         if office:
             mesh.box((0, -0.1, z - 0.1), (width, 0, z + 0.1), "panels", BUILDING, tone * 0.7, without="f")
     top = 4.0 + (floors - 1) * storey
-    _sides(mesh, width, depth, top, surface, tone)
+    _flank(mesh, rng, open_side, width, depth, 4.0, storey, floors, window, surface, tone)
+    _sides(mesh, width, depth, top, surface, tone, open_side)
     flat_roof(mesh, width, depth, top, tone)
     return mesh
 
@@ -168,8 +171,21 @@ def flat_roof(mesh: Mesh, width: float, depth: float, z: float, tone) -> None:
     mesh.box((width * 0.3, depth * 0.4, z), (width * 0.5, depth * 0.7, z + 2.0), "panels", BUILDING, "#8d8f90")
 
 
-def _sides(mesh: Mesh, width: float, depth: float, height: float, surface: str, tone) -> None:
-    mesh.box((0, 0, 0), (width, depth, height), surface, BUILDING, tone, without="btd")
+def _sides(mesh: Mesh, width: float, depth: float, height: float, surface: str, tone, open_side: int = 0) -> None:
+    without = "btd" + {-1: "l", 0: "", 1: "r"}[open_side]
+    mesh.box((0, 0, 0), (width, depth, height), surface, BUILDING, tone, without=without)
+
+
+def _flank(mesh: Mesh, rng, side: int, width, depth, ground, storey, floors, window, surface, tone) -> None:
+    """Windows along the open side of a house."""
+    if not side:
+        return
+    flank, bays = Mesh(), max(2, round(depth / 3.4))
+    for floor in range(floors):
+        low, high = (0.0, ground) if floor == 0 else (ground + (floor - 1) * storey, storey)
+        wall(flank, rng, depth, low, high, bays, window, surface, tone * 0.95)
+    at, heading = ((0, depth, 0), -np.pi / 2) if side < 0 else ((width, 0, 0), np.pi / 2)
+    mesh.join(flank, [at], heading)
 
 
 def _pick(rng: np.random.Generator, choices):

@@ -88,7 +88,7 @@ def travel_blur(light: np.ndarray, depth: np.ndarray, camera: Camera, steps: int
     return total / steps
 
 
-def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, bloom: float = 0.04) -> np.ndarray:
+def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, bloom: float = 0.04, balance: float = 0.7) -> np.ndarray:
     """From linear light to the picture: bloom, vignette, exposure, tone curve, noise.
 
     light: (H, W, 3) float32, any unit. mean: what the average luminance is exposed to. Returns: (H, W, 3) uint8.
@@ -99,6 +99,9 @@ def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, blo
     # A meter that neither a bright sky nor a few lamps can fool much.
     metered = float(np.exp(np.log(luminance + 1e-3).mean()) * 0.6 + np.minimum(luminance, np.quantile(luminance, 0.97)).mean() * 0.4)
     light = light * (mean * camera.brightness / max(metered, 1e-4))
+    # Automatic white balance goes most of the way to a grey average.
+    average = np.minimum(light, 1.0).mean(axis=(0, 1))
+    light = light * (average.mean() / average) ** np.float32(balance)
     if bloom:
         excess = np.clip(light - 1.0, 0, 12)
         for sigma, share in ((0.004, 1.0), (0.016, 0.7), (0.05, 0.4)):

@@ -47,5 +47,5 @@ def lamps(street: Street, camera: Camera) -> list[Light]:
     # The camera's own car.
     eye = road.at(0.0, street.own, 0.65)
     for x in (-0.6, 0.6):
-        found.append(Light("spot", eye + (x, 1.2, 0), np.array([x * 0.02, 1.0, -0.045]), HEAD, 420.0, 66.0, 0.08))
+        found.append(Light("spot", eye + (x, 1.6, 0), np.array([x * 0.05, 1.0, -0.02]), HEAD, 260.0, 44.0, 0.08))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from train.scenes import ROAD, SIDEWALK, TERRAIN, buildings, ground
-from train.scenes.facades import Window
 from train.scenes.furniture import fence, garden_wall
 from train.scenes.ground import FAR, KERB, NEAR
 from train.scenes.mesh import Mesh
@@ -132,8 +131,10 @@ def _houses(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, si
         margin = 2.7
         s = a if a == NEAR else a + margin
         end = b if b == FAR else b - margin
+        gap = float(a != NEAR)
         while s < end - 4:
-            width, gap, house = _house(rng, k, end - s)
+            # The wall that looks back at the camera has windows where nothing hides it.
+            width, gap, house = _house(rng, k, end - s, sign if gap else 0)
             if width > end - s:
                 break
             _place(mesh, house, road, s, width, sign, front)
@@ -142,7 +143,7 @@ def _houses(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, si
         _side_street(mesh, street, road, rng, sign, k, front)
 
 
-def _house(rng: np.random.Generator, k, room: float) -> tuple[float, float, Mesh]:
+def _house(rng: np.random.Generator, k, room: float, open_side: int = 0) -> tuple[float, float, Mesh]:
     """(width, gap behind it, mesh) of the next house."""
     frontage = k.frontage
     if frontage == "mixed":
@@ -162,7 +163,7 @@ def _house(rng: np.random.Generator, k, room: float) -> tuple[float, float, Mesh
     width = min(width, room) if room > 7 else width
     make = buildings.modern_block if frontage == "blocks" or rng.random() < 0.12 else buildings.townhouse
     gap = rng.uniform(4, 12) if frontage == "blocks" and rng.random() < 0.6 else (rng.uniform(3, 5) if rng.random() < 0.06 else 0)
-    return width, gap, make(rng, width, max(floors, 2), shops)
+    return width, gap, make(rng, width, max(floors, 2), shops, open_side)
 
 
 def _place(mesh: Mesh, house: Mesh, road: Road, s: float, width: float, sign: int, front: float) -> None:
@@ -183,14 +184,6 @@ def _side_street(mesh: Mesh, street: Street, road: Road, rng, sign: int, k, fron
             start = t if (toward > 0) == (sign > 0) else t + width
             mesh.join(house, [road.at(s, sign * start, KERB - 0.06)], heading + (0 if toward > 0 else np.pi))
             t += width + gap
-    side_wall = Mesh()
-    # The corner house's wall along the crossing road gets windows too.
-    if k.frontage in ("rows", "mixed"):
-        window = Window(1.0, 1.5, 1.0, 0.1, 2, 2)
-        for floor in range(k.floors[0]):
-            buildings.wall(side_wall, rng, 8.0, floor * 3.2, 3.2, 3, window, "plaster", "#c4b49c")
-        start = front + 1.2 if sign > 0 else front + 9.2
-        mesh.join(side_wall, [road.at(street.junction + street.cross + 2.68, sign * start, KERB - 0.06)], heading)
 
 
 def _boundary(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, sign: int) -> None:

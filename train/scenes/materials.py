@@ -74,8 +74,8 @@ class Materials:
             n.link(normal, shader.inputs["Normal"])
         if s.coat:
             shader.inputs["Coat Weight"].default_value, shader.inputs["Coat Roughness"].default_value = s.coat, 0.04
-        if name in ("window", "window lit", "car glass", "coach glass"):
-            shader.inputs["IOR"].default_value = 1.75
+        if name in ("window", "window lit"):
+            shader.inputs["IOR"].default_value = 1.7  # two panes mirror more than one
         if max(s.glow) > 0:
             day, night = s.glow
             strength = n.math("ADD", n.math("MULTIPLY", lamps, night - day), day)
@@ -100,7 +100,7 @@ class Materials:
 
     def _glow(self, n: Nodes, s: Surface, name: str):
         if name == "coach glass":
-            return (0.9, 0.85, 0.7, 1.0) if False else n.scaled(n.paint(), 4.0)
+            return n.vector("MULTIPLY", n.paint(), (5.0, 3.6, 2.3))
         return n.picture(self._image(s.picture, s), 1.0) if s.picture else n.paint()
 
     def _colour(self, n: Nodes, s: Surface):
@@ -120,6 +120,13 @@ class Materials:
             noise = n.noise(n.add("ShaderNodeNewGeometry").outputs["Position"], 0.35, 3)
             factor = n.range(noise, 0.3, 0.7, 1 - s.macro / 2, 1 + s.macro / 2)
             colour = n.scaled(colour, factor)
+        if s.ground == "road":
+            # Wheels polish two darker tracks a lane, and every place has its own stains.
+            across = n.separate(n.add("ShaderNodeUVMap").outputs[0], 0)
+            track = n.math("COSINE", n.math("MULTIPLY", across, 2 * np.pi / 1.62))
+            stain = n.noise(n.add("ShaderNodeNewGeometry").outputs["Position"], 1.1, 5, 0.7)
+            worn = n.math("ADD", n.math("MULTIPLY", track, 0.06), n.math("MULTIPLY", stain, 0.5))
+            colour = n.scaled(colour, n.math("ADD", worn, 0.75))
         return colour, relief
 
     def _wet(self, n: Nodes, s: Surface, colour, rough, normal, wet, position):
@@ -129,7 +136,7 @@ class Materials:
             share = 0.52 if s.ground == "road" else 0.62
             puddle = n.math("MULTIPLY", n.range(n.noise(position, 0.22, 4, 0.62), share, share + 0.05, 0.0, 1.0), wet)
             film = n.math("ADD", n.math("MULTIPLY", water, 0.72), n.math("MULTIPLY", puddle, 0.28))
-            rough = n.blend(film, rough, n.blend(puddle, 0.2, 0.015))
+            rough = n.blend(film, rough, n.blend(puddle, 0.06, 0.01))
             colour = n.scaled(colour, n.range(puddle, 0, 1, 1, 0.45))
             if normal is not None:
                 plain = n.add("ShaderNodeNewGeometry").outputs["Normal"]
@@ -144,12 +151,13 @@ class Materials:
         if s.through:
             up = n.math("ABSOLUTE", up)
         noise = n.noise(position, 1.6, 4)
-        cover = n.range(n.math("ADD", up, n.math("MULTIPLY", noise, 0.5)), 0.75, 1.0, 0.0, s.snow)
+        low, high = (0.45, 0.75) if s.through else (0.7, 0.95)
+        cover = n.range(n.math("ADD", up, n.math("MULTIPLY", noise, 0.5)), low, high, 0.0, s.snow)
         if s.ground == "road" and label == 0:
             across = n.separate(n.add("ShaderNodeUVMap").outputs[0], 0)
             track = n.math("COSINE", n.math("MULTIPLY", across, 2 * np.pi / 1.62))
-            ridge = n.math("ADD", n.math("MULTIPLY", track, 0.32), n.noise(position, 0.7, 5, 0.65))
-            cover = n.math("MULTIPLY", cover, n.range(ridge, 0.28, 0.75, 0.12, 1.0))
+            ridge = n.math("ADD", n.math("MULTIPLY", track, 0.2), n.noise(position, 0.9, 6, 0.7))
+            cover = n.math("MULTIPLY", cover, n.range(ridge, 0.2, 0.72, 0.3, 1.0))
         amount = n.math("MULTIPLY", cover, snow)
         white = n.scaled((0.80, 0.84, 0.92), n.range(noise, 0.2, 0.8, 0.88, 1.04))
         return n.vector_mix(amount, colour, white), n.blend(amount, rough, 0.65)

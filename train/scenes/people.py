@@ -16,7 +16,7 @@ LEGS = ("#1c2230", "#2a3a55", "#38383a", "#6a5f50", "#141416", "#8a7f6c", "#4350
 SHOES = ("#141414", "#3a2a20", "#d8d6d0", "#5a2a22", "#2c3038")
 
 
-def pedestrian(rng: np.random.Generator, detail: float = 0.03) -> Mesh:
+def pedestrian(rng: np.random.Generator, detail: float = 0.024) -> Mesh:
     """Somebody who walks or stands, looking to +y: man, woman or child, in trousers, shorts, skirt or coat."""
     child = rng.random() < 0.12
     tall = rng.uniform(1.1, 1.4) if child else rng.uniform(1.58, 1.92)
@@ -33,11 +33,11 @@ def pedestrian(rng: np.random.Generator, detail: float = 0.03) -> Mesh:
         parts += [((x, 0, hip), (x, foot * 0.5 + 0.03, knee + lift), 0.082 * broad * tall / 1.7, 0.058, "leg"),
                   ((x, foot * 0.5 + 0.03, knee + lift), (x, foot, ankle + lift), 0.055, 0.042, "calf"),
                   ((x, foot - 0.04, 0.045 + lift), (x, foot + 0.14, 0.04 + lift * 0.4), 0.05, 0.04, "shoe")]  # fmt: skip
-        shoulder, arm = (side * 0.118 * tall * broad, 0, 0.8 * tall), -ahead * swing * 0.8
-        elbow = (side * 0.15 * tall * broad, arm * 0.4 - 0.03, 0.62 * tall)
-        hand = (side * 0.145 * tall * broad, arm + 0.06, 0.49 * tall)
-        parts += [(shoulder, elbow, 0.052 * broad, 0.044, "sleeve"), (elbow, hand, 0.042, 0.034, "forearm"),
-                  (hand, (hand[0], hand[1] + 0.02, hand[2] - 0.07), 0.036, 0.03, "hand")]  # fmt: skip
+        shoulder, arm = (side * 0.103 * tall * broad, 0, 0.795 * tall), -ahead * swing * 0.8
+        elbow = (side * 0.132 * tall * broad, arm * 0.4 - 0.03, 0.62 * tall)
+        hand = (side * 0.13 * tall * broad, arm + 0.06, 0.49 * tall)
+        parts += [(shoulder, elbow, 0.043 * broad, 0.037, "sleeve"), (elbow, hand, 0.036, 0.028, "forearm"),
+                  (hand, (hand[0], hand[1] + 0.02, hand[2] - 0.07), 0.03, 0.026, "hand")]  # fmt: skip
     wear = _clothes(rng)
     style = rng.random()
     if style < 0.22 and not child:  # coat
@@ -59,7 +59,7 @@ def pedestrian(rng: np.random.Generator, detail: float = 0.03) -> Mesh:
     return _mesh(parts, wear, PERSON, detail)
 
 
-def rider(rng: np.random.Generator, mount: str, detail: float = 0.03) -> Mesh:
+def rider(rng: np.random.Generator, mount: str, detail: float = 0.024) -> Mesh:
     """Somebody on a "bicycle", "scooter" or "motorcycle" that stands at the same origin."""
     seat, grip, pedal = {
         "bicycle": ((0, -0.22, 0.98), (0.26, 0.2, 1.09), ((0.1, -0.02, 0.16), (-0.1, -0.14, 0.42))),
@@ -99,8 +99,8 @@ def _figure(tall: float, broad: float) -> list:
     for side in (-1, 1):
         x = side * 0.05 * tall * broad
         parts += [((x, 0, 0.52 * tall), (x, 0, 0.6 * tall), deep * 0.95, deep * 0.85, "leg"),
-                  ((x * 0.9, 0, 0.6 * tall), (x * 1.25, 0, 0.77 * tall), deep * 0.95, deep * 1.05, "top")]  # fmt: skip
-    return [*parts, ((-0.1 * tall * broad, -0.01, 0.81 * tall), (0.1 * tall * broad, -0.01, 0.81 * tall), 0.05, 0.05, "top"),
+                  ((x * 0.85, 0, 0.6 * tall), (x * 1.15, 0, 0.76 * tall), deep * 0.85, deep * 0.98, "top")]  # fmt: skip
+    return [*parts, ((-0.085 * tall * broad, -0.01, 0.805 * tall), (0.085 * tall * broad, -0.01, 0.805 * tall), 0.042, 0.042, "top"),
             ((0, 0, 0.8 * tall), (0, 0.01, 0.87 * tall), 0.06, 0.045, "skin"),
             ((0, 0.015, 0.9 * tall), (0, 0.02, 0.94 * tall), 0.072, 0.082, "skin"),
             ((0, -0.025, 0.925 * tall), (0, -0.01, 0.955 * tall), 0.086, 0.082, "hair")]  # fmt: skip

@@ -137,7 +137,7 @@ def tuft(rng: np.random.Generator, meadow: bool = False) -> Mesh:
     tip = root + np.column_stack([rng.normal(scale=0.35, size=(n, 2)) * high[:, None], high])
     faces = np.arange(n * 3).reshape(-1, 3)
     shades = np.array([linear(c) for c in ("#5f7a34", "#4f6a2c", "#7c8844", "#8a8a4c")])[rng.integers(4, size=n)]
-    mesh.add(np.stack([root - side, root + side, tip], axis=1).reshape(-1, 3), faces, "leaf", TERRAIN, shades)
+    mesh.add(np.stack([root - side, root + side, tip], axis=1).reshape(-1, 3), faces, "blade", TERRAIN, shades)
     return mesh
 
 

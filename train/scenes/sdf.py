@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def body(capsules, melt: float = 0.045, voxel: float = 0.03) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def body(capsules, melt: float = 0.03, voxel: float = 0.025) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mesh the smooth union of capsules.
 
     capsules: (start, end, start radius, end radius) each, metres. melt: how far seams are rounded.

@@ -48,21 +48,27 @@ def car(shape: Shape, label: int = CAR) -> Mesh:
     """The mesh of a car whose paint takes the colour of its copy. Its front points to +y."""
     mesh = Mesh()
     _skin(mesh, shape, label)
-    half = shape.width / 2
     for axle in shape.axles:
         y = shape.length / 2 - axle
+        half = shape.width / 2 * float(_plan(shape, axle))
         for side in (-1, 1):
-            x = side * (half - 0.1)
-            mesh.disc((side * (half - 0.028), y, shape.wheel), shape.wheel + 0.075, "rubber", label, "#0b0b0c", "x", 24,
-                      0.07)  # fmt: skip
-            wheel(mesh, (x, y, shape.wheel), shape.wheel, 0.215, label)
+            # The arch is a dark plate on the skin: nobody sees that there is no hole behind the tyre.
+            mesh.disc((side * (half - 0.03), y, shape.wheel + 0.01), shape.wheel + 0.055, "rubber", label, "#070708", "x", 24,
+                      0.068)  # fmt: skip
+            wheel(mesh, (side * (half - 0.098), y, shape.wheel), shape.wheel, 0.21, label)
     _fittings(mesh, shape, label)
     return mesh
 
 
+def _plan(s: Shape, along):
+    """Width in plan view, as a share of the whole: ends drawn in, sides nearly straight."""
+    places = [0, 0.05, 0.22, 0.62, s.length * 0.5, s.length - 0.62, s.length - 0.18, s.length - 0.05, s.length]
+    return np.interp(along, places, [0.76, 0.86, 0.95, 0.995, 1.0, 0.99, 0.94, 0.88, 0.82])
+
+
 def _skin(mesh: Mesh, s: Shape, label: int) -> None:
     """The body as a net of cross sections (right half mirrored), with its faces sorted into paint, glass and trim."""
-    cuts = {0.0, 0.06, 0.25, *s.screen, *s.rear, s.length - 0.07, s.length, (s.screen[0] + s.screen[1]) / 2,
+    cuts = {0.0, 0.05, 0.22, s.length - 0.18, s.length - 0.05, *s.screen, *s.rear, s.length, (s.screen[0] + s.screen[1]) / 2,
             (s.rear[0] + s.rear[1]) / 2, (s.screen[1] + s.rear[0]) / 2}  # fmt: skip
     for pillar in s.pillars:
         cuts |= {pillar - 0.045, pillar + 0.045}
@@ -73,12 +79,10 @@ def _skin(mesh: Mesh, s: Shape, label: int) -> None:
         cuts.add(s.length - 0.3)
     stations = np.array(sorted(c for c in cuts if 0 <= c <= s.length))
     foot, head, rear_head, rear_foot = *s.screen, *s.rear
-    top = np.interp(stations, [0, 0.06, 0.25, foot, head, (head + rear_head) / 2, rear_head, rear_foot, s.length - 0.07, s.length],
+    top = np.interp(stations, [0, 0.05, 0.22, foot, head, (head + rear_head) / 2, rear_head, rear_foot, s.length - 0.05, s.length],
                     [s.bonnet[0] - 0.1, s.bonnet[0], s.bonnet[0] + 0.05, s.bonnet[1], s.roof - 0.035, s.roof, s.roof - 0.03,
                      s.tail, s.tail - 0.04, s.tail - 0.14])  # fmt: skip
-    # Plan view: ends drawn in, sides nearly straight.
-    plan = np.interp(stations, [0, 0.06, 0.25, 0.7, s.length * 0.5, s.length - 0.6, s.length - 0.07, s.length],
-                     [0.74, 0.83, 0.93, 0.985, 1.0, 0.985, 0.88, 0.82])  # fmt: skip
+    plan = _plan(s, stations)
     half = s.width / 2 * plan
     belt = np.minimum(top - 0.02, np.interp(stations, [0, foot, s.length], [s.bonnet[0] - 0.02, s.belt, s.belt + 0.05]))
     cabin = np.clip((top - belt) / (s.roof - s.belt), 0, 1)
@@ -98,7 +102,7 @@ def _skin(mesh: Mesh, s: Shape, label: int) -> None:
     screen = (middle > foot) & (middle < head)
     back = (middle > rear_head) & (middle < min(rear_foot, s.length - 0.02))
     van = s.panel_from < 10
-    kind[np.ix_(screen | (back & ~van), [6, 7, 8, 9])] = _GLASS
+    kind[np.ix_(screen | (back & (not van)), [6, 7, 8, 9])] = _GLASS
     side = (middle > foot) & (middle < rear_foot) & (middle < s.panel_from)
     for column in (4, net.shape[1] - 2 - 4):
         kind[side, column] = _GLASS
@@ -127,14 +131,14 @@ def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
         z = 0.44 if turn > 0 else min(0.62, s.tail - 0.35)
         plate(mesh, y, z, turn, label)
     for side in (-1, 1):
-        x0, x1 = sorted((side * half * 0.5, side * half * 0.84))
+        x0, x1 = sorted((side * half * 0.46, side * half * 0.79))
         z = s.bonnet[0] - 0.09
-        mesh.box((x0, front - 0.22, z - 0.07), (x1, front - 0.03, z + 0.05), "head lamp", label, "#dfe5ea")
-        mesh.box((x0, front - 0.3, z - 0.09), (x1, front - 0.035, z + 0.06), "gloss", label, "#15171a")
-        x0, x1 = sorted((side * half * 0.6, side * half * 0.9))
+        mesh.box((x0, front - 0.14, z - 0.07), (x1, front + 0.006, z + 0.045), "head lamp", label, "#dfe5ea")
+        mesh.box((x0 - 0.02, front - 0.14, z - 0.085), (x1 + 0.02, front + 0.002, z + 0.055), "gloss", label, "#15171a")
+        x0, x1 = sorted((side * half * 0.56, side * half * 0.83))
         z = s.tail - 0.2 if s.tail < 1.3 else 1.0
         tall = 0.24 if s.rear[1] > s.length - 0.3 else 0.13
-        mesh.box((x0, back - 0.015, z - tall / 2), (x1, back + 0.16, z + tall / 2), "tail lamp", label, "#7d0a0a")
+        mesh.box((x0, back - 0.012, z - tall / 2), (x1, back + 0.1, z + tall / 2), "tail lamp", label, "#7d0a0a")
         # Mirrors, door handles and seams.
         x = side * (half + 0.09)
         y = front - s.screen[0] - 0.42

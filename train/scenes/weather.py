@@ -53,10 +53,10 @@ def sample(seed: int, condition: str) -> Weather:
         return Weather(condition, overcast, visibility, wet=rng.uniform(0, 0.35), mean=rng.uniform(0.24, 0.3), bloom=0.03)
     if condition == "rain":
         sky = Sky(rng.uniform(20, 50), azimuth, 1.0, 0.6, 0.75, 0.0, seed)
-        return Weather(condition, sky, rng.uniform(500, 1600), wet=rng.uniform(0.75, 1.0), streaks=rng.uniform(1.2, 3.2),
-                       drops=int(rng.integers(14, 70)), lamps=0.25, wind=wind, mean=rng.uniform(0.15, 0.19), bloom=0.06)  # fmt: skip
+        return Weather(condition, sky, rng.uniform(900, 2600), wet=rng.uniform(0.8, 1.0), streaks=rng.uniform(1.2, 3.2),
+                       drops=int(rng.integers(14, 70)), lamps=0.12, wind=wind, mean=rng.uniform(0.16, 0.2), bloom=0.06)  # fmt: skip
     if condition == "snow":
-        return Weather(condition, overcast, rng.uniform(220, 700), wet=0.35, snow=rng.uniform(0.7, 1.0),
+        return Weather(condition, overcast, rng.uniform(300, 900), wet=0.35, snow=rng.uniform(0.7, 1.0),
                        flakes=rng.uniform(1.5, 4.5), drops=int(rng.integers(0, 10)), wind=wind, mean=rng.uniform(0.28, 0.34))  # fmt: skip
     if condition == "night":
         sky = Sky(-8.0, azimuth, rng.uniform(0, 0.5), 0.3, 1.0, 1.0, seed)
@@ -73,7 +73,7 @@ def _clear(rng: np.random.Generator, seed: int, azimuth: float) -> Weather:
     if abs((azimuth + 180) % 360 - 180) < 25 and low:
         azimuth += 60  # straight into a low sun nobody sees anything
     sky = Sky(elevation, azimuth, cover, rng.uniform(0.15, 0.6), 1.0, 0.0, seed)
-    return Weather("clear", sky, float(np.exp(rng.uniform(np.log(3000), np.log(20000)))), mean=rng.uniform(0.19, 0.25))
+    return Weather("clear", sky, float(np.exp(rng.uniform(np.log(6000), np.log(40000)))), mean=rng.uniform(0.19, 0.25))
 
 
 def _short(value):
