@@ -124,7 +124,7 @@ class Renderer:
         c, s = np.cos(turn) * thing.scale, np.sin(turn) * thing.scale
         rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, thing.scale]])
         copy.matrix_world = _matrix(rotation, road.at(thing.s, thing.t, thing.z))
-        copy.color = (*linear(thing.colour), 1.0)
+        copy.color = (*linear(thing.colour), float(thing.lit))
         copy.pass_index = index + 1
         return copy
 

@@ -57,7 +57,7 @@ def sample(seed: int) -> Camera:
     rng = np.random.default_rng([seed, 5])
     return Camera(
         height=rng.uniform(1.2, 1.6),
-        pitch=rng.uniform(-0.5, 4.5),
+        pitch=rng.uniform(1.0, 6.0),
         yaw=rng.uniform(-2.5, 2.5),
         roll=rng.normal(scale=0.5),
         view=rng.uniform(52, 78),
@@ -88,7 +88,7 @@ def travel_blur(light: np.ndarray, depth: np.ndarray, camera: Camera, steps: int
     return total / steps
 
 
-def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, bloom: float = 0.04, balance: float = 0.7) -> np.ndarray:
+def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, bloom: float = 0.04, balance: float = 0.8) -> np.ndarray:
     """From linear light to the picture: bloom, vignette, exposure, tone curve, noise.
 
     light: (H, W, 3) float32, any unit. mean: what the average luminance is exposed to. Returns: (H, W, 3) uint8.

@@ -72,14 +72,14 @@ def _trees(street: Street, rng: np.random.Generator, sign: int) -> None:
 
 def _signs(street: Street, rng: np.random.Generator, sign: int) -> None:
     side = street.side(sign)
-    for s in np.cumsum(rng.exponential(20, 7)) + 5:
+    for s in np.cumsum(rng.exponential(14, 9)) + 5:
         if s < 110 and _free(street, s):
             names = [PLATES[rng.integers(len(PLATES))] for _ in range(1 if rng.random() < 0.7 else 2)]
             t = sign * (street.half + 0.55 if side.walk > 1.2 else street.half + side.verge)
             away = sign < 0 and rng.random() < 0.6  # for the traffic that comes
             heading = (np.pi if away else 0.0) + rng.normal(scale=0.12)
             street.things.append(Thing("sign/" + "/".join(names), s, t, KERB, heading))
-    if rng.random() < 0.22 and side.verge + side.walk > 3:
+    if rng.random() < 0.3 and side.verge + side.walk > 3:
         s = rng.uniform(18, 60)
         if _free(street, s, 4):
             street.things.append(Thing("board", s, sign * (street.half + 1.9), KERB, 0.0))

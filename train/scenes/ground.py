@@ -74,15 +74,16 @@ def manhole(mesh: Mesh, road: Road, s: float, t: float) -> None:
     mesh.fan(road.at(s + 0.33 * np.sin(angle), t + 0.33 * np.cos(angle), MARK), "iron", ROAD, "#4a4744")
 
 
-def repair(mesh: Mesh, road: Road, rng: np.random.Generator, half: float) -> None:
+def repair(mesh: Mesh, road: Road, rng: np.random.Generator, middle: float, half: float) -> None:
     """A patch of newer asphalt, or a tarred seam."""
-    s, t = rng.uniform(4, 60), rng.uniform(-half + 1, half - 2)
+    s, side = rng.uniform(4, 60), rng.choice((-1, 1))
+    t = rng.uniform(middle, half - 1.2)
     shade = rng.uniform(0.6, 0.85) if rng.random() < 0.7 else rng.uniform(1.1, 1.3)
     if rng.random() < 0.4:
-        strip(mesh, road, (s, s + rng.uniform(8, 30)), (t, t + 0.07), MARK / 2, "tar", ROAD, (0.02, 0.02, 0.02))
+        strip(mesh, road, (s, s + rng.uniform(8, 30)), sorted((side * t, side * (t + 0.07))), MARK / 2, "tar", ROAD, (0.02, 0.02, 0.02))
     else:
         size = (rng.uniform(1.5, 9), rng.uniform(0.7, 2.4))
-        strip(mesh, road, (s, s + size[0]), (t, min(t + size[1], half - 0.2)), MARK / 2, "asphalt", ROAD, (shade,) * 3)
+        strip(mesh, road, (s, s + size[0]), sorted((side * t, side * min(t + size[1], half - 0.2))), MARK / 2, "asphalt", ROAD, (shade,) * 3)
 
 
 def rails(mesh: Mesh, road: Road, t: float) -> None:

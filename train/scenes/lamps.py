@@ -36,10 +36,10 @@ def lamps(street: Street, camera: Camera) -> list[Light]:
             t = thing.t - np.sign(thing.t) * reach
             at = road.at(thing.s, t, high)
             if thing.name == "lamp":
-                found.append(Light("spot", at, np.array([0, 0, -1.0]), tint, 420.0, 150.0, 0.15))
+                found.append(Light("spot", at, np.array([0, 0, -1.0]), tint, 650.0, 150.0, 0.15))
             else:
                 found.append(Light("point", at + (0, 0, 0.1), np.array([0, 0, -1.0]), tint, 75.0, size=0.12))
-        elif thing.name.startswith(("car/", "bus", "truck", "motorcyclist")) and thing.s < 70 and abs(thing.t) < street.half - 2:
+        elif thing.name.startswith(("car/", "bus", "truck", "motorcyclist")) and thing.s < 70 and thing.lit:
             turn = float(road.heading(thing.s)) + thing.heading
             ahead = np.array([-np.sin(turn), np.cos(turn), -0.06])
             at = road.at(thing.s, thing.t, 0.7) + ahead * (2.7 if thing.name.startswith("car") else 6.5)

@@ -44,7 +44,7 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
         bed = rng.random()
         for s in _parts(street):
             if bed < 0.4:
-                ground.strip(mesh, road, s, (-3.0, 3.0), ground.MARK / 2, "slabs", ROAD, "#a8a49a")
+                ground.strip(mesh, road, s, (-3.0, 3.0), ground.MARK / 4, "slabs", ROAD, "#a8a49a")
         for t in (-1.6, 1.6):
             ground.rails(mesh, road, t)
     if street.junction is not None:
@@ -82,7 +82,7 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
     for s in street.zebras:
         ground.zebra(mesh, road, s, street.half)
     for _ in range(int(1 + street.wear * 9)):
-        ground.repair(mesh, road, rng, street.half)
+        ground.repair(mesh, road, rng, middle + 0.4, street.half)
     for _ in range(int(rng.integers(1, 6))):
         ground.manhole(mesh, road, rng.uniform(5, 50), rng.uniform(-street.half + 1, street.half - 1))
 

@@ -79,6 +79,8 @@ class Materials:
         if max(s.glow) > 0:
             day, night = s.glow
             strength = n.math("ADD", n.math("MULTIPLY", lamps, night - day), day)
+            if name in ("head lamp", "tail lamp"):  # who parks has them off
+                strength = n.math("MULTIPLY", strength, n.add("ShaderNodeObjectInfo").outputs["Alpha"])
             n.put(self._glow(n, s, name), shader.inputs["Emission Color"])
             n.link(strength, shader.inputs["Emission Strength"])
         surface = shader.outputs[0]

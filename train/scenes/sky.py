@@ -47,8 +47,8 @@ def radiance(sky: Sky, directions: np.ndarray) -> np.ndarray:
     d = d / np.linalg.norm(d, axis=-1, keepdims=True)
     up = d[..., 2].clip(0, 1)[..., None]
     sunny = np.clip(sky.elevation / 25, 0.12, 1)
-    zenith = np.array([0.10, 0.22, 0.52], np.float32) * (0.4 + 0.6 * sunny)
-    rim = np.array([0.62, 0.72, 0.86], np.float32) * (0.45 + 0.55 * sunny)
+    zenith = np.array([0.075, 0.155, 0.335], np.float32) * (0.4 + 0.6 * sunny)
+    rim = np.array([0.43, 0.50, 0.60], np.float32) * (0.45 + 0.55 * sunny)
     warm = np.array([1.25, 0.85, 0.5], np.float32)
     low = np.clip(1 - sky.elevation / 22, 0, 1)
     towards = (d @ sky.sun.astype(np.float32))[..., None]

@@ -30,13 +30,13 @@ class Kind:
 
 
 KINDS = {
-    "avenue": Kind("Tree-lined avenue", (2, 2), 0.8, (4.0, 6.0), (1.4, 2.0), 9, (0, 0), "rows", (4, 6), 0.6, 18, 9),
-    "town": Kind("Old town street", (1, 1), 0.75, (2.0, 3.4), (0, 0), 0, (0, 0), "rows", (2, 4), 0.55, 20, 4),
-    "suburb": Kind("Suburban road", (1, 1), 0.45, (1.6, 2.2), (0, 1.8), 16, (4, 7), "cottages", (1, 2), 0, 6, 4),
-    "blocks": Kind("Street of flats", (1, 2), 0.7, (2.4, 3.5), (1.5, 4.0), 11, (2, 7), "blocks", (4, 7), 0.25, 11, 6),
-    "tram": Kind("Tram boulevard", (1, 1), 0.4, (3.5, 5.0), (0, 1.5), 14, (0, 0), "mixed", (3, 6), 0.6, 18, 5, True),
+    "avenue": Kind("Tree-lined avenue", (2, 2), 0.8, (4.0, 6.5), (1.4, 2.0), 8, (0, 0), "rows", (4, 6), 0.6, 18, 9),
+    "town": Kind("Old town street", (1, 1), 0.75, (2.2, 4.0), (0, 0), 0, (0, 0), "rows", (2, 4), 0.55, 20, 4),
+    "suburb": Kind("Suburban road", (1, 1), 0.45, (1.8, 2.6), (0, 1.8), 13, (4, 7), "cottages", (1, 2), 0, 6, 4),
+    "blocks": Kind("Street of flats", (1, 2), 0.7, (2.6, 4.2), (1.5, 4.0), 9, (2, 7), "blocks", (4, 7), 0.25, 11, 6),
+    "tram": Kind("Tram boulevard", (1, 1), 0.4, (3.5, 5.5), (0, 1.5), 10, (0, 0), "mixed", (3, 6), 0.6, 18, 5, True),
     "industrial": Kind("Road past workshops", (1, 2), 0.3, (1.6, 2.4), (1.0, 2.5), 20, (3, 8), "halls", (1, 1), 0, 4, 6),
-    "park": Kind("Road along a park", (1, 2), 0.5, (2.2, 3.2), (1.0, 3.0), 10, (1, 3), "park", (3, 5), 0.2, 12, 5),
+    "park": Kind("Road along a park", (1, 2), 0.5, (2.4, 3.6), (1.0, 3.0), 9, (1, 3), "park", (3, 5), 0.2, 12, 5),
 }
 _CHANCE = {"avenue": 0.2, "town": 0.2, "suburb": 0.16, "blocks": 0.14, "tram": 0.12, "industrial": 0.09, "park": 0.09}
 
@@ -55,7 +55,8 @@ class Side:
 
 @dataclass
 class Thing:
-    """A copy of a prototype: (s, t) on the road, z above it, heading against the road's, colour of tinted surfaces."""
+    """A copy of a prototype: (s, t) on the road, z above it, heading against the road's, colour of tinted surfaces, and
+    whether its lamps burn at night."""
 
     name: str
     s: float
@@ -64,6 +65,7 @@ class Thing:
     heading: float = 0.0
     colour: str = "#ffffff"
     scale: float = 1.0
+    lit: bool = True
 
 
 @dataclass

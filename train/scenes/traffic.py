@@ -46,7 +46,7 @@ def populate(street: Street) -> None:
 def _lane(street: Street, rng: np.random.Generator, t: float, direction: int, count: float, own: bool) -> None:
     s = rng.uniform(11, 34) if own else rng.uniform(5, 28)
     while s < SIGHT:
-        family = ("car", "truck", "bus", "motorcyclist", "cyclist")[rng.choice(5, p=(0.79, 0.08, 0.04, 0.06, 0.03))]
+        family = ("car", "truck", "bus", "motorcyclist", "cyclist")[rng.choice(5, p=(0.835, 0.045, 0.04, 0.045, 0.035))]
         length = LENGTHS[family]
         if s + length > SIGHT:
             break
@@ -76,15 +76,16 @@ def _parked(street: Street, rng: np.random.Generator, sign: int) -> None:
             t = sign * (street.half - 1.08 + rng.uniform(-0.1, 0.1))
             turned = (sign < 0) != (rng.random() < 0.08)
             thing = _vehicle(rng, "car", s + 2.3, t, -1 if turned else 1)
-            if rng.random() < 0.05:
+            if rng.random() < 0.025:
                 thing = Thing(f"motorcycle/{_pick(rng, ('scooter', 'motorcycle'))}", s + 2, t, 0, rng.uniform(-2, 2), _pick(rng, PAINTS))
+            thing.lit = False
             street.things.append(thing)
         s += rng.uniform(5.4, 6.6)
 
 
 def _cyclists(street: Street, rng: np.random.Generator, sign: int) -> None:
     edge = street.half - (2.1 if street.side(sign).parking else 0.3) - 0.75
-    for _ in range(int(rng.poisson(0.75))):
+    for _ in range(int(rng.poisson(0.9))):
         s = rng.uniform(9, 60)
         heading = 0.0 if sign > 0 else np.pi
         street.things.append(Thing(f"cyclist/{rng.integers(RIDERS)}", s, sign * edge, 0, heading + rng.normal(scale=0.05)))
@@ -107,7 +108,7 @@ def _walkers(street: Street, rng: np.random.Generator, sign: int, mean: float) -
 
 def _racks(street: Street, rng: np.random.Generator, sign: int) -> None:
     side = street.side(sign)
-    for _ in range(int(rng.poisson(0.7 if side.walk > 2.2 else 0.3))):
+    for _ in range(int(rng.poisson(1.3 if side.walk > 2.2 else 0.6))):
         s, count = rng.uniform(6, 45), int(rng.integers(1, 6))
         t = street.half + side.verge + (side.walk - 0.5 if rng.random() < 0.6 else 0.7)
         for i in range(count):

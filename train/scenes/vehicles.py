@@ -136,7 +136,7 @@ def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
         mesh.box((x0, front - 0.14, z - 0.07), (x1, front + 0.006, z + 0.045), "head lamp", label, "#dfe5ea")
         mesh.box((x0 - 0.02, front - 0.14, z - 0.085), (x1 + 0.02, front + 0.002, z + 0.055), "gloss", label, "#15171a")
         x0, x1 = sorted((side * half * 0.56, side * half * 0.83))
-        z = s.tail - 0.2 if s.tail < 1.3 else 1.0
+        z = s.tail - 0.2 if s.panel_from > 10 else 1.0
         tall = 0.24 if s.rear[1] > s.length - 0.3 else 0.13
         mesh.box((x0, back - 0.012, z - tall / 2), (x1, back + 0.1, z + tall / 2), "tail lamp", label, "#7d0a0a")
         # Mirrors, door handles and seams.
@@ -149,6 +149,10 @@ def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
                      "rubber", label, "#0a0a0a")  # fmt: skip
             mesh.box((edge - 0.03, front - seam - 0.3, s.belt - 0.16), (edge + 0.012, front - seam - 0.14, s.belt - 0.12),
                      "gloss", label, "#1b1c1e")  # fmt: skip
+    if s.panel_from < 10:  # a van's doors at the back
+        mesh.box((-0.012, back - 0.008, 0.5), (0.012, back + 0.1, s.roof - 0.25), "rubber", label, "#0a0a0a")
+        for x0, x1 in ((-half * 0.66, -half * 0.1), (half * 0.1, half * 0.66)):
+            mesh.box((x0, back - 0.01, s.belt + 0.15), (x1, back + 0.06, s.roof - 0.38), "car glass", label, "#0b0e10")
     mesh.box((-half * 0.95, back + 0.25, 0.16), (half * 0.95, front - 0.25, 0.3), "rubber", label, "#060606")
 
 
