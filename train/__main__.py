@@ -12,6 +12,7 @@ COMMANDS = {
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
+    "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }
 
 
@@ -28,15 +29,16 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     name, rest = arguments[0], arguments[1:]
     module = importlib.import_module(COMMANDS[name][0])
-    import torch
-
     try:
         module.main(rest)
-    except torch.OutOfMemoryError:
-        print(f"{name}: The device has too little memory for this: lower --batch or --crop.", file=sys.stderr)
-        return 2
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        # Asked of the module that is loaded already: where `render` runs, torch need not be installed.
+        if not isinstance(error, getattr(sys.modules.get("torch"), "OutOfMemoryError", ())):
+            raise
+        print(f"{name}: The device has too little memory for this: lower --batch or --crop.", file=sys.stderr)
         return 2
     return 0
 

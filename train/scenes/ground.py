@@ -1,101 +1,106 @@
-"""The ground: road, marks, crossing, kerbs, paved walks and lawns, given by the street's cross-section."""
+"""Road, lane marks, kerbs, pavements, tracks and grass: strips laid in the (s, t) frame of the road."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
-from numpy.random import Generator
 
-from train.scenes import ROAD, SIDEWALK, TERRAIN, Canvas, Colour, noise
-from train.scenes.things import KERB
+from train.scenes import ROAD, SIDEWALK, TERRAIN
+from train.scenes.mesh import Colour, Mesh
+from train.scenes.road import Road
 
-
-@dataclass(frozen=True)
-class Ground:
-    """Cross-section of a street: the road, then bands on either side, raised by a kerb; the last one never ends."""
-
-    half: float  # metres, half the width of the road
-    left: tuple[tuple[str, float], ...]
-    right: tuple[tuple[str, float], ...]
-    lines: tuple[tuple[float, bool], ...]  # (x, dashed)
-    zebra: float | None = None  # distance of a pedestrian crossing
-    asphalt: Colour = (134, 134, 136)
-    grass: Colour = (112, 140, 66)
+KERB = 0.13  # metres
+MARK = 0.006  # paint lies this far above the asphalt
+NEAR, FAR = -24.0, 235.0
+PAINT = "#d8d8d0"
 
 
-def paint_ground(canvas: Canvas, rng: Generator, street: Ground) -> None:
-    """Road with marks, patches and wheel tracks; kerbs; paved walks and lawns. Labels road, sidewalk, terrain."""
-    grain = noise(rng, 1024, 1024, 64, 3) + rng.normal(0, 0.5, (1024, 1024)).astype(np.float32)
-    broad = noise(rng, 512, 512, 6, 4)
-    sun = canvas.light.lit((1.0, 1.0, 1.0), (0.0, 1.0, 0.0))
+def strip(
+    mesh: Mesh, road: Road, s: tuple[float, float], t: tuple[float, float], z, surface: str, label: int, colour: Colour
+) -> None:
+    """A flat strip between two places along and across the road. z: height, or heights at both sides."""
+    if s[1] - s[0] < 1e-6 or t[1] - t[0] < 1e-6:
+        return
+    along = np.linspace(*s, max(2, int((s[1] - s[0]) / 2.5) + 2))
+    across = np.linspace(*t, max(2, int((t[1] - t[0]) / 8) + 2))
+    height = np.linspace(*np.broadcast_to(z, 2), len(across))
+    net = road.at(along[:, None], across[None], height[None])
+    uv = np.stack(np.broadcast_arrays(across[None], along[:, None]), axis=-1)
+    mesh.grid(net, surface, label, colour, uv=uv, smooth=True)
 
-    def sample(tile: np.ndarray, x: np.ndarray, z: np.ndarray, per_metre: float) -> np.ndarray:
-        side = tile.shape[0]
-        u, v = np.mod(x * per_metre, side - 1), np.mod(z * per_metre, side - 1)
-        return cv2.remap(tile, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
 
-    def put(colour: np.ndarray, z: np.ndarray, where: np.ndarray, label: int) -> None:
-        rows = slice(canvas.camera.height - where.shape[0], None)
-        lit = colour[where] * sun.astype(np.float32)
-        veil = (1 - np.exp(-z[where] / canvas.light.clear_distance))[:, None]
-        paint = lit * (1 - veil) + np.asarray(canvas.light.haze, np.float32) * veil
-        canvas.image[rows][where] = paint.clip(0, 255).astype(np.uint8)
-        canvas.label[rows][where] = label
+def kerbed(
+    mesh: Mesh, road: Road, s: tuple[float, float], t: tuple[float, float], surface: str, label: int, colour: Colour
+) -> None:
+    """A raised strip with stone edges on the sides that face the road and at both ends."""
+    near, far = (t if abs(t[0]) < abs(t[1]) else t[::-1])
+    stone = near + np.sign(far - near) * 0.16
+    inner = tuple(sorted((stone, far)))
+    strip(mesh, road, s, inner, KERB, surface, label, colour)
+    strip(mesh, road, s, tuple(sorted((near, stone))), KERB, "kerb", SIDEWALK, "#9c9a94")
+    along = np.linspace(*s, max(2, int((s[1] - s[0]) / 2.5) + 2))
+    face = np.stack([road.at(along, near, 0.0), road.at(along, near, KERB)], axis=1)
+    mesh.grid(face[:, ::-1] if far > near else face, "kerb", SIDEWALK, "#86847e")
+    for end, turn in ((s[0], 1), (s[1], -1)):
+        across = np.linspace(*t, 3)[::turn]
+        face = np.stack([road.at(end, across, 0.0), road.at(end, across, KERB)], axis=1)
+        mesh.grid(face[:, ::-1] if turn < 0 else face, "kerb", SIDEWALK, "#86847e")
 
-    top, x, z = canvas.camera.ground()
-    near = (1 / (1 + z / 14))[..., None]  # fine grain averages out with distance
-    road = np.asarray(street.asphalt, np.float32) + 15 * near * sample(grain, x, z, 90)[..., None]
-    road += 6 * sample(broad, x, z * 0.35, 22)[..., None]
-    lane = np.abs(np.mod(np.abs(x) - 0.15, 3.3) - 1.65)
-    road -= (5 * np.exp(-((lane - 0.8) ** 2) / 0.08))[..., None]  # wheel tracks
-    road -= (12 * np.exp(-((np.abs(x) - street.half) ** 2) / 0.1))[..., None]  # dirt in the gutter
-    for _ in range(5):
-        px, pz, pw, pl = (
-            rng.uniform(-street.half, street.half),
-            rng.uniform(5, 45),
-            rng.uniform(0.4, 0.9),
-            rng.uniform(1, 4),
-        )
-        road[(np.abs(x - px) < pw) & (np.abs(z - pz) < pl)] *= 0.92  # mended asphalt
-    for _ in range(3):
-        cover = (x - rng.uniform(-2.5, 3)) ** 2 + (z - rng.uniform(7, 26)) ** 2
-        road[cover < 0.12] = (76, 74, 72)
-        road[(cover < 0.17) & (cover >= 0.12)] *= 0.75
-    worn = (0.84 + 0.16 * sample(grain, x, z, 25)).clip(0, 1)[..., None]
-    white = np.array([226, 226, 220], np.float32)
-    for place, dashed in street.lines:
-        mark = (np.abs(x - place) < 0.075) & ((np.mod(z, 9.0) < 4.0) | (not dashed))
-        if street.zebra is not None:
-            mark &= np.abs(z - street.zebra) > 3.4
-        road = np.where(mark[..., None], road * (1 - worn) + white * worn, road)
-    if street.zebra is not None:
-        stripe = (np.abs(z - street.zebra) < 1.8) & (np.mod(x + 0.25, 1.0) < 0.5) & (np.abs(x) < street.half - 0.3)
-        stripe |= (np.abs(z - street.zebra + 3.0) < 0.2) & (x > 0) & (x < street.half - 0.2)  # stop line
-        road = np.where(stripe[..., None], road * (1 - worn) + white * worn, road)
-    put(road, z, np.ones(x.shape, bool), ROAD)
 
-    for side in (-1, 1):
-        lengths = np.geomspace(1.0, 400, 60)
-        kerb = np.asarray((176, 174, 168)) * canvas.light.lit((1.0, 1.0, 1.0), (-side, 0.0, 0.0))
-        for z0, z1 in zip(lengths[-2::-1], lengths[:0:-1], strict=True):
-            edge = side * street.half
-            canvas.polygon(np.array([(edge, 0, z0), (edge, 0, z1), (edge, KERB, z1), (edge, KERB, z0)]), kerb, SIDEWALK)
-    _, x, z = canvas.camera.ground(KERB)
-    near = (1 / (1 + z / 14))[..., None]
-    fine, blotch = sample(grain, x, z, 70)[..., None], sample(broad, x, z, 30)[..., None]
-    joints = (np.mod(x, 0.6) < 0.025) | (np.mod(z, 0.6) < 0.025)
-    paving = np.array([178, 172, 162], np.float32) + 12 * near * fine + 8 * blotch
-    paving -= (22 * joints / (1 + z / 8))[..., None]
-    blades = sample(grain, x * 2.5, z * 0.9, 90)[..., None]
-    lawn = np.asarray(street.grass, np.float32) * (1 + 0.24 * near * blades + 0.2 * blotch)
-    for side, bands in ((-1, street.left), (1, street.right)):
-        inner, across = street.half, side * x
-        for index, (kind, width) in enumerate(bands):
-            outer = inner + width if index < len(bands) - 1 else np.inf
-            where = (across >= inner) & (across < outer)
-            put(paving if kind == "sidewalk" else lawn, z, where, SIDEWALK if kind == "sidewalk" else TERRAIN)
-            inner = outer
-        stone = (across >= street.half - 0.03) & (across < street.half + 0.16)
-        put(np.full((*x.shape, 3), (196, 193, 186), np.float32) + 8 * near * fine, z, stone, SIDEWALK)
+def dashes(mesh: Mesh, road: Road, s: tuple[float, float], t: float, dash=3.0, gap=4.5, width=0.12) -> None:
+    """A broken line; gap 0 makes it solid."""
+    if gap <= 0:
+        strip(mesh, road, s, (t - width / 2, t + width / 2), MARK, "paint", ROAD, PAINT)
+        return
+    for start in np.arange(s[0], s[1] - dash, dash + gap):
+        strip(mesh, road, (start, start + dash), (t - width / 2, t + width / 2), MARK, "paint", ROAD, PAINT)
+
+
+def zebra(mesh: Mesh, road: Road, s: float, half: float, length: float = 3.2) -> None:
+    """A pedestrian crossing with bars of half a metre."""
+    for t in np.arange(-half + 0.4, half - 0.5, 1.0):
+        strip(mesh, road, (s - length / 2, s + length / 2), (t, t + 0.5), MARK, "paint", ROAD, PAINT)
+
+
+def arrow(mesh: Mesh, road: Road, s: float, t: float) -> None:
+    """A straight-ahead arrow of 5 m."""
+    strip(mesh, road, (s, s + 3.2), (t - 0.08, t + 0.08), MARK, "paint", ROAD, PAINT)
+    head = road.at([s + 3.2, s + 3.2, s + 5.0], [t - 0.38, t + 0.38, t], MARK)
+    mesh.add(head, [[0, 1, 2]], "paint", ROAD, PAINT)
+
+
+def manhole(mesh: Mesh, road: Road, s: float, t: float) -> None:
+    """An iron lid in the road."""
+    angle = np.linspace(0, 2 * np.pi, 18, endpoint=False)
+    mesh.fan(road.at(s + 0.33 * np.sin(angle), t + 0.33 * np.cos(angle), MARK), "iron", ROAD, "#4a4744")
+
+
+def repair(mesh: Mesh, road: Road, rng: np.random.Generator, middle: float, half: float) -> None:
+    """A patch of newer asphalt, or a tarred seam."""
+    s, side = rng.uniform(4, 60), rng.choice((-1, 1))
+    t = rng.uniform(middle, half - 1.2)
+    shade = rng.uniform(0.6, 0.85) if rng.random() < 0.7 else rng.uniform(1.1, 1.3)
+    if rng.random() < 0.4:
+        strip(mesh, road, (s, s + rng.uniform(8, 30)), sorted((side * t, side * (t + 0.07))), MARK / 2, "tar", ROAD, (0.02, 0.02, 0.02))
+    else:
+        size = (rng.uniform(1.5, 9), rng.uniform(0.7, 2.4))
+        strip(mesh, road, (s, s + size[0]), sorted((side * t, side * min(t + size[1], half - 0.2))), MARK / 2, "asphalt", ROAD, (shade,) * 3)
+
+
+def rails(mesh: Mesh, road: Road, t: float) -> None:
+    """A pair of grooved rails, 1.435 m apart, level with the surface."""
+    for offset in (-0.7175, 0.7175):
+        for side, (surface, colour) in ((0.0, ("iron", "#55504a")), (0.07, ("rail", "#a8a5a0"))):
+            edge = t + offset + side - 0.06
+            strip(mesh, road, (NEAR, FAR), (edge, edge + 0.065), MARK, surface, ROAD, colour)
+
+
+def land(mesh: Mesh, road: Road, colour: Colour) -> None:
+    """Ground out to the horizon, a little lower than the street. On the level it is one plate of grass."""
+    along = np.concatenate([np.linspace(-120, 260, 40), [420, 800, 1500]])
+    across = np.array([-1500, -600, -250, -120, -60, 60, 120, 250, 600, 1500], np.float64)
+    s, t = np.meshgrid(along, across, indexing="ij")
+    far = np.hypot(s.clip(0), t) / 400
+    # Hills on the horizon rise where no street is.
+    hill = 14 * (far - 1).clip(0, 2) * (1.2 + np.sin(t / 310 + 1.3) * np.cos(s / 270))
+    net = np.stack([t, s, road.height(s) - 0.35 + hill], axis=-1)
+    mesh.grid(net, "grass", TERRAIN, colour, uv=np.stack([t, s], axis=-1))

@@ -1,95 +1,123 @@
-"""People and bicycles: painted planes, in metres, that face the camera."""
+"""Pedestrians and riders: bodies of melted capsules in clothes of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.random import Generator
 
-from train.scenes import BICYCLE, PERSON, RIDER, Colour, Texture
-from train.scenes.textures import Plane
-from train.scenes.things import KERB, Thing, billboard
+from train.scenes import PERSON, RIDER
+from train.scenes.mesh import Mesh, linear
+from train.scenes.sdf import body
 
-
-def person(rng: Generator, frontal: bool) -> Texture:
-    """A walker, 1 m by 1.85 m: seen from the front or back, or in mid-stride from the side."""
-    skin = rng.choice([(226, 184, 152), (196, 146, 110), (132, 92, 66), (238, 202, 176)])
-    coat = rng.choice([(156, 48, 44), (46, 66, 104), (222, 214, 198), (58, 60, 64), (198, 150, 62), (74, 104, 84)])
-    trousers, hair = rng.choice([(40, 46, 62), (74, 66, 58), (30, 30, 34), (104, 112, 124)]), rng.uniform(24, 90) * 1.0
-    plane, p = Plane(1.0, 1.85, 190.0, np.multiply(coat, 0.9)), PERSON
-    swing = rng.uniform(0.12, 0.24)
-    if frontal:
-        legs = [((0.43, 0.9), (0.42, 0.48), (0.41, 0.07)), ((0.57, 0.9), (0.58, 0.5), (0.58, 0.13))]
-        arms = [((0.31, 1.42), (0.26, 1.14), (0.27, 0.88)), ((0.69, 1.42), (0.75, 1.16), (0.72, 0.92))]
-        torso = [(0.33, 0.82), (0.67, 0.82), (0.7, 1.46), (0.58, 1.53), (0.42, 1.53), (0.3, 1.46)]
-    else:
-        legs = [
-            ((0.5, 0.9), (0.5 + swing, 0.5), (0.5 + 1.2 * swing, 0.07)),
-            ((0.5, 0.9), (0.5 - swing * 0.4, 0.48), (0.46 - swing * 1.2, 0.12)),
-        ]
-        arms = [((0.5, 1.42), (0.44, 1.14), (0.5 + swing, 0.94)), ((0.5, 1.42), (0.55, 1.14), (0.48 - swing, 0.95))]
-        torso = [(0.39, 0.82), (0.6, 0.82), (0.62, 1.3), (0.57, 1.53), (0.44, 1.53), (0.37, 1.3)]
-    plane.stroke(arms[1], 0.1, np.multiply(coat, 0.7), p)
-    for dim, leg in zip((0.8, 1.0), legs[::-1], strict=True):
-        plane.stroke(leg, 0.15, np.multiply(trousers, dim), p)
-        foot = leg[2]
-        plane.stroke([foot, (foot[0] + (0.0 if frontal else 0.13), foot[1] - 0.02)], 0.09, (38, 32, 30), p)
-    plane.fill(torso, coat, p)
-    plane.fill([torso[1], torso[2], torso[3], (torso[3][0] - 0.06, 0.82)], np.multiply(coat, 0.82), p)
-    plane.stroke(arms[0], 0.1, np.multiply(coat, 0.9), p)
-    plane.disc(arms[0][2][0], arms[0][2][1] - 0.03, 0.045, 0.055, skin, p)
-    plane.box(0.46, 1.5, 0.54, 1.6, np.multiply(skin, 0.85), p)
-    plane.disc(0.5, 1.69, 0.095, 0.125, skin, p)
-    plane.fill([(0.4, 1.66), (0.4, 1.78), (0.46, 1.83), (0.55, 1.83), (0.6, 1.77), (0.6, 1.7), (0.5, 1.76)],
-               (hair, hair * 0.8, hair * 0.65), p)  # fmt: skip
-    if rng.random() < 0.5:
-        plane.fill([(0.62, 0.95), (0.84, 0.95), (0.8, 1.2), (0.66, 1.2)], (92, 62, 44), p)  # a bag
-    shade = np.linspace(1.12, 0.85, plane.label.shape[1], dtype=np.float32)[None]
-    return plane.texture(shade=np.repeat(shade, plane.label.shape[0], axis=0))
+SKINS = ("#e0b494", "#c98f6c", "#8d5b3e", "#5b3a28", "#edc7a8", "#a8714f")
+HAIRS = ("#2a1d16", "#4a3524", "#7a5a38", "#161413", "#b59a68", "#8a8580", "#6a2f1c")
+TOPS = ("#20242c", "#3b4a63", "#7a2a2c", "#a9a59c", "#2f4a3a", "#c9c2b4", "#5a4a3c", "#8a6a2c", "#b5463c", "#e4e0d8", "#44546a",
+        "#1a1a1c", "#6a3a5a", "#d0a83c", "#3f7a8c")  # fmt: skip
+LEGS = ("#1c2230", "#2a3a55", "#38383a", "#6a5f50", "#141416", "#8a7f6c", "#43506a", "#4a3a30")
+SHOES = ("#141414", "#3a2a20", "#d8d6d0", "#5a2a22", "#2c3038")
 
 
-def walkers(rng: Generator, spots: Sequence[tuple[float, float]], base: float = KERB) -> list[Thing]:
-    """One person at each spot (x, z), their feet base metres above the road."""
-    return [billboard(person(rng, bool(rng.random() < 0.6)), x, z, 1.0, rng.uniform(1.68, 1.9), base) for x, z in spots]
+def pedestrian(rng: np.random.Generator, detail: float = 0.024) -> Mesh:
+    """Somebody who walks or stands, looking to +y: man, woman or child, in trousers, shorts, skirt or coat."""
+    child = rng.random() < 0.12
+    tall = rng.uniform(1.1, 1.4) if child else rng.uniform(1.58, 1.92)
+    broad = rng.uniform(0.88, 1.2) * (0.85 if child else 1)
+    standing = rng.random() < 0.3
+    stride = 0.04 if standing else rng.uniform(0.18, 0.34)
+    swing = stride * rng.uniform(0.6, 1.1) * rng.choice((-1, 1))
+    parts = _figure(tall, broad)
+    hip, knee, ankle = 0.5 * tall, 0.275 * tall, 0.045 * tall
+    for side, ahead in ((-1, 1), (1, -1)):
+        x = side * 0.055 * tall * broad
+        foot = ahead * stride * np.sign(swing)
+        lift = 0.05 if foot < 0 and not standing else 0.0
+        parts += [((x, 0, hip), (x, foot * 0.5 + 0.03, knee + lift), 0.082 * broad * tall / 1.7, 0.058, "leg"),
+                  ((x, foot * 0.5 + 0.03, knee + lift), (x, foot, ankle + lift), 0.055, 0.042, "calf"),
+                  ((x, foot - 0.04, 0.045 + lift), (x, foot + 0.14, 0.04 + lift * 0.4), 0.05, 0.04, "shoe")]  # fmt: skip
+        shoulder, arm = (side * 0.103 * tall * broad, 0, 0.795 * tall), -ahead * swing * 0.8
+        elbow = (side * 0.132 * tall * broad, arm * 0.4 - 0.03, 0.62 * tall)
+        hand = (side * 0.13 * tall * broad, arm + 0.06, 0.49 * tall)
+        parts += [(shoulder, elbow, 0.043 * broad, 0.037, "sleeve"), (elbow, hand, 0.036, 0.028, "forearm"),
+                  (hand, (hand[0], hand[1] + 0.02, hand[2] - 0.07), 0.03, 0.026, "hand")]  # fmt: skip
+    wear = _clothes(rng)
+    style = rng.random()
+    if style < 0.22 and not child:  # coat
+        parts.append(((0, 0, 0.62 * tall), (0, 0.0, 0.36 * tall), 0.14 * broad, 0.19 * broad, "top"))
+        wear["forearm"] = wear["top"]
+    elif style < 0.36 and not child:  # skirt
+        parts.append(((0, 0, 0.54 * tall), (0, 0.0, 0.33 * tall), 0.13 * broad, 0.21 * broad, "leg"))
+        wear["calf"] = wear["skin"] * 0.9
+    elif style < 0.46:  # shorts and short sleeves
+        wear["calf"] = wear["forearm"] = wear["skin"]
+    if rng.random() < 0.35:
+        bag = linear(TOPS[rng.integers(len(TOPS))])
+        wear["bag"] = bag
+        if rng.random() < 0.5:  # on the back
+            parts.append(((0, -0.17, 0.76 * tall), (0, -0.18, 0.6 * tall), 0.11, 0.12, "bag"))
+        else:  # in the hand
+            side = 0.17 * tall * broad
+            parts.append(((side, 0.02, 0.34 * tall), (side, 0.06, 0.28 * tall), 0.09, 0.1, "bag"))
+    return _mesh(parts, wear, PERSON, detail)
 
 
-def bicycle(plane: Plane, x: float = 0.0, frame: Colour = (40, 92, 120)) -> None:
-    """A bicycle from the side, 1.75 m long, from x on."""
-    b, back, front = BICYCLE, (x + 0.36, 0.35), (x + 1.4, 0.35)
-    for wheel in (back, front):
-        plane.disc(*wheel, 0.33, 0.33, (28, 28, 30), b, ring=0.05)
-        plane.disc(*wheel, 0.05, 0.05, (120, 122, 126), b)
-        for angle in np.arange(0, np.pi, np.pi / 5):
-            reach = 0.3 * np.array([np.cos(angle), np.sin(angle)])
-            plane.stroke([np.subtract(wheel, reach), np.add(wheel, reach)], 0.008, (120, 122, 124), b)
-    crank, seat, head = (x + 0.8, 0.32), (x + 0.66, 0.86), (x + 1.24, 0.86)
-    plane.stroke([back, crank, head, seat, crank], 0.045, frame, b)
-    plane.stroke([back, seat, (x + 0.64, 0.98)], 0.035, frame, b)
-    plane.stroke([front, head, (x + 1.2, 1.04), (x + 1.08, 1.06)], 0.035, (60, 62, 66), b)
-    plane.stroke([(x + 0.54, 0.99), (x + 0.76, 0.98)], 0.06, (30, 28, 28), b)
-    plane.disc(*crank, 0.09, 0.09, (70, 72, 76), b, ring=0.03)
+def rider(rng: np.random.Generator, mount: str, detail: float = 0.024) -> Mesh:
+    """Somebody on a "bicycle", "scooter" or "motorcycle" that stands at the same origin."""
+    seat, grip, pedal = {
+        "bicycle": ((0, -0.22, 0.98), (0.26, 0.2, 1.09), ((0.1, -0.02, 0.16), (-0.1, -0.14, 0.42))),
+        "scooter": ((0, -0.3, 0.88), (0.34, 0.27, 1.06), ((0.14, 0.2, 0.34), (-0.14, 0.2, 0.34))),
+        "motorcycle": ((0, -0.28, 0.92), (0.34, 0.36, 1.06), ((0.2, -0.08, 0.36), (-0.2, -0.08, 0.36))),
+    }[mount]
+    seat, lean = np.array(seat), 0.13 if mount != "motorcycle" else 0.22
+    chest = seat + (0, lean, 0.42)
+    neck, head = chest + (0, lean * 0.4, 0.16), chest + (0, lean * 0.5 + 0.02, 0.29)
+    parts = [(seat, seat + (0, 0.0, 0.08), 0.14, 0.13, "leg"), (seat + (0, 0.02, 0.1), chest, 0.13, 0.165, "top"),
+             (chest, neck, 0.1, 0.055, "top"), (head + (0, 0.02, -0.03), head + (0, 0.02, 0.04), 0.085, 0.095, "skin"),
+             (head + (0, -0.015, 0.03), head + (0, -0.01, 0.06), 0.1, 0.095, "hair")]  # fmt: skip
+    helmet = mount != "bicycle" or rng.random() < 0.5
+    if helmet:
+        parts.append((head + (0, -0.01, 0.03), head + (0, 0.0, 0.06), 0.125, 0.12, "helmet"))
+    for side, foot in zip((1, -1), pedal, strict=True):
+        hip, foot = seat + (side * 0.09, 0.02, 0.0), np.array(foot)
+        knee = (hip + foot) / 2 + (side * 0.03, 0.24, 0.08)
+        parts += [(hip, knee, 0.085, 0.06, "leg"), (knee, foot + (0, -0.04, 0.08), 0.056, 0.042, "calf"),
+                  (foot + (0, -0.06, 0.02), foot + (0, 0.13, 0.0), 0.048, 0.04, "shoe")]  # fmt: skip
+        shoulder, hand = chest + (side * 0.18, 0.02, 0.05), np.array((side * grip[0], grip[1], grip[2] + 0.02))
+        elbow = (shoulder + hand) / 2 + (side * 0.07, -0.04, -0.06)
+        parts += [(shoulder, elbow, 0.056, 0.045, "sleeve"), (elbow, hand, 0.043, 0.036, "forearm"),
+                  (hand, hand + (0, 0.04, 0), 0.038, 0.034, "hand")]  # fmt: skip
+    wear = _clothes(rng)
+    wear["helmet"] = linear(("#d8d8d4", "#1a1b1d", "#a8302a", "#2c4a7a", "#c9b23a")[rng.integers(5)])
+    if mount == "bicycle" and rng.random() < 0.35:
+        wear["bag"] = linear(TOPS[rng.integers(len(TOPS))])
+        parts.append((chest + (0, -0.2, 0.02), chest + (0, -0.22, -0.2), 0.11, 0.12, "bag"))
+    return _mesh(parts, wear, RIDER, detail)
 
 
-def cyclist_behind(rng: Generator) -> Texture:
-    """A cyclist from behind, 0.9 m by 1.85 m."""
-    plane, jacket = Plane(0.9, 1.85, 190.0, (60, 60, 64)), rng.choice([(214, 86, 40), (60, 120, 170), (206, 190, 60)])
-    b, r = BICYCLE, RIDER
-    plane.stroke([(0.12, 1.06), (0.78, 1.06)], 0.035, (50, 50, 54), b)
-    plane.stroke([(0.36, 0.4), (0.34, 0.62), (0.38, 0.95)], 0.14, (44, 48, 66), r)
-    plane.stroke([(0.54, 0.2), (0.57, 0.56), (0.52, 0.95)], 0.14, (38, 42, 58), r)
-    plane.stroke([(0.34, 0.36), (0.36, 0.36)], 0.1, (230, 230, 226), r)
-    plane.stroke([(0.54, 0.16), (0.56, 0.16)], 0.1, (214, 214, 210), r)
-    plane.disc(0.45, 0.36, 0.035, 0.35, (26, 26, 28), b)
-    plane.box(0.425, 0.55, 0.475, 0.88, (60, 64, 70), b)
-    plane.box(0.42, 0.72, 0.48, 0.78, (210, 30, 28), b)
+def _figure(tall: float, broad: float) -> list:
+    """Trunk and head of somebody upright."""
+    deep = 0.062 * tall * broad
+    parts = []
     for side in (-1, 1):
-        plane.stroke([(0.45 + 0.17 * side, 1.44), (0.45 + 0.29 * side, 1.22), (0.45 + 0.28 * side, 1.07)], 0.09,
-                     np.multiply(jacket, 0.85), r)  # fmt: skip
-    plane.fill([(0.31, 0.86), (0.59, 0.86), (0.64, 1.42), (0.55, 1.52), (0.35, 1.52), (0.26, 1.42)], jacket, r)
-    plane.fill([(0.5, 0.86), (0.59, 0.86), (0.64, 1.42), (0.56, 1.5)], np.multiply(jacket, 0.8), r)
-    plane.box(0.28, 1.12, 0.62, 1.17, (224, 226, 222), r)
-    plane.disc(0.45, 1.6, 0.085, 0.1, (196, 150, 118), r)
-    plane.fill([(0.34, 1.62), (0.35, 1.74), (0.41, 1.81), (0.49, 1.81), (0.55, 1.74), (0.56, 1.62), (0.45, 1.66)],
-               (232, 234, 236), r)  # fmt: skip
-    return plane.texture()
+        x = side * 0.05 * tall * broad
+        parts += [((x, 0, 0.52 * tall), (x, 0, 0.6 * tall), deep * 0.95, deep * 0.85, "leg"),
+                  ((x * 0.85, 0, 0.6 * tall), (x * 1.15, 0, 0.76 * tall), deep * 0.85, deep * 0.98, "top")]  # fmt: skip
+    return [*parts, ((-0.085 * tall * broad, -0.01, 0.805 * tall), (0.085 * tall * broad, -0.01, 0.805 * tall), 0.042, 0.042, "top"),
+            ((0, 0, 0.8 * tall), (0, 0.01, 0.87 * tall), 0.06, 0.045, "skin"),
+            ((0, 0.015, 0.9 * tall), (0, 0.02, 0.94 * tall), 0.072, 0.082, "skin"),
+            ((0, -0.025, 0.925 * tall), (0, -0.01, 0.955 * tall), 0.086, 0.082, "hair")]  # fmt: skip
+
+
+def _clothes(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def pick(colours):
+        return linear(colours[rng.integers(len(colours))])
+
+    skin, top, leg = pick(SKINS), pick(TOPS) * rng.uniform(0.7, 1.2), pick(LEGS) * rng.uniform(0.7, 1.2)
+    sleeve = top if rng.random() < 0.85 else skin
+    return {"skin": skin, "hair": pick(HAIRS), "top": top, "sleeve": top, "forearm": sleeve, "hand": skin, "leg": leg,
+            "calf": leg, "shoe": pick(SHOES)}  # fmt: skip
+
+
+def _mesh(parts, wear: dict[str, np.ndarray], label: int, detail: float) -> Mesh:
+    vertices, quads, nearest = body([p[:4] for p in parts], voxel=detail)
+    mesh = Mesh()
+    mesh.add(vertices, quads, "cloth", label, np.array([wear[p[4]] for p in parts])[nearest], smooth=True)
+    return mesh

@@ -1,181 +1,178 @@
-"""Cars, buses and lorries as solids with painted sides, and rows of parked cars."""
+"""Cars and vans: a skin drawn through cross sections, then wheels, lamps, plates and mirrors."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.random import Generator
 
-from train.scenes import BUS, CAR, TRUCK, Canvas, Colour
-from train.scenes.things import Face, Thing, block, draw_solid, inset, to_world
-
-GLASS, DARK, PLATE, RED, LAMP = (66, 84, 98), (34, 36, 40), (226, 226, 216), (186, 24, 26), (244, 244, 232)
-SHEEN = (1.5, 0.75)  # window glass mirrors the sky above and the street below
-PAINTS = ((176, 32, 36), (36, 70, 128), (226, 228, 230), (58, 62, 68), (150, 156, 162), (24, 26, 30), (64, 104, 92),
-          (206, 170, 92), (98, 128, 156))  # fmt: skip
+from train.scenes import CAR
+from train.scenes.mesh import Mesh
 
 
-def car(x: float, z: float, paint: Colour, away: bool = True, kind: str = "hatch", yaw: float = 0.0) -> Thing:
-    """A passenger car: a body extruded from its side profile, and a tapered cabin."""
-    length, width, height = {"hatch": (4.1, 1.76, 1.47), "saloon": (4.6, 1.82, 1.44), "suv": (4.5, 1.88, 1.7)}[kind]
-    belt, base = height * 0.635, 0.3 if kind != "suv" else 0.38
-    half, rear_deck = width / 2, {"hatch": 0.06, "saloon": 0.75, "suv": 0.04}[kind]
-    profile = np.array([
-        (0.04, base), (0, base + 0.3), (0.05, belt - 0.03), (rear_deck + 0.1, belt), (length * 0.72, belt),
-        (length * 0.96, belt - 0.2), (length, belt - 0.36), (length - 0.03, base),
-    ])  # fmt: skip
-    profile[:, 0] -= length / 2
+@dataclass(frozen=True)
+class Shape:
+    """Side view of a car. Lengths in metres; positions along the car are measured from its front bumper.
 
-    def strip(i: int, w: float = half) -> np.ndarray:
-        (l0, y0), (l1, y1) = profile[i], profile[i + 1]
-        return np.array([(-w, y0, l0), (w, y0, l0), (w, y1, l1), (-w, y1, l1)])
+    bonnet: height of its front and rear edge. screen: foot and head of the windscreen. rear: head and foot of the rear
+    window. tail: height of the boot's edge. roof: height. pillars: positions of the posts between side windows.
+    """
 
-    flat, lower = (1.0, 1.0), (1.0, 0.8)
-    rear, nose, bumper = strip(1), strip(5), strip(6)
-    details: dict[int, list] = {
-        0: [
-            (inset(strip(0), 0.03, 0.97, 0.0, 0.5), DARK, flat),
-            (inset(strip(0), 0.36, 0.64, 0.62, 1.0), PLATE, flat),
-        ],
-        1: [(inset(rear, *span, 0.3, 0.86), RED, (1.25, 0.8)) for span in ((0.02, 0.2), (0.8, 0.98))]
-        + [(inset(rear, 0.22, 0.78, 0.2, 0.25), np.multiply(paint, 0.6), flat)],
-        5: [(inset(nose, *span, 0.05, 0.75), LAMP, (1.0, 0.8)) for span in ((0.02, 0.24), (0.76, 0.98))]
-        + [(inset(nose, 0.28, 0.72, 0.0, 0.5), DARK, flat)],
-        6: [(inset(bumper, 0.1, 0.9, 0.5, 0.98), DARK, flat), (inset(bumper, 0.36, 0.64, 0.3, 0.6), PLATE, flat)],
-    }
-    body = [Face(strip(i), paint, lower, details.get(i, ())) for i in range(len(profile) - 1)]
-    for side in (-half, half):
-        outline = np.stack([np.full(len(profile), side), profile[:, 1], profile[:, 0]], axis=1)
-        l0, l1, handle = -length / 2 + 0.04, length / 2 - 0.03, length * 0.02
-        sill = np.array([(side, base, l0), (side, base, l1), (side, base + 0.1, l1), (side, base + 0.1, l0)])
-        line = np.array([(side, belt - 0.16, handle), (side, belt - 0.16, handle + 0.2),
-                         (side, belt - 0.12, handle + 0.2), (side, belt - 0.12, handle)])  # fmt: skip
-        extra = [(sill, DARK, flat), (line, np.multiply(paint, 0.55), flat)]
-        wheels = [*_wheel(side, -length * 0.31, 0.33), *_wheel(side, length * 0.31, 0.33)]
-        body.append(Face(outline, paint, (1.06, 0.72), [*extra, *wheels]))
-    r0, r1 = (0.75, 1.25) if kind == "saloon" else (0.32, 0.62)
-    start, stop = rear_deck + 0.12, length * 0.73
-    b = np.array([(s * half * 0.95, belt - 0.01, end - length / 2) for end in (start, stop) for s in (-1, 1)])
-    roof_at = (start + r0 * 0.8, stop - 0.85 - 0.1 * r1)
-    t = np.array([(s * half * 0.76, height, end - length / 2) for end in roof_at for s in (-1, 1)])
-    cabin = [Face(np.array([t[0], t[1], t[3], t[2]]), np.multiply(paint, 1.05), (1.0, 1.05))]
-    for i, j, spans in ((0, 1, ((0.07, 0.93),)), (2, 3, ((0.05, 0.95),)), (0, 2, ((0.1, 0.44), (0.49, 0.9))),
-                        (1, 3, ((0.1, 0.44), (0.49, 0.9)))):  # fmt: skip
-        quad = np.array([b[i], b[j], t[j], t[i]])
-        glass = [(inset(quad, *span, 0.08, 0.88), GLASS, SHEEN) for span in spans]
-        cabin.append(Face(quad, np.multiply(paint, 0.82), (1.0, 0.95), glass))
-    place = (x, z, yaw + (0.0 if away else np.pi))
-    return _vehicle([(body, CAR), (cabin, CAR)], place, (width, length, height))
+    length: float
+    width: float
+    roof: float
+    bonnet: tuple[float, float]
+    screen: tuple[float, float]
+    rear: tuple[float, float]
+    tail: float
+    pillars: tuple[float, ...]
+    axles: tuple[float, float]
+    wheel: float = 0.32
+    belt: float = 0.92
+    panel_from: float = 99.0  # a van's side is closed behind this
 
 
-def _vehicle(
-    solids: list, place: tuple[float, float, float], size: tuple[float, float, float], axle: float = 0.31
-) -> Thing:
-    width, length, height = size
-    box = np.array([(s * width / 2, y, e * length / 2) for s in (-1, 1) for y in (0, height) for e in (-1, 1)])
-    foot = np.array([(s * width * 0.54, 0, e * length * 0.52) for s, e in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
-    label = solids[0][1]
-
-    def draw(canvas: Canvas) -> None:
-        for along in (-axle * length, axle * length):
-            under = np.array([(-width * 0.42, 0.14, along), (width * 0.42, 0.14, along),
-                              (width * 0.42, 0.5, along), (-width * 0.42, 0.5, along)])  # fmt: skip
-            canvas.polygon(to_world(under, *place), (20, 20, 22), label)
-            for s in (-1, 1):
-                tyre = [(s * width * 0.36, 0), (s * width * 0.49, 0), (s * width * 0.49, 0.5), (s * width * 0.36, 0.5)]
-                canvas.polygon(to_world([(w, y, along) for w, y in tyre], *place), (26, 26, 28), label)
-        for faces, kind in solids:
-            draw_solid(canvas, faces, kind, place)
-
-    return Thing(place[1], draw, [to_world(box, *place)], to_world(foot, *place))
+SHAPES = {
+    "hatch": Shape(4.0, 1.76, 1.48, (0.72, 0.95), (1.0, 1.75), (3.5, 3.88), 0.98, (2.3,), (0.82, 3.3)),
+    "saloon": Shape(4.65, 1.82, 1.44, (0.7, 0.93), (1.25, 2.05), (3.35, 4.0), 1.02, (2.6,), (0.9, 3.65), 0.33),
+    "estate": Shape(4.7, 1.82, 1.49, (0.7, 0.94), (1.25, 2.0), (4.2, 4.58), 1.0, (2.6, 3.5), (0.9, 3.65), 0.33),
+    "suv": Shape(4.5, 1.88, 1.68, (0.88, 1.08), (1.15, 1.8), (4.05, 4.4), 1.12, (2.5, 3.4), (0.9, 3.6), 0.37, 1.06),
+    "mini": Shape(3.5, 1.64, 1.5, (0.74, 0.98), (0.75, 1.45), (3.15, 3.42), 1.0, (1.95,), (0.68, 2.95), 0.29),
+    "van": Shape(5.3, 2.0, 2.35, (1.05, 1.3), (0.8, 1.6), (5.15, 5.24), 1.25, (2.3,), (0.95, 4.3), 0.35, 1.3, 2.35),
+    "minivan": Shape(4.4, 1.84, 1.82, (0.85, 1.12), (0.75, 1.6), (4.15, 4.34), 1.1, (2.1, 3.2), (0.85, 3.55), 0.32, 1.08),
+}
+_PAINT, _GLASS, _DARK, _PILLAR = 0, 1, 2, 3
 
 
-def _wheel(side: float, along: float, radius: float) -> list[tuple[np.ndarray, Colour, tuple[float, float]]]:
-    turn = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-
-    def ring(r: float) -> np.ndarray:
-        return np.stack([np.full(28, side), radius + r * np.cos(turn), along + r * np.sin(turn)], axis=1)
-
-    arch = ring(radius * 1.2)
-    arch[:, 1] = arch[:, 1].clip(radius * 0.9)
-    flat = (1.0, 1.0)
-    tones = (
-        (radius, (30, 30, 32)),
-        (radius * 0.64, (150, 154, 160)),
-        (radius * 0.5, (92, 96, 102)),
-        (0.06, (170,) * 3),
-    )
-    return [(arch, (16, 16, 18), flat), *[(ring(r), tone, flat) for r, tone in tones]]
+def car(shape: Shape, label: int = CAR) -> Mesh:
+    """The mesh of a car whose paint takes the colour of its copy. Its front points to +y."""
+    mesh = Mesh()
+    _skin(mesh, shape, label)
+    for axle in shape.axles:
+        y = shape.length / 2 - axle
+        half = shape.width / 2 * float(_plan(shape, axle))
+        for side in (-1, 1):
+            # The arch is a dark plate on the skin: nobody sees that there is no hole behind the tyre.
+            mesh.disc((side * (half - 0.03), y, shape.wheel + 0.01), shape.wheel + 0.055, "rubber", label, "#070708", "x", 24,
+                      0.068)  # fmt: skip
+            wheel(mesh, (side * (half - 0.098), y, shape.wheel), shape.wheel, 0.21, label)
+    _fittings(mesh, shape, label)
+    return mesh
 
 
-def bus(x: float, z: float, paint: Colour, away: bool) -> Thing:
-    """A city bus, 11 m long."""
-    body, flat = block(2.5, 0.34, 3.05, -5.5, 5.5, paint), (1.0, 1.0)
-    for side, sign in (("left", -1), ("right", 1)):
-        quad = body[side].points
-        glass = [(inset(quad, 0.02, 0.98, 0.42, 0.86), (30, 36, 42), flat)]
-        glass += [(inset(quad, u + 0.006, u + 0.108, 0.44, 0.84), GLASS, SHEEN) for u in np.arange(0.03, 0.9, 0.118)]
-        glass += [
-            (inset(quad, u, u + 0.09, 0.04, 0.84), (54, 66, 76), SHEEN) for u in ((0.03, 0.5) if sign < 0 else ())
-        ]
-        glass += [(inset(quad, 0.0, 1.0, 0.12, 0.17), (240, 240, 236), flat)]
-        body[side].details = [*glass, *_wheel(sign * 1.25, -3.0, 0.48), *_wheel(sign * 1.25, 3.1, 0.48)]
-    front, rear = body["front"].points, body["rear"].points
-    body["front"].details = [
-        (inset(front, 0.05, 0.95, 0.36, 0.83), (26, 32, 38), flat),
-        (inset(front, 0.07, 0.93, 0.38, 0.81), (70, 90, 106), SHEEN),
-        (inset(front, 0.49, 0.505, 0.38, 0.81), (30, 34, 38), flat),
-        (inset(front, 0.12, 0.88, 0.85, 0.96), (22, 22, 24), flat),
-        *[
-            (inset(front, u, u + 0.05, 0.875, 0.935), (250, 170, 40), flat)
-            for u in (0.2, 0.27, 0.4, 0.47, 0.54, 0.61, 0.7)
-        ],
-        *[(inset(front, u, u + 0.16, 0.1, 0.2), LAMP, flat) for u in (0.05, 0.79)],
-        (inset(front, 0.38, 0.62, 0.06, 0.12), PLATE, flat),
-        (inset(front, 0.0, 1.0, 0.0, 0.05), DARK, flat),
-    ]
-    body["rear"].details = [
-        (inset(rear, 0.1, 0.9, 0.5, 0.85), GLASS, SHEEN),
-        *[(inset(rear, u, u + 0.1, 0.15, 0.4), RED, flat) for u in (0.03, 0.87)],
-        (inset(rear, 0.2, 0.8, 0.12, 0.4), np.multiply(paint, 0.7), flat),
-        (inset(rear, 0.38, 0.62, 0.05, 0.12), PLATE, flat),
-    ]
-    return _vehicle([(list(body.values()), BUS)], (x, z, 0.0 if away else np.pi), (2.5, 11.0, 3.05), axle=0.275)
+def _plan(s: Shape, along):
+    """Width in plan view, as a share of the whole: ends drawn in, sides nearly straight."""
+    places = [0, 0.05, 0.22, 0.62, s.length * 0.5, s.length - 0.62, s.length - 0.18, s.length - 0.05, s.length]
+    return np.interp(along, places, [0.76, 0.86, 0.95, 0.995, 1.0, 0.99, 0.94, 0.88, 0.82])
 
 
-def truck(x: float, z: float, paint: Colour, cargo: Colour, away: bool) -> Thing:
-    """A delivery lorry: a box behind a cab."""
-    box, cab, flat = block(2.3, 0.6, 3.1, -3.4, 1.5, cargo), block(2.15, 0.42, 2.4, 1.6, 3.4, paint), (1.0, 1.0)
-    for side, sign in (("left", -1), ("right", 1)):
-        quad = box[side].points
-        box[side].details = [(inset(quad, 0.0, 1.0, 0.0, 0.07), DARK, flat),
-                             (inset(quad, 0.12, 0.88, 0.42, 0.66), paint, flat),
-                             *_wheel(sign * 1.15, -2.0, 0.46)]  # fmt: skip
-        window = inset(cab[side].points, *((0.1, 0.62) if sign < 0 else (0.38, 0.9)), 0.52, 0.9)
-        cab[side].details = [(window, GLASS, SHEEN), *_wheel(sign * 1.08, 2.4, 0.46)]
-    rear, front = box["rear"].points, cab["front"].points
-    box["rear"].details = [
-        (inset(rear, 0.04, 0.96, 0.08, 0.96), np.multiply(cargo, 0.9), flat),
-        (inset(rear, 0.49, 0.51, 0.08, 0.96), (90, 92, 96), flat),
-        *[(inset(rear, u, u + 0.02, 0.1, 0.94), (120, 122, 126), flat) for u in (0.3, 0.68)],
-        (inset(rear, 0.0, 1.0, 0.0, 0.07), DARK, flat),
-        *[(inset(rear, u, u + 0.1, 0.0, 0.07), RED, flat) for u in (0.02, 0.88)],
-    ]
-    cab["front"].details = [
-        (inset(front, 0.06, 0.94, 0.5, 0.92), (64, 84, 100), SHEEN),
-        (inset(front, 0.2, 0.8, 0.2, 0.4), DARK, flat),
-        *[(inset(front, u, u + 0.14, 0.1, 0.24), LAMP, flat) for u in (0.04, 0.82)],
-        (inset(front, 0.38, 0.62, 0.06, 0.14), PLATE, flat),
-    ]
-    solids = [(list(cab.values()), TRUCK), (list(box.values()), TRUCK)]
-    return _vehicle(solids if away else solids[::-1], (x, z, 0.0 if away else np.pi), (2.3, 6.8, 3.1))
+def _skin(mesh: Mesh, s: Shape, label: int) -> None:
+    """The body as a net of cross sections (right half mirrored), with its faces sorted into paint, glass and trim."""
+    cuts = {0.0, 0.05, 0.22, s.length - 0.18, s.length - 0.05, *s.screen, *s.rear, s.length, (s.screen[0] + s.screen[1]) / 2,
+            (s.rear[0] + s.rear[1]) / 2, (s.screen[1] + s.rear[0]) / 2}  # fmt: skip
+    for pillar in s.pillars:
+        cuts |= {pillar - 0.045, pillar + 0.045}
+    cuts |= {s.screen[1] + 0.06, s.rear[0] - 0.1}
+    if s.screen[0] > 0.7:
+        cuts.add(0.6)
+    if s.length - s.rear[1] > 0.35:
+        cuts.add(s.length - 0.3)
+    stations = np.array(sorted(c for c in cuts if 0 <= c <= s.length))
+    foot, head, rear_head, rear_foot = *s.screen, *s.rear
+    top = np.interp(stations, [0, 0.05, 0.22, foot, head, (head + rear_head) / 2, rear_head, rear_foot, s.length - 0.05, s.length],
+                    [s.bonnet[0] - 0.1, s.bonnet[0], s.bonnet[0] + 0.05, s.bonnet[1], s.roof - 0.035, s.roof, s.roof - 0.03,
+                     s.tail, s.tail - 0.04, s.tail - 0.14])  # fmt: skip
+    plan = _plan(s, stations)
+    half = s.width / 2 * plan
+    belt = np.minimum(top - 0.02, np.interp(stations, [0, foot, s.length], [s.bonnet[0] - 0.02, s.belt, s.belt + 0.05]))
+    cabin = np.clip((top - belt) / (s.roof - s.belt), 0, 1)
+    low = np.interp(stations, [0, 0.3, s.length - 0.3, s.length], [0.24, 0.17, 0.19, 0.3])
+    tuck = 0.03 + 0.17 * cabin if s.panel_from > 10 else 0.02 + 0.08 * cabin
+    rows = [  # (half width, height) of each row of the net, from sill to roof
+        (half * 0.9, low), (half * 0.985, low + 0.09), (half, low + (belt - low) * 0.55), (half * 0.985, belt - 0.06),
+        (half * 0.965, belt), (half * 0.965 - tuck * 0.85, belt + (top - belt) * 0.86),
+        (half * 0.95 - tuck - 0.09, belt + (top - belt) * 0.985), (half * 0.45, top + 0.018), (half * 0, top + 0.026),
+    ]  # fmt: skip
+    right = np.stack([np.stack([w, s.length / 2 - stations, z], axis=-1) for w, z in rows], axis=1)
+    left = right[:, -2::-1] * (-1, 1, 1)
+    net = np.concatenate([right, left], axis=1)
+    middle = (stations[1:] + stations[:-1]) / 2
+    kind = np.full((len(middle), net.shape[1] - 1), _PAINT)
+    kind[:, [0, -1]] = _DARK
+    screen = (middle > foot) & (middle < head)
+    back = (middle > rear_head) & (middle < min(rear_foot, s.length - 0.02))
+    van = s.panel_from < 10
+    kind[np.ix_(screen | (back & (not van)), [6, 7, 8, 9])] = _GLASS
+    side = (middle > foot) & (middle < rear_foot) & (middle < s.panel_from)
+    for column in (4, net.shape[1] - 2 - 4):
+        kind[side, column] = _GLASS
+        for pillar in s.pillars:
+            kind[np.abs(middle - pillar) < 0.05, column] = _PILLAR
+        kind[(middle > rear_head - 0.11) & (middle < rear_head) & side, column] = _PAINT
+        kind[(middle > head) & (middle < head + 0.06), column] = _PILLAR
+    index = np.arange(net.shape[0] * net.shape[1]).reshape(net.shape[:2])
+    faces = np.stack([index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]], axis=-1)
+    for value, surface, colour in ((_PAINT, "car paint", "#ffffff"), (_GLASS, "car glass", "#0b0e10"),
+                                   (_DARK, "rubber", "#141416"), (_PILLAR, "gloss", "#08090a")):  # fmt: skip
+        chosen = faces[kind == value]
+        if len(chosen):
+            mesh.add(net.reshape(-1, 3), chosen, surface, label, colour, smooth=True)
+    mesh.fan(net[0], "car paint", label)
+    mesh.fan(net[-1][::-1], "car paint", label)
 
 
-def parked(rng: Generator, x: float, start: float, end: float, away: bool, gaps: float = 0.25) -> list[Thing]:
-    """A row of cars along x, from start to end; gaps: probability that a place is free."""
-    cars, z = [], start
-    while z < end:
-        if rng.random() > gaps:
-            kind, paint = str(rng.choice(["hatch", "saloon", "suv"])), PAINTS[int(rng.integers(len(PAINTS)))]
-            cars.append(car(x + rng.normal(0, 0.06), z, paint, away, kind, rng.normal(0, 0.012)))
-        z += rng.uniform(5.4, 6.4)
-    return cars
+def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
+    front, back, half = s.length / 2, -s.length / 2, s.width / 2
+    # Grille, bumpers, plates, lamps: thin boxes on the skin.
+    mesh.box((-half * 0.5, front - 0.1, 0.5), (half * 0.5, front + 0.006, s.bonnet[0] - 0.12), "gloss", label, "#0a0b0c")
+    mesh.box((-half * 0.72, front - 0.15, 0.24), (half * 0.72, front + 0.012, 0.4), "rubber", label, "#121314")
+    mesh.box((-half * 0.74, back - 0.012, 0.27), (half * 0.74, back + 0.2, 0.44), "rubber", label, "#121314")
+    for y, turn in ((front + 0.02, 1), (back - 0.022, -1)):
+        z = 0.44 if turn > 0 else min(0.62, s.tail - 0.35)
+        plate(mesh, y, z, turn, label)
+    for side in (-1, 1):
+        x0, x1 = sorted((side * half * 0.46, side * half * 0.79))
+        z = s.bonnet[0] - 0.09
+        mesh.box((x0, front - 0.14, z - 0.07), (x1, front + 0.006, z + 0.045), "head lamp", label, "#dfe5ea")
+        mesh.box((x0 - 0.02, front - 0.14, z - 0.085), (x1 + 0.02, front + 0.002, z + 0.055), "gloss", label, "#15171a")
+        x0, x1 = sorted((side * half * 0.56, side * half * 0.83))
+        z = s.tail - 0.2 if s.panel_from > 10 else 1.0
+        tall = 0.24 if s.rear[1] > s.length - 0.3 else 0.13
+        mesh.box((x0, back - 0.012, z - tall / 2), (x1, back + 0.1, z + tall / 2), "tail lamp", label, "#7d0a0a")
+        # Mirrors, door handles and seams.
+        x = side * (half + 0.09)
+        y = front - s.screen[0] - 0.42
+        mesh.box((x - 0.1, y - 0.05, s.belt + 0.02), (x + 0.1, y + 0.07, s.belt + 0.17), "car paint", label)
+        for seam in (s.screen[0] + 0.15, *s.pillars):
+            edge = side * half * 1.001
+            mesh.box((edge - 0.012, front - seam - 0.008, 0.3), (edge + 0.002, front - seam + 0.008, s.belt - 0.05),
+                     "rubber", label, "#0a0a0a")  # fmt: skip
+            mesh.box((edge - 0.03, front - seam - 0.3, s.belt - 0.16), (edge + 0.012, front - seam - 0.14, s.belt - 0.12),
+                     "gloss", label, "#1b1c1e")  # fmt: skip
+    if s.panel_from < 10:  # a van's doors at the back
+        mesh.box((-0.012, back - 0.008, 0.5), (0.012, back + 0.1, s.roof - 0.25), "rubber", label, "#0a0a0a")
+        for x0, x1 in ((-half * 0.66, -half * 0.1), (half * 0.1, half * 0.66)):
+            mesh.box((x0, back - 0.01, s.belt + 0.15), (x1, back + 0.06, s.roof - 0.38), "car glass", label, "#0b0e10")
+    mesh.box((-half * 0.95, back + 0.25, 0.16), (half * 0.95, front - 0.25, 0.3), "rubber", label, "#060606")
+
+
+def plate(mesh: Mesh, y: float, z: float, turn: int, label: int) -> None:
+    """A number plate facing +y (turn 1) or -y (-1)."""
+    x = 0.26
+    quad = [(turn * x, y, z), (-turn * x, y, z), (-turn * x, y, z + 0.115), (turn * x, y, z + 0.115)]
+    mesh.quads(quad, "plate", label, uv=[[(0, 0), (1, 0), (1, 1), (0, 1)]])
+
+
+def wheel(mesh: Mesh, centre, radius: float, width: float, label: int, rim: str = "#9a9ca0") -> None:
+    """A tyre with a rim of five spokes, axis along x."""
+    x, y, z = centre
+    mesh.disc(centre, radius, "rubber", label, "#101011", "x", 24, width)
+    outside = np.sign(x) * (width / 2 + 0.004)
+    mesh.disc((x + outside, y, z), radius * 0.66, "metal", label, "#2a2b2d", "x", 20)
+    for k in range(5):
+        a = k * 2 * np.pi / 5 + 0.3
+        tip, side = np.array([np.cos(a), np.sin(a)]) * radius * 0.64, np.array([-np.sin(a), np.cos(a)]) * radius * 0.13
+        ring = np.array([side * 0.8, side, tip + side, tip - side, -side])
+        points = np.column_stack([np.full(5, x + outside * 1.03), y + ring[:, 0], z + ring[:, 1]])
+        mesh.fan(points if outside < 0 else points[::-1], "metal", label, rim)
+        mesh.fan(points[::-1] if outside < 0 else points, "metal", label, rim)
