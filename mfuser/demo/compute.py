@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,16 @@ from mfuser.segmenter import Segmenter
 SEGMENTERS: dict[str, Segmenter] = {}
 LENT = importlib.util.find_spec("spaces") is not None  # a GPU only during a request: nothing can be computed ahead
 GPU_SECONDS = {"single": 20, "sliding": 90}
+
+# All networks run in this thread. OpenMP keeps a team of threads for every thread that ever computed; with more of them
+# than cores they no longer spin between two operations but sleep, and waking up took a third of an analysis.
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="compute")
+T = TypeVar("T")
+
+
+def alone(function: Callable[..., T], *arguments: object) -> T:
+    """function(*arguments), run in the one thread that computes. Raises what it raises."""
+    return function(*arguments) if LENT else _THREAD.submit(function, *arguments).result()
 
 
 def gpu(duration: Callable[..., int]) -> Callable[[Callable], Callable]:
@@ -37,4 +49,10 @@ def run(preset: str, picture: np.ndarray, windows: str, resolution: int | None) 
 
 def analyse(preset: str, picture: np.ndarray, windows: str = "single", resolution: int | None = None) -> Analysis:
     """`run`, with the text tower of this process bound again: a result from another process comes without one."""
-    return run(preset, picture, windows, resolution).bind(SEGMENTERS[preset])
+    analysis = alone(run, preset, picture, windows, resolution)
+
+    def encode_text(texts: Sequence[str], stream: str) -> np.ndarray:
+        return alone(SEGMENTERS[preset].encode_text, texts, stream)
+
+    analysis.encode_text = encode_text
+    return analysis

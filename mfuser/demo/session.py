@@ -95,7 +95,7 @@ class Session:
             presets.get(preset)  # one sentence for an unknown name
             with self._loading:
                 if preset not in compute.SEGMENTERS:
-                    compute.SEGMENTERS[preset] = self._load(preset)
+                    compute.SEGMENTERS[preset] = compute.alone(self._load, preset)
         return compute.SEGMENTERS[preset]
 
     def photograph(self, path: str | Path) -> Photograph:
