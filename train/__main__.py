@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": ("train.evaluate", "mean IoU of trained streams on a labelled set"),
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
+    "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
 }
 
