@@ -6,7 +6,6 @@ import argparse
 import csv
 import io
 import multiprocessing
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mfuser.cli.common import output_folder, write_bytes
+from mfuser.memory import forget_peak, peak_memory
 from mfuser.flops import count_flops
 from mfuser.fusion.alternatives import ADAPTERS, DeformableAttention, SeparateMVFuser
 from mfuser.fusion.mvfuser import MVFuser
@@ -150,28 +150,6 @@ def measure(kind: str, tokens: int, threads: int, width: int = WIDTH, seconds: f
     ms = min(times) * 1000
     row = {"adapter": kind, "tokens": tokens, "ms": round(ms, 1), "ms per 1000 tokens": round(ms / tokens * 1000, 2)}
     return {**row, "MB": round(peak / 1e6)}
-
-
-def forget_peak() -> int:
-    """Start counting the peak anew where the system can (Linux). Returns the resident memory now, in bytes."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-    return _status("VmRSS") or peak_memory()
-
-
-def peak_memory() -> int:
-    """Largest resident memory of this process, in bytes."""
-    return _status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _status(name: str) -> int:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":")), 0)
 
 
 # ------------------------------------------------------------------------------------------------ output

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mfuser.cli import features, info, segment, weather
+from mfuser.cli import bench, features, info, segment, weather
 
-COMMANDS = (segment, features, weather, info)
+COMMANDS = (segment, features, weather, bench, info)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 EXAMPLES = """examples:
@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   python -m mfuser segment photos/ "night/*.png" --query "car, bus" --windows sliding --out results
   python -m mfuser features street.jpg --layers 0,5 --out features
   python -m mfuser weather street.jpg --condition fog+night --severity 4 --out foggy.png
+  python -m mfuser bench --preset nano
   python -m mfuser info
 
 `python -m mfuser COMMAND --help` explains a command.
