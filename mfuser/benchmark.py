@@ -121,7 +121,8 @@ def measure_model(
         stages = stage_times(segmenter, pixels)
         slowest = operators(segmenter, pixels) if profile else None
     segmenter.model.requires_grad_(False)  # the counter stumbles over parts of parameters that want gradients
-    flops = count_flops(lambda: segmenter.forward(pixels))
+    with torch.enable_grad():  # every layer computed on its own, as published: inference merges some
+        flops = count_flops(lambda: segmenter.model(pixels))
     bound = flops / rate / 1e6
     return {
         "preset": name, "precision": precision, "threads": threads, "size": size, "scan": fastest_kernel(pixels.device),

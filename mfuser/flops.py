@@ -15,6 +15,6 @@ def count_flops(run: Callable[[], object]) -> int:
     def flops(query, key, value, *arguments, out_shape=None, **options) -> int:
         return sdpa_flop_count(query, key, value)
 
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={attention: flops}) as counter:
+    with FlopCounterMode(display=False, custom_mapping={attention: flops}) as counter:
         run()
     return counter.get_total_flops()
