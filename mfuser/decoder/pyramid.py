@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mfuser.linear import linear
+
 
 class FeaturePyramid(nn.Module):
     """Four maps of the patch grid g in, maps at 4g, 2g, g and g/2 out, all with the same channels."""
@@ -45,6 +47,7 @@ class Upsampled:
         b, _, h, w = self.x.shape
         return (b, self.up.out_channels, 2 * h, 2 * w)
 
+    @torch.no_grad()
     def tensor(self) -> Tensor:
         """The level itself."""
         return upsample(self.x, self.up.weight, self.up.bias)
@@ -65,6 +68,6 @@ def upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     b, _, h, w = x.shape
     rows = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4M, C)
-    y = torch.matmul(rows.to(x.dtype), x.flatten(2))  # (B, 4M, h*w)
+    y = torch.stack([linear(rows.to(x.dtype), cells.t()) for cells in x.flatten(2)])  # (B, 4M, h*w)
     y = y.view(b, 2, 2, -1, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, -1, 2 * h, 2 * w)
     return y.add_(bias.to(y.dtype)[:, None, None])
