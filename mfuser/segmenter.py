@@ -84,7 +84,7 @@ class Segmenter:
             layers.append({name: (_half(a), _half(b)) for name, (a, b) in sides.items()})
 
         clock = _Clock(self.device)
-        with self._autocast():
+        with self.autocast():
             embedded = {}
             for name in ("vfm", "vlm"):
                 embedded |= model.embed(pixels, name)
@@ -122,7 +122,7 @@ class Segmenter:
     @torch.inference_mode()
     def forward(self, pixels: Tensor, stream: str = "fused") -> MFuserOutput:
         """One pass of a stream in the segmenter's precision; pixels (B, 3, H, W) float RGB 0..255."""
-        with self._autocast():
+        with self.autocast():
             return self.model(pixels.to(self.device), stream)
 
     @torch.inference_mode()
@@ -133,7 +133,7 @@ class Segmenter:
         """
         prompts = self.model.heads["fused"].prompts if stream == "fused" else None
         ids = self.model.vlm.tokenize(list(texts), self._text_room(stream)).to(self.device)
-        with self._lock, self._autocast():
+        with self._lock, self.autocast():
             return _array(F.normalize(self.model.vlm.text(ids, prompts).float(), dim=-1))
 
     def is_cut(self, text: str) -> bool:
@@ -187,7 +187,8 @@ class Segmenter:
         ]
         return torch.cat(normed, dim=-1)
 
-    def _autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the model runs in the segmenter's precision."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, PRECISIONS[self.precision])

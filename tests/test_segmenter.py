@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,3 +249,20 @@ def test_unusable_devices_are_refused_with_usable_ones(device: str):
     with pytest.raises(ValueError, match=f"Device '{device}' cannot be used here; choose one of cpu"):
         mfuser.load("nano", device=device)
     assert usable_device("cpu") == "cpu" and usable_device() in ("cpu", "cuda")
+
+
+def photographs() -> list:
+    """Streets of the package, and a few driving photographs where a checkout has them beside it."""
+    root = Path(mfuser.__file__).resolve().parent.parent
+    data = root.parent / "shared" / "data"
+    return [*sorted((root / "assets" / "examples").glob("*.jpg")), *sorted(data.rglob("*.jpg"))[:200:50]]
+
+
+@pytest.mark.slow
+def test_bfloat16_masks_agree_with_float32_on_photographs():
+    agree = {}
+    exact, rough = (mfuser.load("nano", "cpu", p) for p in ("float32", "bf16"))
+    for path in photographs():
+        a, b = exact.analyse(path).masks, rough.analyse(path).masks
+        agree[path.name] = min((a[s] == b[s]).mean() for s in STREAMS)
+    assert min(agree.values()) >= 0.99, agree
