@@ -121,7 +121,8 @@ def measure_model(
         stages = stage_times(segmenter, pixels)
         slowest = operators(segmenter, pixels) if profile else None
     segmenter.model.requires_grad_(False)  # the counter stumbles over parts of parameters that want gradients
-    with torch.enable_grad(), segmenter.autocast():  # every layer computed on its own, as published: inference merges some
+    # Every layer computed on its own, as published: inference merges some.
+    with torch.enable_grad(), segmenter.autocast():
         flops = count_flops(lambda: segmenter.model(pixels))
     bound = flops / rate / 1e6
     return {

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from mfuser.cli.common import output_folder, write_bytes
-from mfuser.memory import forget_peak, peak_memory
 from mfuser.flops import count_flops
 from mfuser.fusion.alternatives import ADAPTERS, DeformableAttention, SeparateMVFuser
 from mfuser.fusion.mvfuser import MVFuser
+from mfuser.memory import forget_peak, peak_memory
 from mfuser.presets import FusionConfig
 
 WIDTH, GRID = 1024, (36, 36)  # DINOv2-L and EVA02-CLIP-L at 512 x 512: 2 x (1 + 1296) tokens
