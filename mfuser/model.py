@@ -21,6 +21,7 @@ from mfuser.encoders.dinov2 import DINOv2
 from mfuser.encoders.nano import NanoVision, NanoVisionLanguage
 from mfuser.encoders.vlm import CLIP, EVA02CLIP, SigLIP
 from mfuser.fusion.stack import CoAdapters
+from mfuser.linear import use_fast_products
 from mfuser.presets import Preset
 
 ENCODERS: dict[str, Callable[..., VisionEncoder]] = {
@@ -77,6 +78,7 @@ class MFuser(nn.Module):
                 for stream in preset.streams
             }
         )
+        use_fast_products(self)
         self.temperatures = dict.fromkeys(preset.streams, 1.0)  # of the confidence, fitted after training
         self._texts: dict[str, tuple[int, Tensor]] = {}
         self.register_buffer("class_ids", None, persistent=False)

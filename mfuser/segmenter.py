@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mfuser import images, presets
 from mfuser.analysis import Analysis
+from mfuser.decoder.head import MFuserOutput
 from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import Features, MFuser
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+LARGE_TABLE = 1_000_000  # entries; the token tables of text towers are larger
 CROP, STRIDE = 512, 341  # the paper's sliding windows, in pixels
 BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains nothing from more
 
@@ -58,6 +60,8 @@ class Segmenter:
         if precision not in PRECISIONS:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()
+        if precision != "float32":
+            store_weights(self.model, PRECISIONS[precision])
         self.device, self.precision, self.weights = torch.device(device), precision, weights
         self._lock = threading.Lock()
 
@@ -98,7 +102,7 @@ class Segmenter:
             layers.append({name: (_half(a), _half(b)) for name, (a, b) in sides.items()})
 
         clock = _Clock(self.device)
-        with self._autocast():
+        with self.autocast():
             embedded = {}
             for name in ("vfm", "vlm"):
                 embedded |= model.embed(pixels, name)
@@ -134,6 +138,12 @@ class Segmenter:
         )
 
     @torch.inference_mode()
+    def forward(self, pixels: Tensor, stream: str = "fused") -> MFuserOutput:
+        """One pass of a stream in the segmenter's precision; pixels (B, 3, H, W) float RGB 0..255."""
+        with self.autocast():
+            return self.model(pixels.to(self.device), stream)
+
+    @torch.inference_mode()
     def encode_text(self, texts: Sequence[str], stream: str = "fused") -> np.ndarray:
         """Unit text embeddings (n, C_t) float32: "vlm" from the original tower, "fused" with the learned prompts.
 
@@ -141,7 +151,7 @@ class Segmenter:
         """
         prompts = self.model.heads["fused"].prompts if stream == "fused" else None
         ids = self.model.vlm.tokenize(list(texts), self._text_room(stream)).to(self.device)
-        with self._lock:
+        with self._lock, self.autocast():
             return _array(F.normalize(self.model.vlm.text(ids, prompts).float(), dim=-1))
 
     def is_cut(self, text: str) -> bool:
@@ -199,7 +209,8 @@ class Segmenter:
         ]
         return torch.cat(normed, dim=-1)
 
-    def _autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the model runs in the segmenter's precision."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, PRECISIONS[self.precision])
@@ -226,6 +237,18 @@ class Segmenter:
             },
             "parameters": {s: params.get(s, 0) + n for s, n in own.items()},
         }
+
+
+def store_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
+
+    Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too.
+    """
+    for module in model.modules():
+        heavy = isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention))
+        if heavy or (isinstance(module, nn.Embedding) and module.weight.numel() > LARGE_TABLE):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
 
 
 class _Clock:

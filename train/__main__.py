@@ -11,6 +11,7 @@ COMMANDS = {
     "ablate": ("train.ablate", "train the fusion choices of the paper's Table 4 alike"),
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
+    "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
     "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mfuser.cli import features, info, official, segment, weather
+from mfuser.cli import bench, features, info, official, segment, weather
 
-COMMANDS = (segment, features, weather, official, info)
+COMMANDS = (segment, features, weather, official, bench, info)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 EXAMPLES = """examples:
@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   python -m mfuser features street.jpg --layers 0,5 --out features
   python -m mfuser weather street.jpg --condition fog+night --severity 4 --out foggy.png
   python -m mfuser import-official iter_20000.pth --vlm eva02-clip-l --out weights
+  python -m mfuser bench --preset nano
   python -m mfuser info
 
 `python -m mfuser COMMAND --help` explains a command.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfuser.decoder.pixel_decoder import PixelDecoder
-from mfuser.decoder.pyramid import FeaturePyramid
+from mfuser.decoder.pyramid import FeaturePyramid, Upsampled
 from mfuser.decoder.query_decoder import QueryDecoder
 from mfuser.fusion.mtenhancer import MTEnhancer
 from mfuser.presets import DecoderConfig
@@ -24,7 +24,12 @@ class MFuserOutput:
     score_map: Tensor  # (B, K, g, g) cosine of dense visual embedding and enhanced class text
     text: Tensor  # (B, K, C_t) enhanced class embeddings
     visual: Tensor  # (B, 1 + g*g, C_t) visual embeddings, the global one first
-    pyramid: list[Tensor]  # 4 x (B, C, ., .), finest first
+    levels: list[Tensor | Upsampled]  # see `pyramid`
+
+    @property
+    def pyramid(self) -> list[Tensor]:
+        """4 x (B, C, ., .), finest first; without gradients the first two are computed here, as nothing needs them."""
+        return [level.tensor() if isinstance(level, Upsampled) else level for level in self.levels]
 
     def semantic(self) -> Tensor:
         """Class scores of the last prediction, (B, K, h, w), each in [0, K): sums over queries, not probabilities."""
@@ -72,7 +77,7 @@ class SegmentationHead(nn.Module):
         text = text + self.text_scale * self.enhancer(text, visual)
         classes, patches = F.normalize(text.float(), dim=-1), F.normalize(visual[:, 1:].float(), dim=-1)
         score_map = torch.einsum("bkc, blc -> bkl", classes, patches).unflatten(-1, tuple(grid))
-        pyramid = self.pyramid(taps)
+        pyramid = self.pyramid(taps, defer=not torch.is_grad_enabled())
         memories, mask_features = self.pixel_decoder(pyramid, text)
         class_logits, mask_logits = self.query_decoder(text, memories, mask_features)
         return MFuserOutput(class_logits, mask_logits, score_map, text, visual, pyramid)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfuser.decoder.deformable_attention import MultiScaleDeformableAttention
+from mfuser.decoder.pyramid import Upsampled
 
 
 class PixelDecoder(nn.Module):
@@ -42,7 +43,7 @@ class PixelDecoder(nn.Module):
         self.output_conv = ConvNorm(width, width, 3, groups)
         self.mask_feature = nn.Conv2d(width, width, 1)
 
-    def forward(self, pyramid: list[Tensor], text: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(self, pyramid: list[Tensor | Upsampled], text: Tensor) -> tuple[list[Tensor], Tensor]:
         """pyramid: 4 maps (B, C, h, w), finest (4g) first. text: (B, K, C_t).
 
         Returns: memories, 3 maps (B, width, h, w), coarsest first; mask features (B, width, 4g, 4g).
@@ -104,8 +105,8 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias)
         self.gn = nn.GroupNorm(groups, out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gn(self.conv(x))
+    def forward(self, x: Tensor | Upsampled) -> Tensor:
+        return self.gn(x.through(self.conv) if isinstance(x, Upsampled) else self.conv(x))
 
 
 def sine_position(size: tuple[int, int], width: int, device: torch.device, temperature: float = 1e4) -> Tensor:

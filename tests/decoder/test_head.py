@@ -83,3 +83,32 @@ def test_pyramid_levels_come_from_their_own_taps():
         changed = [t + (i == level) for i, t in enumerate(taps)]
         moved = [not torch.equal(a, b) for a, b in zip(before, module(changed), strict=True)]
         assert moved == [i == level for i in range(4)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_deferred_levels_equal_the_layers_in_turn(dtype: torch.dtype):
+    torch.manual_seed(0)
+    module, maps = FeaturePyramid(12).to(dtype).eval(), [torch.randn(2, 12, 4, 6, dtype=dtype) for _ in range(4)]
+    for stat in (module.up4[1].running_mean, module.up4[1].running_var):
+        stat.add_(torch.rand(12, dtype=dtype))
+    convs = [torch.nn.Conv2d(12, 5, 1, bias=bias).to(dtype) for bias in (True, False)]
+    plain, deferred = module(maps), module(maps, defer=True)
+    for level, later in zip(plain[:2], deferred[:2], strict=True):
+        assert tuple(later.shape) == tuple(level.shape)
+        torch.testing.assert_close(later.tensor(), level, rtol=1e-4, atol=1e-5)
+        for conv in convs:
+            torch.testing.assert_close(later.through(conv), conv(level), rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(plain[2:], deferred[2:], strict=True))
+
+
+def test_inference_merges_layers_and_changes_nothing(tiny_preset):
+    g = torch.Generator().manual_seed(1)
+    taps = [torch.randn(2, 10, 4, 6, generator=g) for _ in range(4)]
+    text, visual = torch.randn(5, 12, generator=g), torch.randn(2, 25, 12, generator=g)
+    module = head(tiny_preset)
+    slow = module(taps, text, visual)
+    with torch.inference_mode():
+        fast = module(taps, text, visual)
+    for a, b in zip(slow.pyramid, fast.pyramid, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(slow.mask_logits[0], fast.mask_logits[0], rtol=1e-3, atol=1e-4)

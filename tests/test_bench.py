@@ -1,0 +1,81 @@
+"""`bench`: what it measures on a tiny model, what it prints, and mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mfuser import benchmark, presets
+from mfuser.benchmark import measure_model, random_model
+from mfuser.cli import main
+from mfuser.segmenter import Segmenter
+
+
+@pytest.fixture
+def here(monkeypatch, tiny_preset):
+    """Measurements in this process, small and few."""
+    monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset)
+    monkeypatch.setattr(benchmark, "apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(benchmark, "PRODUCT", (16, 16, 16))
+    monkeypatch.setattr(benchmark, "ADAPTER", {"length": 20, "dim": 16, "state": 4})
+
+
+def test_prints_every_part_and_the_same_as_json(here, capsys):
+    arguments = ["bench", "--preset", "tiny", "--random", "--size", "64", "--runs", "1", "--threads", "1"]
+    assert main([*arguments, "--profile"]) == 0
+    text = capsys.readouterr().out
+    for part in ("product 16x16x16", "bfloat16", "compiled", "x the bound", "peak memory", "pixel decoder", "aten::"):
+        assert part in text
+    assert main([*arguments, "--json", "--precision", "float32"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    (model,) = facts["models"]
+    assert model["ratio"] == pytest.approx(model["ms"] / model["bound_ms"]) and model["gflop"] > 0
+    assert {k["kernel"] for k in facts["scans"]["kernels"]} == {"reference", "chunked", "compiled"}
+    assert all(k["error"] < 1e-5 for k in facts["scans"]["kernels"])
+
+
+def test_stages_add_up_and_leave_the_model_as_it_was(here, tiny_model):
+    segmenter, pixels = Segmenter(tiny_model), torch.rand(1, 3, 64, 64) * 255
+    before = segmenter.forward(pixels).mask_logits[-1]
+    stages = benchmark.stage_times(segmenter, pixels)
+    assert set(stages) >= {"VFM", "VLM", "adapters", "pyramid", "pixel decoder"} and min(stages.values()) > 0
+    assert "block" not in vars(tiny_model.vfm) and torch.equal(segmenter.forward(pixels).mask_logits[-1], before)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_random_models_run(here, precision: str):
+    model = random_model("tiny", precision)
+    assert not any(t.is_meta for t in [*model.parameters(), *model.buffers()])
+    assert model.heads["fused"].query_decoder.mask_embed[0].weight.dtype == (
+        torch.bfloat16 if precision == "bf16" else torch.float32
+    )
+    output = Segmenter(model, "cpu", precision).forward(torch.rand(1, 3, 64, 64) * 255)
+    assert output.semantic().isfinite().all()
+
+
+def test_counted_flops_are_those_of_the_layers_as_published(here):
+    found = measure_model("tiny", "float32", 64, 1, True, 1, False)
+    model = random_model("tiny", "float32").requires_grad_(False)
+    grid, channels = 4, 128
+    pyramid = 2 * channels**2 * 4 * (2 * grid**2 + (2 * grid) ** 2)  # three transposed convolutions
+    with torch.no_grad():
+        merged = benchmark.count_flops(lambda: model(torch.rand(1, 3, 64, 64)))
+    assert found["gflop"] * 1e9 > merged + pyramid / 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--preset", "absent"], "Unknown preset 'absent'"),
+        (["--precision", "fp8"], "choose from float32, bf16"),
+        (["--runs", "0"], "--runs must be at least 1"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: list[str], sentence: str, capsys):
+    try:
+        code = main(["bench", *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2 and sentence in capsys.readouterr().err
