@@ -95,7 +95,7 @@ def fit(config: FitConfig, interrupt: Interrupt) -> bool:
 def check_settings(config: FitConfig, preset: presets.Preset) -> None:
     """Raise ValueError for settings that do not fit each other."""
     PointSampling(config.points, kind=config.sampling)
-    if config.crop % preset.divisor:
+    if preset.exact and config.crop % preset.divisor:
         near = max(preset.divisor, round(config.crop / preset.divisor) * preset.divisor)
         raise ValueError(f"--crop must be a multiple of {preset.divisor} for {preset.name!r}: {near} is.")
     if not config.data:
