@@ -173,7 +173,7 @@ def load_folder(model: MFuser, folder: Path | None) -> None:
 
 
 def load_stream(model: MFuser, stream: str, path: Path) -> None:
-    """Load the trained part of one stream, with its temperature and, where they are kept, the class names' token ids."""
+    """Load the trained part of one stream, its temperature and, where they are kept, token ids of the class names."""
     state, metadata = load(path)
     model.load_state_for(stream, state)
     model.temperatures[stream] = float(metadata.get("temperature", 1.0))

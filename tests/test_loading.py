@@ -160,7 +160,7 @@ def test_encoders_come_from_their_public_files(public_folder, pair_preset):
 def test_missing_parts_of_a_pair_are_one_sentence(public_folder, pair_preset):
     from mfuser.model import MFuser
 
-    with pytest.raises(WeightsError, match="No trained weights at .*stream-fused.safetensors: run `.*python -m train fit"):
+    with pytest.raises(WeightsError, match="No trained weights at .*fused.safetensors: run `.*python -m train"):
         MFuser.from_preset(pair_preset)
     with pytest.raises(WeightsError, match="The weights of timm/.* are not here .*: run `hf download timm/"):
         MFuser.from_preset(pair_preset, pretrained="encoders")

@@ -14,8 +14,9 @@ from mfuser import presets
 from mfuser.cli import common
 
 PACKAGES = (
-    "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "huggingface_hub", "tokenizers", "numpy", "opencv-python-headless",
-    "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "mamba-ssm", "causal-conv1d",
+    "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "huggingface_hub", "tokenizers", "numpy",
+    "opencv-python-headless", "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "mamba-ssm",
+    "causal-conv1d",
 )  # fmt: skip
 EXAMPLES = """  python -m mfuser info
   python -m mfuser info --json

@@ -6,16 +6,19 @@ from functools import partial
 
 import open_clip
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP as OpenCLIPModel
 from open_clip.model import CustomTextCLIP
 from torch import Tensor, nn
 
+from mfuser import presets
 from mfuser.encoders import vlm
 from mfuser.encoders.base import normalise
 from mfuser.encoders.vocabulary import SigLIPTokenizer
 from mfuser.hub import MissingError
+from mfuser.model import MFuser
 
 TEXT = {"width": 32, "heads": 2, "layers": 2, "vocab_size": 49408}
 TIMM = {"depth": 2, "embed_dim": 64, "num_heads": 2}
@@ -193,3 +196,23 @@ def test_a_missing_vocabulary_is_one_sentence(tmp_path, monkeypatch):
     assert not tokenizer.here()
     with pytest.raises(MissingError, match="run `(hf download nobody/nothing tokenizer.json|pip install tokenizers)`"):
         tokenizer(["road"])
+
+
+# -- the real sizes, without memory ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n, p in presets.PRESETS.items() if p.vlm.source is not None])
+def test_every_presets_public_weights_fit(name: str):
+    """Names and shapes of timm's and open_clip's own models at full size, through each preset's encoders."""
+    preset = presets.get(name)
+    config = open_clip.get_model_config(preset.vlm.options["model"])
+    with torch.device("meta"):
+        theirs = (CustomTextCLIP if config.pop("custom_text", False) else OpenCLIPModel)(**config)
+        dino = timm.create_model(preset.vfm.options["model"], pretrained=False, num_classes=0, img_size=518)
+        model = MFuser(preset, bare_encoders=True)
+    for encoder, public_model in ((model.vlm, theirs), (model.vfm, dino)):
+        own = encoder.from_public(public_model.state_dict())
+        assert {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in encoder.state_dict().items()}
+    assert model.vfm.depth == model.vlm.depth == preset.taps[-1] + 1 == len(model.fusion.pairs)
+    tokens = {encoder: encoder.embed(torch.zeros(1, 3, 512, 512, device="meta")) for encoder in (model.vfm, model.vlm)}
+    assert tokens[model.vfm][1] == tokens[model.vlm][1] == (512 // preset.vfm.options["patch"],) * 2
