@@ -162,7 +162,7 @@ def test_missing_parts_of_a_pair_are_one_sentence(public_folder, pair_preset):
 
     with pytest.raises(WeightsError, match="No trained weights at .*fused.safetensors: run `.*python -m train"):
         MFuser.from_preset(pair_preset)
-    with pytest.raises(WeightsError, match="The weights of timm/.* are not here .*: run `hf download timm/"):
+    with pytest.raises(WeightsError, match="The file model.safetensors of timm.* is not here .*: run `hf download"):
         MFuser.from_preset(pair_preset, pretrained="encoders")
     path = public_folder / pair_preset.vfm.source.files[0]
     state = checkpoint.load(path)[0]

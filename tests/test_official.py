@@ -154,6 +154,18 @@ def test_token_ids_of_another_shape_are_refused(pair_preset, ids: Tensor):
         MFuser(pair_preset, ids)
 
 
+@pytest.mark.parametrize("family", ["siglip"], indirect=True)
+def test_class_names_without_a_vocabulary_are_one_sentence(state, pair_preset, tmp_path, monkeypatch):
+    monkeypatch.setenv("MFUSER_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model = MFuser.from_official(state, preset=pair_preset)
+    with pytest.raises(ValueError, match="The class names need a vocabulary, or token_ids. .*run `(hf|pip) "):
+        model(torch.zeros(1, 3, 32, 32))
+    model.set_class_ids(IDS)
+    assert model(torch.zeros(1, 3, 32, 32)).text.isfinite().all()
+
+
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
