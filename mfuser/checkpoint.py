@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 HALVES = (torch.float16, torch.bfloat16)
-READ_AHEAD = 100_000_000  # bytes from which it pays
 
 
 class WeightsError(ValueError):
@@ -72,19 +71,11 @@ def load_metadata(path: str | Path) -> dict[str, str]:
 def _open(path: Path) -> Iterator[safe_open]:
     if not path.is_file():
         raise WeightsError(f"No weights at {path}; pass a folder that `python -m train fit` wrote, or a preset's name.")
-    _read_ahead(path)
     try:
         with safe_open(path, "pt") as file:
             yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file ({error}); fetch or train it again.") from error
-
-
-def _read_ahead(path: Path) -> None:
-    """Ask the system to bring a file into its cache: gigabytes that are only mapped come in slow small pieces."""
-    if path.stat().st_size > READ_AHEAD and hasattr(os, "posix_fadvise"):
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def add_metadata(path: str | Path, metadata: Mapping[str, str]) -> None:
@@ -225,7 +216,6 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise WeightsError(f"There is no file {path}: check the name and the folder.")
-    _read_ahead(path)
     try:
         data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
