@@ -169,11 +169,16 @@ def load_folder(model: MFuser, folder: Path | None) -> None:
         load_encoder(model, name, folder)
     model.temperatures = {}
     for stream, path in paths.items():
-        state, metadata = load(path)
-        model.load_state_for(stream, state)
-        model.temperatures[stream] = float(metadata.get("temperature", 1.0))
-        if "class_ids" in metadata:
-            model.set_class_ids(torch.tensor(json.loads(metadata["class_ids"])))
+        load_stream(model, stream, path)
+
+
+def load_stream(model: MFuser, stream: str, path: Path) -> None:
+    """Load the trained part of one stream, its temperature and, where they are kept, token ids of the class names."""
+    state, metadata = load(path)
+    model.load_state_for(stream, state)
+    model.temperatures[stream] = float(metadata.get("temperature", 1.0))
+    if "class_ids" in metadata:
+        model.set_class_ids(torch.tensor(json.loads(metadata["class_ids"])))
 
 
 def load_encoder(model: MFuser, name: str, folder: Path | None) -> None:

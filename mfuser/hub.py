@@ -70,6 +70,6 @@ def fetch(source: Source, *places: Path | None) -> Path:
         except (OSError, ValueError) as error:  # every error of the client is one of these
             reason = f"{constants.ENDPOINT} cannot be reached or has no such file, {type(error).__name__}"
     raise MissingError(
-        f"The weights of {source.repo} are not here and could not be downloaded ({reason}): run `{source.command}`, "
-        f"or put {source.files[0]} into {home() / source.repo.rsplit('/', 1)[-1]}."
+        f"The file {source.files[0]} of {source.repo} is not here and could not be downloaded ({reason}): "
+        f"run `{source.command}`, or put it into {home() / source.repo.rsplit('/', 1)[-1]}."
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mfuser import checkpoint, official, presets
+from mfuser import checkpoint, hub, official, presets
 from mfuser.decoder.head import MFuserOutput, SegmentationHead
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder, freeze
 from mfuser.encoders.dinov2 import DINOv2
@@ -137,9 +137,12 @@ class MFuser(nn.Module):
         return model.eval()
 
     def tokenize_classes(self) -> Tensor:
-        """Token ids of the preset's class names, (K, T) int64."""
-        with torch.device("cpu"):  # also inside a model that is made without memory
-            return self.vlm.tokenize(list(self.preset.classes), self.preset.decoder.class_tokens)
+        """Token ids of the preset's class names, (K, T) int64. Raises hub.MissingError without their vocabulary."""
+        try:
+            with torch.device("cpu"):  # also inside a model that is made without memory
+                return self.vlm.tokenize(list(self.preset.classes), self.preset.decoder.class_tokens)
+        except hub.MissingError as error:
+            raise hub.MissingError(f"The class names need a vocabulary, or token_ids. {error}") from error
 
     def set_class_ids(self, ids: Tensor) -> None:
         """Use these token ids, (K, T) int64, for the class names. Raises ValueError for another shape or dtype."""

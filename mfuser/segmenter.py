@@ -296,8 +296,8 @@ def working_size(size: tuple[int, int], preset: presets.Preset, resolution: int 
 
 
 def sliding_size(size: tuple[int, int], preset: presets.Preset, resolution: int | None = None) -> tuple[int, int]:
-    """(height, width) of an image for sliding windows: its ratio kept, as large as fits into `preset.sliding`, the short
-    side at most `resolution` if given. An image of a Cityscapes camera, 1024 x 2048, stays as it is."""
+    """(height, width) of an image for sliding windows: its ratio kept, as large as fits into `preset.sliding`, the
+    short side at most `resolution` if given. An image of a Cityscapes camera, 1024 x 2048, stays as it is."""
     short, long = preset.sliding
     scale = min((resolution or short) / min(size), long / max(size))
     return tuple(max(preset.divisor, int(n * scale + 0.5)) for n in size)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import mfuser.encoders  # noqa: F401  before timm or open_clip: lets torchvision be imported beside a CPU torch
 from mfuser import presets
 from mfuser.presets import DecoderConfig, EncoderConfig, FusionConfig, Preset
 

@@ -238,4 +238,7 @@ def test_the_class_texts_are_the_released_ones(both):
 
 def test_the_checkpoints_tensors_are_not_copied(both, official_state):
     model = both[0]
-    assert model.fusion.adapters[0].in_proj.weight.data_ptr() == official_state["backbone.adapter.0.in_proj.weight"].data_ptr()
+    assert (
+        model.fusion.adapters[0].in_proj.weight.data_ptr()
+        == official_state["backbone.adapter.0.in_proj.weight"].data_ptr()
+    )

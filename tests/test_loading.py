@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,12 +105,68 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
         mfuser.load(tmp_path, weights=tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [{"preset": "iter_20000.pth"}, {"preset": "nano", "weights": "deep/best.PTH"}])
-def test_the_authors_checkpoints_are_not_opened(tmp_path, arguments, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "deep").mkdir()
-    for name in ("iter_20000.pth", "deep/best.PTH"):
-        torch.save({"decode_head.weight": torch.zeros(1)}, name)
-    monkeypatch.setattr(torch, "load", lambda *a, **k: sys.exit("a pickle was opened"))
-    with pytest.raises(WeightsError, match="does not read the authors' checkpoints yet; pass a preset's name"):
-        mfuser.load(**arguments)
+# -- public encoders ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def public_folder(pair_preset, tmp_path, monkeypatch) -> Path:
+    """A tiny pair's encoders in the layouts of timm and open_clip, at other grids than the preset's, under the names
+    that they have on the hub; everything else is out of reach."""
+    from mfuser.model import MFuser
+
+    monkeypatch.setenv("MFUSER_WEIGHTS", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    wider = [replace(e, options={**e.options, "grid": 6}) for e in (pair_preset.vfm, pair_preset.vlm)]
+    torch.manual_seed(7)
+    other = MFuser(replace(pair_preset, vfm=wider[0], vlm=wider[1]), torch.zeros(19, 5, dtype=torch.int64))
+    vision = "visual." if pair_preset.vlm.family == "clip" else "visual.trunk."
+    text = "" if pair_preset.vlm.family == "clip" else "text."
+    states = {"vfm": {n.removeprefix("trunk."): t for n, t in other.vfm.state_dict().items()}, "vlm": {}}
+    for name, tensor in other.vlm.state_dict().items():
+        renamed = (
+            name.replace("text.tower.", text, 1) if name.startswith("text.") else name.replace("trunk.", vision, 1)
+        )
+        states["vlm"][renamed] = tensor
+    for name, encoder in (("vfm", pair_preset.vfm), ("vlm", pair_preset.vlm)):
+        path = tmp_path / encoder.source.files[0]
+        checkpoint.save(path, states[name], half=name == "vlm")
+    return tmp_path
+
+
+def test_encoders_come_from_their_public_files(public_folder, pair_preset):
+    from mfuser.model import MFuser
+
+    model = MFuser.from_preset(pair_preset, pretrained="encoders", weights=public_folder)
+    assert not any(t.is_meta for t in model.state_dict().values())
+    assert model.vlm.text.positions in (64, 77), "the whole position table of the text tower is kept"
+    again = MFuser.from_preset(pair_preset, pretrained="encoders", weights=public_folder)
+    for name in ("vfm", "vlm"):
+        one, two = getattr(model, name).state_dict(), getattr(again, name).state_dict()
+        assert all(torch.equal(one[k], two[k]) and one[k].dtype == torch.float32 for k in one)
+    model.set_class_ids(torch.full((19, 5), 7))
+    checkpoint.save_folder(model, public_folder / "whole")
+    whole = MFuser.from_preset(pair_preset, weights=public_folder / "whole")
+    (public_folder / "stream-fused.safetensors").write_bytes(
+        (public_folder / "whole" / "stream-fused.safetensors").read_bytes()
+    )
+    mixed = MFuser.from_preset(pair_preset, weights=public_folder)  # trained part beside the public files
+    pixels = torch.rand(1, 3, 40, 48) * 255
+    with torch.no_grad():
+        assert torch.equal(whole(pixels).semantic(), model(pixels).semantic())
+        assert torch.equal(mixed(pixels).semantic(), model(pixels).semantic())
+
+
+def test_missing_parts_of_a_pair_are_one_sentence(public_folder, pair_preset):
+    from mfuser.model import MFuser
+
+    with pytest.raises(WeightsError, match="No trained weights at .*fused.safetensors: run `.*python -m train"):
+        MFuser.from_preset(pair_preset)
+    with pytest.raises(WeightsError, match="The file model.safetensors of timm.* is not here .*: run `hf download"):
+        MFuser.from_preset(pair_preset, pretrained="encoders")
+    path = public_folder / pair_preset.vfm.source.files[0]
+    state = checkpoint.load(path)[0]
+    del state["blocks.1.norm1.weight"]
+    checkpoint.save(path, state)
+    with pytest.raises(checkpoint.MisfitError, match="missing: trunk.blocks.1.norm1.weight"):
+        MFuser.from_preset(pair_preset, pretrained="encoders", weights=public_folder)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from mfuser import cityscapes, presets
+from mfuser import cityscapes, hub, presets
 from mfuser.presets import NANO, PRESETS, STREAMS
 
 
@@ -34,6 +35,84 @@ def test_missing_weights_are_named_with_the_command(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"x")
     (row,) = presets.available()
     assert (row["runnable"], row["why"], row["command"]) == (True, None, None)
+
+
+PAPER = [name for name, preset in PRESETS.items() if preset.vfm.source is not None]
+
+
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch) -> Path:
+    """An empty folder of the user's, and an empty cache of the hub."""
+    monkeypatch.setenv("MFUSER_WEIGHTS", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return tmp_path / "home"
+
+
+def status(name: str) -> dict:
+    return next(row for row in presets.available() if row["name"] == name)
+
+
+def test_the_papers_pairs_are_there():
+    assert PAPER == [
+        "dinov2-l+eva02-clip-l", "dinov2-l+clip-l", "dinov2-l+siglip-l",
+        "dinov2-b+clip-b", "dinov2-b+eva02-clip-b", "dinov2-b+siglip-b",
+    ]  # fmt: skip
+    for name in PAPER:
+        preset = PRESETS[name]
+        own, patch = preset.vfm.options, 14 if name == "dinov2-l+eva02-clip-l" else 16
+        assert own["patch"] == preset.vlm.options["patch"] == patch, "equal patches make equal grids"
+        assert own["grid"] == preset.vlm.options["grid"] == 512 // patch
+        assert preset.taps == ((7, 11, 15, 23) if "-l+" in name else (3, 5, 7, 11))
+        assert preset.streams == ("fused",) and preset.decoder.class_tokens == 5
+        assert preset.fusion.projections == (preset.vlm.family == "clip")
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_pair_without_weights_names_the_command(name: str, no_weights):
+    row = status(name)
+    assert not row["runnable"] and "stream-fused.safetensors" in row["why"]
+    if "-l+" in name:
+        vlm = name.partition("+")[2]
+        assert row["command"].startswith(f"python -m mfuser import-official iter_20000.pth --vlm {vlm} --out ")
+    else:
+        for encoder in (PRESETS[name].vfm, PRESETS[name].vlm):
+            assert f"hf download {encoder.source.repo} {encoder.source.files[0]}" in row["command"]
+        assert f"python -m train fit --preset {name}" in row["command"]
+
+
+@pytest.mark.parametrize("layout", ["flat", "by repository", "cache"])
+def test_public_encoders_are_found_where_they_lie(layout: str, no_weights, tmp_path):
+    name = "dinov2-b+clip-b"
+    (no_weights / name).mkdir(parents=True)
+    (no_weights / name / "stream-fused.safetensors").write_bytes(b"x")
+    assert "encoder-vfm" in status(name)["why"] and "hf download" in status(name)["command"]
+    assert "train fit" not in status(name)["command"], "what is there need not be trained"
+    for encoder in (PRESETS[name].vfm, PRESETS[name].vlm):
+        repo, file = encoder.source.repo, encoder.source.files[0]
+        if layout == "cache":
+            folder = tmp_path / "cache" / f"models--{repo.replace('/', '--')}"
+            (folder / "refs").mkdir(parents=True)
+            (folder / "refs" / "main").write_text("abc")
+            place = folder / "snapshots" / "abc" / file
+        else:
+            place = no_weights / (repo.rsplit("/", 1)[-1] if layout == "by repository" else "") / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"x")
+        assert hub.find(encoder.source) == place == hub.fetch(encoder.source)
+    row = status(name)
+    assert (row["runnable"], row["why"], row["command"]) == (True, None, None)
+
+
+def test_missing_public_weights_are_one_sentence(no_weights, tmp_path):
+    source = PRESETS["dinov2-b+clip-b"].vlm.source
+    with pytest.raises(hub.MissingError) as error:
+        hub.fetch(source)
+    assert "run `hf download timm/vit_base_patch16_clip_224.openai open_clip_model.safetensors`" in str(error.value)
+    assert "\n" not in str(error.value)
+    given = tmp_path / "my-own.safetensors"
+    given.write_bytes(b"x")
+    assert hub.fetch(source, given) == given, "a file that is given is taken"
 
 
 def test_unknown_names_list_the_known_ones():

@@ -11,8 +11,8 @@ import torch
 
 import mfuser
 from mfuser import images
-from mfuser.presets import NANO, STREAMS
-from mfuser.segmenter import Segmenter, native_precision, usable_device, window_places, working_size
+from mfuser.presets import NANO, PRESETS, STREAMS
+from mfuser.segmenter import Segmenter, native_precision, sliding_size, usable_device, window_places, working_size
 
 
 @pytest.fixture(scope="module")
@@ -280,3 +280,44 @@ def test_bfloat16_masks_agree_with_float32_on_photographs():
         agree[path.name] = min((a[s] == b[s]).mean() for s in STREAMS)
     # The worst stream of each photograph: 99 % on average, and 98 % at least.
     assert np.mean(list(agree.values())) >= 0.99 and min(agree.values()) >= 0.98, agree
+
+
+# -- the paper's windows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1024, 2048), (1024, 2048)),
+        ((512, 1024), (1024, 2048)),
+        ((1080, 1920), (1024, 1820)),
+        ((500, 2000), (512, 2048)),
+        ((2048, 1024), (2048, 1024)),
+        ((3000, 4000), (1024, 1365)),
+    ],
+)
+def test_images_keep_their_ratio_for_sliding_windows(size: tuple[int, int], expected: tuple[int, int]):
+    preset = PRESETS["dinov2-l+eva02-clip-l"]
+    assert sliding_size(size, preset) == expected
+    assert sliding_size(size, preset, 512)[0] <= max(512, expected[0])
+
+
+def test_a_cityscapes_image_has_the_papers_18_windows():
+    places = list(window_places(*sliding_size((1024, 2048), PRESETS["dinov2-l+clip-l"])))
+    assert len(places) == 18 and {p[2:] for p in places} == {(512, 512)}
+    assert sorted({y for y, *_ in places}) == [0, 341, 512]
+    assert sorted({x for _, x, *_ in places}) == [0, 341, 682, 1023, 1364, 1536]
+
+
+def test_a_single_pass_has_the_native_grid_where_it_can():
+    assert working_size((512, 512), PRESETS["dinov2-l+eva02-clip-l"]) == (504, 504)  # 36 x 36 patches of 14
+    assert working_size((512, 512), PRESETS["dinov2-l+clip-l"]) == (512, 512)
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_windows_in_batches_are_windows_one_by_one(segmenter, batch: int):
+    pixels = segmenter.to_pixels(picture(576, 640), (576, 640))
+    with torch.inference_mode():
+        one, many = segmenter._sliding(pixels, "vfm", 1), segmenter._sliding(pixels, "vfm", batch)
+    assert one.shape == (1, 19, 576, 640)
+    torch.testing.assert_close(one, many, rtol=1e-3, atol=1e-4)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from mfuser import checkpoint
+from mfuser import checkpoint, presets
 from mfuser.model import MFuser
 from mfuser.presets import Preset
 
@@ -22,11 +22,10 @@ def load_model(preset: Preset, folder: Path | None, streams: Sequence[str]) -> M
     if missing := [s for s in streams if s not in preset.streams]:
         known = ", ".join(preset.streams)
         raise ValueError(f"Preset {preset.name!r} has no decoder for {missing[0]!r}; choose from {known}.")
-    folder = folder or preset.weights
+    folder = folder or presets.folder_of(preset)
     model = load_encoders(preset, [folder] if folder else [])
     for stream in streams:
-        state, _ = checkpoint.load(folder / f"stream-{stream}.safetensors")
-        model.load_state_for(stream, state)
+        checkpoint.load_stream(model, stream, folder / f"stream-{stream}.safetensors")
     return model
 
 
@@ -38,6 +37,8 @@ def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:
     if has_public_encoders(preset):
         return MFuser.from_preset(preset, pretrained="encoders", weights=next(iter(folders), None))
     folder = find_encoders(preset, folders)
+    if preset.vfm.source is not None:
+        return MFuser.from_preset(preset, pretrained="encoders", weights=folder)
     model = MFuser.from_preset(preset, pretrained=False)
     for name in ("vfm", "vlm"):
         checkpoint.load_encoder(model, name, folder)
@@ -50,10 +51,15 @@ def has_public_encoders(preset: Preset) -> bool:
 
 
 def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:
-    """The first folder that holds both encoder files. Raises `checkpoint.WeightsError` with the way to make them."""
+    """The first folder that holds both encoder files. Raises `checkpoint.WeightsError` with the way to make them.
+
+    For public encoders, the first folder whether it holds them or not: what it lacks comes from the hub.
+    """
     for folder in folders:
         if all((folder / name).is_file() for name in ENCODERS):
             return folder
+    if preset.vfm.source is not None and folders:
+        return folders[0]
     places = " or ".join(map(str, folders)) or "any folder"
     raise checkpoint.WeightsError(
         f"No encoders of preset {preset.name!r} in {places}: "
@@ -62,9 +68,10 @@ def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:
 
 
 def copy_encoders(source: Path, target: Path) -> None:
-    """Make a folder of streams complete, so that it can be loaded on its own; files already there stay."""
+    """Make a folder of streams complete, so that it can be loaded on its own; files already there stay, and public
+    encoders, which lie elsewhere, are not copied."""
     for name in ENCODERS:
-        if not (target / name).exists():
+        if (source / name).exists() and not (target / name).exists():
             beside = target / (name + ".part")
             shutil.copyfile(source / name, beside)
             os.replace(beside, target / name)

@@ -40,7 +40,8 @@ def add_images(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="nano", help=f"model: {', '.join(presets.PRESETS)} (default: %(default)s)")
-    parser.add_argument("--weights", metavar="DIR", help="folder of weights, or a checkpoint of the authors (default: the preset's own)")
+    where = "folder of weights, or a checkpoint of the authors (default: the preset's own)"
+    parser.add_argument("--weights", metavar="DIR", help=where)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda when there is one)")
     parser.add_argument("--precision", choices=("float32", "bf16"), help="default: bf16 where the device has it")
     parser.add_argument("--resolution", type=int, metavar="N", help="short side in pixels at which the network looks")
@@ -182,5 +183,3 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
-
-

@@ -14,9 +14,9 @@ from mfuser import presets
 from mfuser.cli import common
 
 PACKAGES = (
-    "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "numpy", "opencv-python-headless",
-    "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "numba", "mamba-ssm",
-    "causal-conv1d",
+    "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "huggingface_hub", "tokenizers", "numpy",
+    "opencv-python-headless", "opencv-python", "scikit-learn", "matplotlib", "pillow", "gradio", "numba",
+    "mamba-ssm", "causal-conv1d",
 )  # fmt: skip
 EXAMPLES = """  python -m mfuser info
   python -m mfuser info --json
@@ -74,9 +74,9 @@ def devices() -> list[dict[str, str]]:
 
 def weights(preset: presets.Preset) -> dict[str, int]:
     """Bytes of each weight file of a preset that is here."""
-    if preset.weights is None:
+    if (folder := presets.folder_of(preset)) is None:
         return {}
-    paths = [preset.weights / name for name in presets.weight_files(preset)]
+    paths = [folder / name for name in presets.weight_files(preset)]
     return {path.name: path.stat().st_size for path in paths if path.is_file()}
 
 

@@ -24,7 +24,9 @@ def add_parser(commands: Any) -> None:
     parser = common.add_command(commands, "import-official", run, summary, EXAMPLES)
     parser.add_argument("checkpoint", metavar="FILE", help="the authors' checkpoint")
     parser.add_argument("--vlm", choices=presets.OFFICIAL, help="its vision-language model (default: recognised)")
-    parser.add_argument("--out", metavar="DIR", help="folder for the weights (default: where the preset looks for them)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder for the weights (default: where the preset looks for them)"
+    )
     ids = "JSON list of 19 lists of 5 token ids, for SigLIP without its vocabulary"
     parser.add_argument("--token-ids", metavar="FILE", help=ids)
 
