@@ -164,7 +164,7 @@ def check_settings(config: FitConfig, preset: presets.Preset, processes: Process
             f"choose a multiple of {parts}."
         )
     PointSampling(config.points, kind=config.sampling)
-    if config.crop % preset.divisor and getattr(preset, "exact", True):
+    if preset.exact and config.crop % preset.divisor:
         near = max(preset.divisor, round(config.crop / preset.divisor) * preset.divisor)
         raise ValueError(f"--crop must be a multiple of {preset.divisor} for {preset.name!r}: {near} is.")
     if not config.data:

@@ -133,7 +133,7 @@ def test_gradients_of_uneven_halves_add_up_globally_but_not_by_rank():
         Normalisers.over(whole, Processes(), "local", "cpu")
 
 
-@pytest.mark.parametrize("moment", [2, 5])
+@pytest.mark.parametrize("moment", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_a_killed_run_continues_to_the_same_weights(tmp_path, streets, tiny_run, moment):
     """Dropout, random points, augmentation and averaging on; the process is killed, not asked to stop."""
     steps = ["--streams", "fused", "--iterations", "8", "--save-every", "2", "--log-every", "1", "--points", "64"]
