@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,7 +121,11 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(AblateConfig, args=list(argv), prog="python -m train ablate")
     if not config.data:
         raise ValueError("No data to train on: pass --data, for example --data camvid:PATH.")
-    ablate(config, "python -m train ablate " + " ".join(argv))
+    try:
+        ablate(config, "python -m train ablate " + " ".join(argv))
+    except KeyboardInterrupt:
+        print(f"Stopped and saved; the same command continues. ({config.out})")
+        raise SystemExit(130) from None
 
 
 def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
@@ -191,6 +198,7 @@ def settings(config: AblateConfig, name: str, lr: float, parallel: int, tune: bo
         workers=config.workers if config.workers >= 0 else max(0, min(4, cores // parallel - 1)),
         seed=config.seed,
         eval_limit=config.eval_limit,
+        save_every=min(250, iterations),
         pictures_every=0,
         tensorboard=False,
     )
@@ -199,8 +207,31 @@ def settings(config: AblateConfig, name: str, lr: float, parallel: int, tune: bo
 def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
     """Train in processes, `parallel` of them at a time. Raises ValueError with the last words of one that failed."""
     waiting = [run for run in runs if run.overwrite or not finished(run)]
-    with ThreadPoolExecutor(max(1, parallel)) as pool:
+    with ThreadPoolExecutor(max(1, parallel)) as pool, ending_all():
         list(pool.map(lambda run: train_one(run, show=parallel == 1), waiting))
+
+
+_running: set[subprocess.Popen] = set()
+
+
+@contextmanager
+def ending_all() -> Iterator[None]:
+    """When this process is asked to end, or fails, its rows save and end as well."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if main_thread else None
+    try:
+        yield
+    except BaseException:
+        for process in list(_running):
+            process.terminate()
+        raise
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, before)
 
 
 def finished(run: FitConfig) -> bool:
@@ -216,13 +247,17 @@ def train_one(run: FitConfig, show: bool) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if not show else None
     log = run.out / "run.txt"
     with log.open("w") as file:
-        done = subprocess.run(
+        done = subprocess.Popen(
             [*LAUNCH, "fit", *to_arguments(run)],
             stdout=None if show else file,
             stderr=None if show else subprocess.STDOUT,
             env=environment,
-            check=False,
         )
+        _running.add(done)
+        try:
+            done.wait()
+        finally:
+            _running.discard(done)
     if done.returncode:
         words = [] if show else log.read_text().replace("\r", "\n").strip().splitlines()[-1:]
         raise ValueError(

@@ -30,15 +30,22 @@ class Board:
         except ImportError:
             self.why_not = "not installed: pip install -r train/requirements.txt"
             return
-        self.writer = SummaryWriter(folder / "tensorboard" / stream, flush_secs=20)
+        self._make = SummaryWriter
+
+    def _writer(self, step: int) -> Any:
+        """The writer, opened at the first step that it gets: what a killed run wrote from there on is dropped."""
+        if self.writer is None and not self.why_not:
+            folder = self.folder / "tensorboard" / self.stream
+            self.writer = self._make(folder, purge_step=step, flush_secs=20)
+        return self.writer
 
     def scalars(self, step: int, values: dict[str, Any]) -> None:
         """Numbers, and one level of named numbers within."""
-        if self.writer is None:
+        if (writer := self._writer(step)) is None:
             return
         for name, value in values.items():
             for tag, number in value.items() if isinstance(value, dict) else [("", value)]:
-                self.writer.add_scalar(f"{name}/{tag}" if tag else name, number, step)
+                writer.add_scalar(f"{name}/{tag}" if tag else name, number, step)
 
     def pictures(
         self, step: int, pixels: np.ndarray, labels: np.ndarray, members: np.ndarray, out: MFuserOutput
@@ -49,8 +56,8 @@ class Board:
         """
         panel = make_panel(pixels, labels, members, out)
         Image.fromarray(panel).save(self.folder / f"stream-{self.stream}.png")
-        if self.writer is not None:
-            self.writer.add_image("input, truth, prediction, score map", panel, step, dataformats="HWC")
+        if (writer := self._writer(step)) is not None:
+            writer.add_image("input, truth, prediction, score map", panel, step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is left."""

@@ -74,7 +74,8 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
             elif not config.resume:
                 own.check_free()
     processes.wait()
-    training, validation = open_data(config, say)
+    with processes.writer_first():
+        training, validation = open_data(config, say)
     batches = make_batches(config, training, processes)
     if config.dry_run:
         rehearse(config, lambda: start_model(config, preset, source), batches, validation, hardware, processes, say)

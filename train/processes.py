@@ -54,6 +54,17 @@ class Processes:
     def wait(self) -> None:
         """Until all processes are here."""
 
+    @contextmanager
+    def writer_first(self) -> Iterator[None]:
+        """Work that the writer does before all others, who then find what it left."""
+        if not self.writer:
+            self.wait()
+        try:
+            yield
+        finally:
+            if self.writer:
+                self.wait()
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """A module whose backward pass averages gradients over the processes."""
         return module

@@ -74,7 +74,7 @@ def evaluation_size(
 ) -> tuple[int, int]:
     """(height, width) at which the network sees an image. The paper's windows run over the image fitted, in its own
     ratio, into 1024 x 2048; a preset of other windows, and a single pass, have their working size."""
-    room = getattr(preset, "sliding", None)
+    room = preset.sliding
     if windows == "single" or room is None or resolution is not None:
         return working_size(size, preset, resolution)
     scale = min(room[0] / min(size), room[1] / max(size))

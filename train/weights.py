@@ -47,7 +47,7 @@ def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:
 
 def has_public_encoders(preset: Preset) -> bool:
     """True when the encoders are public ones, found by their names and fetched when needed."""
-    return getattr(preset.vfm, "source", None) is not None
+    return preset.vfm.source is not None
 
 
 def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:

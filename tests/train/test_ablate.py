@@ -92,3 +92,25 @@ def test_faults_are_named(capsys):
     assert main(["ablate"]) == 2 and "No data to train on" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--lrs needs one learning rate"):
         AblateConfig(lrs=())
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE4.items() if row.stream == "fused"])
+def test_every_fusion_can_be_trained(name, streets, tiny_run, tmp_path):
+    run = replace(settings(config(streets, tmp_path / "ablation"), name, 1e-3, parallel=1), eval_limit=1)
+    assert fit(run, Interrupt())
+    score = ablate.last_scores(run)
+    assert 0 <= score["camvid:streets/val"] <= 100
+    assert (ablate.trained_parameters(run) > 0) and main(
+        [
+            "evaluate",
+            "--preset",
+            "tiny",
+            "--fusion",
+            TABLE4[name].fusion,
+            "--weights",
+            str(run.out),
+            "--streams",
+            "fused",
+        ]
+        + ["--data", f"camvid:{streets}", "--device", "cpu", "--workers", "0"]
+    ) == 0

@@ -41,7 +41,16 @@ def start(arguments: list[str], processes: int = 1) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
+
+
+def wait_for_lines(process: subprocess.Popen, path: Path, lines: int) -> None:
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None:
+        if path.exists() and len(path.read_text().splitlines()) >= lines:
+            return
+        time.sleep(0.01)
 
 
 def finish(process: subprocess.Popen) -> str:
@@ -133,7 +142,7 @@ def test_gradients_of_uneven_halves_add_up_globally_but_not_by_rank():
         Normalisers.over(whole, Processes(), "local", "cpu")
 
 
-@pytest.mark.parametrize("moment", [2, 5])
+@pytest.mark.parametrize("moment", [pytest.param(2, marks=pytest.mark.slow), 5])
 def test_a_killed_run_continues_to_the_same_weights(tmp_path, streets, tiny_run, moment):
     """Dropout, random points, augmentation and averaging on; the process is killed, not asked to stop."""
     steps = ["--streams", "fused", "--iterations", "8", "--save-every", "2", "--log-every", "1", "--points", "64"]
@@ -141,12 +150,7 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path, streets, tiny_run,
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(start(arguments(streets, whole, tiny_run, *steps)))
     process = start(arguments(streets, broken, tiny_run, *steps))
-    deadline = time.time() + 120
-    while time.time() < deadline and process.poll() is None:
-        path = broken / "stream-fused.jsonl"
-        if path.exists() and len(path.read_text().splitlines()) >= moment:
-            break
-        time.sleep(0.01)
+    wait_for_lines(process, broken / "stream-fused.jsonl", moment)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
@@ -157,6 +161,20 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path, streets, tiny_run,
     kept = [record["step"] for record in log(broken) if "loss" in record]
     assert kept == list(range(1, 9))  # nothing twice, nothing lost
     assert (broken / "report.html").exists()
+
+
+def test_a_signal_to_all_processes_ends_a_run_saved(tmp_path, streets, tiny_run):
+    """As job schedulers and Ctrl-C send it: the loading processes must not die before the run has saved."""
+    out = tmp_path / "out"
+    steps = ["--streams", "fused", "--iterations", "400", "--log-every", "1", "--points", "64", "--workers", "2"]
+    process = start(arguments(streets, out, tiny_run, *steps))
+    wait_for_lines(process, out / "stream-fused.jsonl", 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "Stopped and saved" in output and "Traceback" not in output
+    done = torch.load(out / "stream-fused.state.pt", weights_only=True)["step"]
+    assert 2 <= done < 400 and checkpoint.load(out / "stream-fused.safetensors")[1]["step"] == str(done)
 
 
 def test_a_log_line_cut_short_does_not_prevent_resuming(tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from mfuser.cityscapes import CLASSES, COMMON, LABEL_IDS, PALETTE
-from train.data import DATASETS, has_split, open_dataset, tables
+from train.data import DATASETS, SegmentationData, census, has_split, open_dataset, tables
 
 H, W = 40, 48
 ROAD, SKY, CAR, VOID = 0, 10, 13, 255
@@ -334,3 +334,26 @@ def test_every_set_has_a_space_that_its_labels_can_be_scored_in():
 
     for kind in DATASETS.values():
         kind.groups.into(SPACES[kind.space])
+
+
+def test_a_census_of_labels_is_remembered(tmp_path, truth, monkeypatch):
+    monkeypatch.setattr(census, "SMALLEST", 2)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for stem in "abc":
+        photograph(tmp_path / "set" / "images" / f"{stem}.png")
+        label(tmp_path / "set" / "labels" / f"{stem}.png", truth)
+    spec = str(tmp_path / "set")
+    first = open_dataset(spec, cache_bytes=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationData, "_check", lambda self, pair: 1 / 0)
+        again = open_dataset(spec, cache_bytes=0)
+    assert (again.counts == first.counts).all() and (again[2][1] == truth).all()
+    label(tmp_path / "set" / "labels" / "b.png", np.zeros_like(truth))
+    assert open_dataset(spec, cache_bytes=0).counts[1, ROAD] == truth.size  # a changed file is another census
+    (stored,) = [
+        p
+        for p in (tmp_path / "cache" / "mfuser" / "labels").iterdir()
+        if p.stat().st_mtime == max(q.stat().st_mtime for q in (tmp_path / "cache" / "mfuser" / "labels").iterdir())
+    ]
+    stored.write_bytes(b"cut")
+    assert open_dataset(spec, cache_bytes=0).counts[1, ROAD] == truth.size

@@ -117,7 +117,8 @@ def worker_options(workers: int) -> dict[str, Any]:
 
 
 def _start_worker(worker: int) -> None:
-    """One core each; an interrupt is the parent's to handle, which then ends its workers."""
+    """One core each. Ctrl-C and job schedulers signal all processes at once: that is the parent's to handle, which
+    saves and then ends its workers; they end by themselves when it is gone."""
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
