@@ -12,6 +12,7 @@ COMMANDS = {
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
+    "gpu": ("train.gpu.command", "check, time and profile the paper's models on a GPU"),
     "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }
 
