@@ -22,9 +22,14 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """maps: 4 x (B, C, g, g), shallowest first. Returns: (B, C, .) at 4g, 2g, g, g/2."""
+        return self.by_products(maps) if maps[0].is_cuda else self.by_convolutions(maps)
+
+    def by_convolutions(self, maps: list[Tensor]) -> list[Tensor]:
         first, second, third, last = maps
-        if not first.is_cuda:
-            return [self.up4(first), self.up2(second), third, self.down2(last)]
+        return [self.up4(first), self.up2(second), third, self.down2(last)]
+
+    def by_products(self, maps: list[Tensor]) -> list[Tensor]:
+        first, second, third, last = maps
         conv, norm, activation, again = self.up4
         finest = doubled(activation(norm(doubled(first, conv))), again)
         return [finest, doubled(second, self.up2), third, self.down2(last)]

@@ -83,12 +83,13 @@ def agreement(device: torch.device, shapes: Sequence[tuple[int, int, int]] = SHA
                     found = both_ways(own, tokens, upstream, precision)
                 errors = {name: error(found[name], value) for name, value in expected.items()}
                 output, gradient = errors.pop("output"), errors.pop("tokens")
+                scalar = errors.pop("scale")  # a sum over all tokens that nearly cancels: shown, without a mark
                 worst = max(errors, key=errors.__getitem__)
                 rows.append({
                     "width": width, "tokens": length, "batch": batch, "scan": kernel,
                     "convolution": "causal-conv1d" if convolves else "torch", "precision": precision,
                     "output": f"{output:.1e}", "gradient": f"{gradient:.1e}",
-                    "worst parameter": f"{errors[worst]:.1e} ({worst})",
+                    "worst parameter": f"{errors[worst]:.1e} ({worst})", "scale": f"{scalar:.1e}",
                     "mark": mark, "holds": bool(max(output, gradient, errors[worst]) <= mark),
                 })  # fmt: skip
     return rows
