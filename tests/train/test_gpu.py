@@ -88,6 +88,11 @@ def test_flops_of_a_forward_pass_grow_with_the_crop(tiny_preset):
     assert 3 < large / small < 6
 
 
+def test_blocks_of_both_encoders_are_found(tiny_preset, build_model):
+    model = build_model(tiny_preset)
+    assert [len(inference.block_list(e)) for e in (model.vfm, model.vlm)] == [model.vfm.depth, model.vlm.depth]
+
+
 def test_stages_put_everything_back(tiny_preset):
     segmenter = Segmenter(inference.random_model(tiny_preset.name, CPU), "cpu", "float32")
     pixels = inference.pixels_of(1, 64, CPU)

@@ -18,7 +18,7 @@ from train.efficiency import table
 from train.gpu import adapters, fixture, inference, kernels, step
 from train.gpu.timing import PRECISIONS, Row, ceilings, float32_mode, machine
 
-PARTS = ("kernels", "reference", "inference", "profile", "adapters", "step", "processes")
+PARTS = ("kernels", "reference", "inference", "profile", "compiled", "adapters", "step", "processes")
 PAPER = tuple(f"dinov2-l+{vlm}" for vlm in presets.OFFICIAL)
 
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, folder: Path) -> None:
     facts = machine(device)
     print(json.dumps(facts), flush=True)
     rates: dict[str, float] = {}
-    if set(args.part) & {"inference", "step"}:
+    if set(args.part) & {"inference", "compiled", "step"}:
         rates = ceilings(device, args.product)
         facts["ceilings TFLOP/s"] = {k: round(v, 1) for k, v in rates.items()}
         print(f"products of {args.product}: " + ", ".join(f"{k} {v:.1f} TFLOP/s" for k, v in rates.items()), flush=True)
@@ -84,6 +84,11 @@ def run(args: argparse.Namespace, folder: Path) -> None:
             )
         },
         "profile": lambda: profile_tables(args, device),
+        "compiled": lambda: {
+            "Forward pass with compiled encoder blocks": inference.compiled(
+                args.presets[0], args.size, args.batches, rates, device
+            )
+        },
         "adapters": lambda: {"Table 3's adapters, batch 1": adapters.measure(device, args.tokens)},
         "step": lambda: step_tables(args, folder, rates, device),
         "processes": lambda: process_tables(args, folder, device),
@@ -167,7 +172,8 @@ def step_tables(
     args: argparse.Namespace, folder: Path, rates: dict[str, float], device: torch.device
 ) -> dict[str, list[Row]]:
     data = step.write_folder(folder / "made", *made_size(args))
-    rows = step.measure(args.presets, data, folder, rates, device, **recipe(args))
+    precisions = [p for p in ("float32", "bf16") if p in args.precision]
+    rows = step.measure(args.presets, data, folder, rates, device, precisions, **recipe(args))
     return {"A training step of the recipe, without loading": rows}
 
 
