@@ -16,7 +16,6 @@ from torch import Tensor
 
 from mfuser import images, presets
 from mfuser.analysis import Analysis
-from mfuser.decoder.head import MFuserOutput
 from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import Features, MFuser
 
@@ -133,12 +132,6 @@ class Segmenter:
             ran=self._ran(pixels, windows, clock, time.perf_counter() - started),
             encode_text=self.encode_text,
         )
-
-    @torch.inference_mode()
-    def forward(self, pixels: Tensor, stream: str = "fused") -> MFuserOutput:
-        """One pass of a stream in the segmenter's precision; pixels (B, 3, H, W) float RGB 0..255."""
-        with self._autocast():
-            return self.model(pixels.to(self.device), stream)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str], stream: str = "fused") -> np.ndarray:

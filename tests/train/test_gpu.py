@@ -49,10 +49,9 @@ def test_inference_and_profile_are_reported(tmp_path: Path, capsys):
 def test_kernels_and_adapters_are_reported(tmp_path: Path):
     command = ["gpu", "--out", str(tmp_path), "--device", "cpu", "--part", "kernels", "adapters", "--tokens", "1024"]
     assert main(command) == 0
-    agreement, convolutions, scans, doubling = report(tmp_path, "kernels").values()
+    agreement, convolutions, scans = report(tmp_path, "kernels").values()
     assert all(r["holds"] for r in agreement if r["precision"] == "float32") and all(r["holds"] for r in convolutions)
     assert {r["scan"] for r in scans} == {"chunked"} and all(r["ms with gradients"] > r["ms"] > 0 for r in scans)
-    assert all(float(r["difference"]) < 1e-2 for r in doubling)
     (rows,) = report(tmp_path, "adapters").values()
     assert {(r["adapter"], r["precision"]) for r in rows} == {
         (a, p) for a in adapters.PAPER for p in ("float32", "bf16")

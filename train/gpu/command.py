@@ -124,7 +124,6 @@ def kernel_tables(device: torch.device) -> dict[str, list[Row]]:
         "MVFuser against the reference": kernels.agreement(device, shapes),
         "Convolution with SiLU against shifted products": kernels.convolutions(device, lengths),
         "Selective scan of one adapter": kernels.scan_times(device, **options),
-        "Transposed convolution of the pyramid": kernels.doubling_times(device, *((1, 16, 4) if small else ())),
     }
 
 

@@ -10,7 +10,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mfuser.decoder.pyramid import doubled
 from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser, causal_conv_installed, conv_silu, shifted_conv
 from mfuser.fusion.scan_kernels import cuda
@@ -148,26 +147,4 @@ def scan_times(
                 for x in leaves:
                     x.requires_grad_(False)
                 rows.append(row)
-    return rows
-
-
-def doubling_times(device: torch.device, batch: int = 18, channels: int = 2048, side: int = 36) -> list[Row]:
-    """The pyramid's transposed convolution by the convolution library and as one product."""
-    rows = []
-    conv = nn.ConvTranspose2d(channels, channels, 2, stride=2).to(device).requires_grad_(False)
-    for factor in (1, 2):
-        for dtype in (torch.float32, torch.bfloat16):
-            own = copy.deepcopy(conv).to(dtype)
-            x = torch.randn(batch, channels, factor * side, factor * side, device=device).to(dtype)
-            last = x.contiguous(memory_format=torch.channels_last)
-            flops = 2 * x.numel() * 4 * channels
-            ways = {"product": lambda: doubled(x, own), "convolution": lambda: own(x),  # noqa: B023
-                    "convolution, channels last": lambda: own(last)}  # noqa: B023  # fmt: skip
-            with torch.inference_mode(), float32_mode("float32"):
-                differ = error(doubled(x[:1], own).float(), own(x[:1]).float())
-                for way, run in ways.items():
-                    ms = median_ms(run, device, 0.3)
-                    row = {"grid": factor * side, "dtype": str(dtype).removeprefix("torch."), "way": way}
-                    rate = round(flops / ms / 1e9, 2)
-                    rows.append({**row, "ms": round(ms, 3), "TFLOP/s": rate, "difference": f"{differ:.1e}"})
     return rows
