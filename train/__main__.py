@@ -13,6 +13,7 @@ COMMANDS = {
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
+    "gpu": ("train.gpu.command", "check, time and profile the paper's models on a GPU"),
     "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }
 

@@ -56,11 +56,12 @@ class MultiScaleDeformableAttention(nn.Module):
         offsets = offsets.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B*heads, levels, points, Q, 2)
         # Offsets are in cells of the level sampled; grid_sample counts from -1 to 1.
         cell = 2 / query.new_tensor([(w, h) for h, w in sizes])[:, None, None]  # (levels, 1, 1, 2)
-        grids = torch.addcmul(2 * reference.to(query.dtype) - 1, offsets, cell)
+        # In float32 also beside bfloat16 maps, whose 8 bits of a place would be a quarter of a cell.
+        grids = torch.addcmul(2 * reference.float() - 1, offsets.float(), cell.float())
         mixed = 0
         for level, part in enumerate(self.value_proj(query).split([h * w for h, w in sizes], dim=1)):
             h, w = sizes[level]
             maps = part.transpose(1, 2).reshape(b * self.heads, -1, h, w)  # (B*heads, C/heads, h, w)
-            sampled = F.grid_sample(maps, grids[:, level].to(maps.dtype), padding_mode="zeros", align_corners=False)
-            mixed = mixed + (sampled * weights[:, :, level].to(maps.dtype)).sum(2)  # (B*heads, C/heads, Q)
-        return self.output_proj(mixed.reshape(b, -1, q).transpose(1, 2)) + query
+            sampled = F.grid_sample(maps.float(), grids[:, level], padding_mode="zeros", align_corners=False)
+            mixed = mixed + (sampled * weights[:, :, level].float()).sum(2)  # (B*heads, C/heads, Q)
+        return self.output_proj(mixed.to(query.dtype).reshape(b, -1, q).transpose(1, 2)) + query

@@ -1,17 +1,22 @@
-"""The fused selective scan of mamba-ssm."""
+"""The fused selective scan of mamba-ssm.
+
+Its compiled extension alone is called: the package's Python side imports language models and what they need.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from functools import lru_cache
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
 @lru_cache(maxsize=1)
 def installed() -> bool:
-    """True when mamba-ssm is installed; importing it is left to the first call on a CUDA tensor."""
-    return all(importlib.util.find_spec(name) is not None for name in ("mamba_ssm", "selective_scan_cuda"))
+    """True when mamba-ssm's kernels are installed; importing them is left to the first call on a CUDA tensor."""
+    return importlib.util.find_spec("selective_scan_cuda") is not None
 
 
 def scan(
@@ -24,10 +29,32 @@ def scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """mamba-ssm's fused kernel; CUDA tensors only."""
-    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
-    u, delta, B, C = (x.contiguous() for x in (u, delta, B, C))
+    """mamba-ssm's fused kernel; CUDA tensors only. All of one sequence's inputs take the dtype of u."""
+    u, delta, B, C = (x.to(u.dtype).contiguous() for x in (u, delta, B, C))
     D = None if D is None else D.float()
     delta_bias = None if delta_bias is None else delta_bias.float()
-    return selective_scan_fn(u, delta, A.float(), B, C, D, None, delta_bias, delta_softplus)
+    return _FusedScan.apply(u, delta, A.float().contiguous(), B, C, D, delta_bias, delta_softplus)
+
+
+class _FusedScan(torch.autograd.Function):
+    """The extension's two kernels, with one group of B and C for all channels and no gate."""
+
+    @staticmethod
+    def forward(ctx: Any, u, delta, A, B, C, D, delta_bias, delta_softplus: bool) -> Tensor:
+        import selective_scan_cuda
+
+        B, C = B.unsqueeze(1), C.unsqueeze(1)  # (batch, group, state, length)
+        y, states = selective_scan_cuda.fwd(u, delta, A, B, C, D, None, delta_bias, delta_softplus)
+        ctx.softplus = delta_softplus
+        ctx.save_for_backward(u, delta, A, B, C, D, delta_bias, states)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        import selective_scan_cuda
+
+        u, delta, A, B, C, D, delta_bias, states = ctx.saved_tensors
+        du, d_delta, dA, dB, dC, dD, d_bias = selective_scan_cuda.bwd(
+            u, delta, A, B, C, D, None, delta_bias, dy.to(u.dtype).contiguous(), states, None, None, ctx.softplus, False
+        )
+        return du, d_delta, dA, dB.squeeze(1), dC.squeeze(1), dD, d_bias, None
