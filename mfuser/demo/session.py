@@ -16,7 +16,7 @@ from mfuser import images, presets, weather
 from mfuser.analysis import Analysis
 from mfuser.demo import compute
 from mfuser.demo.cache import Cache
-from mfuser.demo.examples import Example, fitted
+from mfuser.demo.examples import Example, Rendered, fitted
 from mfuser.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
@@ -83,8 +83,10 @@ class Session:
         # (modified, size, fingerprint) of files by path, so that a query decodes nothing
         self._fingerprints: OrderedDict[str, tuple[int, int, str]] = OrderedDict()
         self._labels: dict[str, np.ndarray] = {}
+        self._examples: dict[str, Example] = {}
         for example in self.examples:
             fingerprint = self.photograph(example.path).fingerprint
+            self._examples[fingerprint] = example
             self.cache.pinned.add((fingerprint, Settings(preset)))
             if example.labels is not None:
                 self._labels[fingerprint] = example.labels
@@ -164,6 +166,26 @@ class Session:
             return Result(analysis, clear.original, clear.labels)
 
         return self.cache.get_or_make(key, make)
+
+    def rendered(self, path: str | Path) -> dict[str, Rendered]:
+        """condition -> the scene rendered in it, when the picture is a bundled example that has such; else empty."""
+        fingerprint = self._fingerprint(path) or self.photograph(path).fingerprint
+        example = self._examples.get(fingerprint)
+        return {} if example is None else example.weather
+
+    def in_rendered_weather(self, path: str | Path, settings: Settings, condition: str) -> Result:
+        """The analysis of an example's scene as rendered in a condition, with the example's labels.
+
+        Raises ValueError when there is no such picture.
+        """
+        found = self.rendered(path).get(condition)
+        if found is None:
+            raise ValueError("The scene was rendered in one condition at a time: choose one, or simulated weather.")
+        fingerprint = self._fingerprint(found.path) or self.photograph(found.path).fingerprint
+        labels = self._labels.get(self._fingerprint(path) or "")
+        if labels is not None:
+            self._labels[fingerprint] = labels
+        return self.result(found.path, settings)
 
 
 def _normal(settings: Settings, segmenter: Segmenter) -> Settings:
