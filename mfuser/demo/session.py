@@ -21,6 +21,7 @@ from mfuser.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 
+READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB each
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
 _PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
 
@@ -84,10 +85,11 @@ class Session:
         self._fingerprints: OrderedDict[str, tuple[int, int, str]] = OrderedDict()
         self._labels: dict[str, np.ndarray] = {}
         self._examples: dict[str, Example] = {}
-        for example in self.examples:
+        for index, example in enumerate(self.examples):
             fingerprint = self.photograph(example.path).fingerprint
             self._examples[fingerprint] = example
-            self.cache.pinned.add((fingerprint, Settings(preset)))
+            if index < READY:
+                self.cache.pinned.add((fingerprint, Settings(preset)))
             if example.labels is not None:
                 self._labels[fingerprint] = example.labels
 
@@ -147,8 +149,8 @@ class Session:
         return self.cache.get_or_make((fingerprint, settings), make)
 
     def warm(self) -> None:
-        """Analyse the examples after the first one, ahead of their first visitor."""
-        for example in self.examples[1:]:
+        """Analyse the first few examples after the very first, ahead of their first visitor."""
+        for example in self.examples[1:READY]:
             try:
                 self.result(example.path, Settings(self.preset))
             except Exception:  # whoever opens it is told; the others are still worth it

@@ -88,7 +88,9 @@ class Renderer:
         world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 128
         tree = world.node_tree
         tree.nodes.clear()
-        image, back, out = (tree.nodes.new(n) for n in ("ShaderNodeTexEnvironment", "ShaderNodeBackground", "ShaderNodeOutputWorld"))
+        image, back, out = (
+            tree.nodes.new(n) for n in ("ShaderNodeTexEnvironment", "ShaderNodeBackground", "ShaderNodeOutputWorld")
+        )
         tree.links.new(image.outputs[0], back.inputs[0])
         tree.links.new(back.outputs[0], out.inputs[0])
         self._sky = image

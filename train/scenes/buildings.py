@@ -44,7 +44,9 @@ def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool, 
         z = ground + (floor - 1) * storey
         wall(mesh, rng, width, z, storey, bays, window, surface, tone, 0.35, with_balconies)
     top = ground + (floors - 1) * storey
-    mesh.box((-0.02, -0.12, ground - 0.08), (width + 0.02, 0, ground + 0.12), "stone", BUILDING, tone * 0.9, without="f")
+    mesh.box(
+        (-0.02, -0.12, ground - 0.08), (width + 0.02, 0, ground + 0.12), "stone", BUILDING, tone * 0.9, without="f"
+    )
     mesh.box((-0.02, -0.35, top - 0.05), (width + 0.02, 0, top + 0.22), "stone", BUILDING, tone * 1.05, without="f")
     _flank(mesh, rng, open_side, width, depth, ground, storey, floors, window, surface, tone)
     _sides(mesh, width, depth, top, surface, tone * 0.9, open_side)

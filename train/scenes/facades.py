@@ -86,7 +86,9 @@ def wall(
 
 def glass(mesh: Mesh, rng: np.random.Generator, corner: np.ndarray, w: float, h: float, depth: float, lit: float):
     """Panes at (N, 3) corners: some with curtains or blinds, some lit at night."""
-    quads = np.stack([corner + (0, depth, 0), corner + (w, depth, 0), corner + (w, depth, h), corner + (0, depth, h)], 1)
+    quads = np.stack(
+        [corner + (0, depth, 0), corner + (w, depth, 0), corner + (w, depth, h), corner + (0, depth, h)], 1
+    )
     on = rng.random(len(corner)) < lit
     room = rng.uniform(0.012, 0.05, (len(corner), 1)) * (1.0, 1.05, 1.12)
     warm = np.array([1.0, 0.62, 0.3]) * rng.uniform(0.35, 1.0, (len(corner), 1))
@@ -170,6 +172,8 @@ def shop(mesh: Mesh, rng: np.random.Generator, width: float, height: float, sign
         tone = linear(["#a63a32", "#2f6b50", "#3a5f8a", "#c99a3a", "#7a3b5a"][rng.integers(5)])
         a = np.stack([x, np.full_like(x, -0.02), np.full_like(x, z1 + 0.05)], -1)
         b, c = a + (0, -1.25, -0.45), a + (0, -1.25, -0.65)
-        quads = np.concatenate([np.stack([b[:-1], b[1:], a[1:], a[:-1]], 1), np.stack([c[:-1], c[1:], b[1:], b[:-1]], 1)])
+        quads = np.concatenate(
+            [np.stack([b[:-1], b[1:], a[1:], a[:-1]], 1), np.stack([c[:-1], c[1:], b[1:], b[:-1]], 1)]
+        )
         stripe = np.where((np.arange(stripes) % 2)[:, None] == 0, tone, linear("#e6e0d2"))
         mesh.quads(quads, "cloth", BUILDING, np.concatenate([stripe, stripe]))

@@ -23,7 +23,9 @@ def lamp_post(height: float = 8.0, reach: float = 1.8) -> Mesh:
     mesh = Mesh()
     mesh.tube([(0, 0, 0), (0, 0, 1.0), (0, 0, height - 0.6), (reach * 0.15, 0, height - 0.12), (reach, 0, height + 0.08)],
               np.array([0.1, 0.09, 0.06, 0.05, 0.04]), "metal", POLE, STEEL, 10)  # fmt: skip
-    mesh.box((reach - 0.15, -0.13, height), (reach + 0.55, 0.13, height + 0.13), "painted", POLE, "#5a5d60", without="d")
+    mesh.box(
+        (reach - 0.15, -0.13, height), (reach + 0.55, 0.13, height + 0.13), "painted", POLE, "#5a5d60", without="d"
+    )
     mesh.quads([(reach - 0.12, 0.11, height), (reach + 0.52, 0.11, height), (reach + 0.52, -0.11, height),
                 (reach - 0.12, -0.11, height)], "street lamp", POLE, "#d8d2c0")  # fmt: skip
     return mesh
@@ -32,7 +34,9 @@ def lamp_post(height: float = 8.0, reach: float = 1.8) -> Mesh:
 def lantern() -> Mesh:
     """An old town's lantern on a cast post."""
     mesh = Mesh()
-    mesh.lathe([(0.16, 0), (0.16, 0.25), (0.07, 0.5), (0.055, 3.2), (0.09, 3.3), (0.04, 3.4)], "painted", POLE, "#23282a", 10)
+    mesh.lathe(
+        [(0.16, 0), (0.16, 0.25), (0.07, 0.5), (0.055, 3.2), (0.09, 3.3), (0.04, 3.4)], "painted", POLE, "#23282a", 10
+    )
     mesh.lathe([(0.1, 3.4), (0.2, 3.85)], "street lamp", POLE, "#d8cfb4", 6)
     mesh.lathe([(0.24, 3.85), (0.1, 4.05), (0.0, 4.15)], "painted", POLE, "#23282a", 6)
     return mesh

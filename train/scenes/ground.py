@@ -32,7 +32,7 @@ def kerbed(
     mesh: Mesh, road: Road, s: tuple[float, float], t: tuple[float, float], surface: str, label: int, colour: Colour
 ) -> None:
     """A raised strip with stone edges on the sides that face the road and at both ends."""
-    near, far = (t if abs(t[0]) < abs(t[1]) else t[::-1])
+    near, far = t if abs(t[0]) < abs(t[1]) else t[::-1]
     stone = near + np.sign(far - near) * 0.16
     inner = tuple(sorted((stone, far)))
     strip(mesh, road, s, inner, KERB, surface, label, colour)
@@ -80,10 +80,28 @@ def repair(mesh: Mesh, road: Road, rng: np.random.Generator, middle: float, half
     t = rng.uniform(middle, half - 1.2)
     shade = rng.uniform(0.6, 0.85) if rng.random() < 0.7 else rng.uniform(1.1, 1.3)
     if rng.random() < 0.4:
-        strip(mesh, road, (s, s + rng.uniform(8, 30)), sorted((side * t, side * (t + 0.07))), MARK / 2, "tar", ROAD, (0.02, 0.02, 0.02))
+        strip(
+            mesh,
+            road,
+            (s, s + rng.uniform(8, 30)),
+            sorted((side * t, side * (t + 0.07))),
+            MARK / 2,
+            "tar",
+            ROAD,
+            (0.02, 0.02, 0.02),
+        )
     else:
         size = (rng.uniform(1.5, 9), rng.uniform(0.7, 2.4))
-        strip(mesh, road, (s, s + size[0]), sorted((side * t, side * min(t + size[1], half - 0.2))), MARK / 2, "asphalt", ROAD, (shade,) * 3)
+        strip(
+            mesh,
+            road,
+            (s, s + size[0]),
+            sorted((side * t, side * min(t + size[1], half - 0.2))),
+            MARK / 2,
+            "asphalt",
+            ROAD,
+            (shade,) * 3,
+        )
 
 
 def rails(mesh: Mesh, road: Road, t: float) -> None:

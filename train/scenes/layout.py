@@ -110,14 +110,25 @@ def _side(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, sign
             depth = 75 if side.park else side.setback + 16
             paved = not side.park and KINDS[street.kind].frontage in ("halls", "rows", "mixed")
             surface, label, colour = ("asphalt", SIDEWALK, (1.1,) * 3) if paved else ("grass", TERRAIN, grass)
-            ground.strip(mesh, road, s, across(outer, outer + depth), (KERB, 0.05) if sign > 0 else (0.05, KERB), surface, label, colour)
+            ground.strip(
+                mesh,
+                road,
+                s,
+                across(outer, outer + depth),
+                (KERB, 0.05) if sign > 0 else (0.05, KERB),
+                surface,
+                label,
+                colour,
+            )
         else:
             ground.strip(mesh, road, s, across(outer, outer + 14), KERB - 0.03, "concrete", SIDEWALK, "#8d897f")
     if street.junction is not None:
         for edge, far in ((street.junction - street.cross, -2.6), (street.junction + street.cross, 2.6)):
             s = tuple(sorted((edge, edge + far)))
             ground.strip(mesh, road, s, across(outer, REACH), KERB + 0.004, paving, SIDEWALK, tone)
-            net = np.stack([road.at(edge, np.linspace(*across(outer, REACH), 12), z) for z in (0.0, KERB + 0.004)], axis=1)
+            net = np.stack(
+                [road.at(edge, np.linspace(*across(outer, REACH), 12), z) for z in (0.0, KERB + 0.004)], axis=1
+            )
             mesh.grid(net, "kerb", SIDEWALK, "#86847e")
             mesh.grid(net[:, ::-1], "kerb", SIDEWALK, "#86847e")
 
@@ -162,7 +173,11 @@ def _house(rng: np.random.Generator, k, room: float, open_side: int = 0) -> tupl
     width = rng.uniform(16, 28) if frontage == "blocks" else rng.uniform(7.5, 15)
     width = min(width, room) if room > 7 else width
     make = buildings.modern_block if frontage == "blocks" or rng.random() < 0.12 else buildings.townhouse
-    gap = rng.uniform(4, 12) if frontage == "blocks" and rng.random() < 0.6 else (rng.uniform(3, 5) if rng.random() < 0.06 else 0)
+    gap = (
+        rng.uniform(4, 12)
+        if frontage == "blocks" and rng.random() < 0.6
+        else (rng.uniform(3, 5) if rng.random() < 0.06 else 0)
+    )
     return width, gap, make(rng, width, max(floors, 2), shops, open_side)
 
 

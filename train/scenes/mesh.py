@@ -143,7 +143,9 @@ class Mesh:
         for p in other.patches:
             moved = (p.vertices * scale) @ turn.T
             vertices = (offsets[:, None] + moved[None]).reshape(-1, 3)
-            faces = (p.faces[None] + np.arange(len(offsets))[:, None, None] * len(p.vertices)).reshape(-1, p.faces.shape[1])
+            faces = (p.faces[None] + np.arange(len(offsets))[:, None, None] * len(p.vertices)).reshape(
+                -1, p.faces.shape[1]
+            )
             repeat = len(offsets)
             self.patches.append(
                 Patch(p.surface, p.label, vertices, faces, np.tile(p.uv, (repeat, 1, 1)),

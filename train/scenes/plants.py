@@ -95,7 +95,9 @@ def _conifer(rng, mesh: Mesh) -> Mesh:
     angle = rng.uniform(0, 2 * np.pi, n)
     layer = 0.75 + 0.25 * np.sin(share * 70)  # tiers of branches
     radius = (1 - share) * 2.1 * layer * rng.uniform(0.35, 1, n) ** 0.5
-    centres = np.stack([np.cos(angle) * radius, np.sin(angle) * radius, 1.0 + share * (height - 1.0) - radius * 0.25], axis=1)
+    centres = np.stack(
+        [np.cos(angle) * radius, np.sin(angle) * radius, 1.0 + share * (height - 1.0) - radius * 0.25], axis=1
+    )
     quads, shades = leaves(rng, centres, 0.2, ("#2c4427", "#35502c", "#284025"), 0.5)
     mesh.quads(quads, "leaf", VEGETATION, shades * (0.5 + 0.5 * (radius / radius.max())[:, None]))
     return mesh

@@ -35,7 +35,9 @@ KINDS = {
     "suburb": Kind("Suburban road", (1, 1), 0.45, (1.8, 2.6), (0, 1.8), 13, (4, 7), "cottages", (1, 2), 0, 6, 4),
     "blocks": Kind("Street of flats", (1, 2), 0.7, (2.6, 4.2), (1.5, 4.0), 9, (2, 7), "blocks", (4, 7), 0.25, 11, 6),
     "tram": Kind("Tram boulevard", (1, 1), 0.4, (3.5, 5.5), (0, 1.5), 10, (0, 0), "mixed", (3, 6), 0.6, 18, 5, True),
-    "industrial": Kind("Road past workshops", (1, 2), 0.3, (1.6, 2.4), (1.0, 2.5), 20, (3, 8), "halls", (1, 1), 0, 4, 6),
+    "industrial": Kind(
+        "Road past workshops", (1, 2), 0.3, (1.6, 2.4), (1.0, 2.5), 20, (3, 8), "halls", (1, 1), 0, 4, 6
+    ),
     "park": Kind("Road along a park", (1, 2), 0.5, (2.4, 3.6), (1.0, 3.0), 9, (1, 3), "park", (3, 5), 0.2, 12, 5),
 }
 _CHANCE = {"avenue": 0.2, "town": 0.2, "suburb": 0.16, "blocks": 0.14, "tram": 0.12, "industrial": 0.09, "park": 0.09}
@@ -153,4 +155,6 @@ def _side(rng: np.random.Generator, k: Kind) -> Side:
         boundary = ("none", "hedge", "railing", "wall", "none", "mesh")[rng.integers(6)]
     else:
         boundary = "none"
-    return Side(bool(rng.random() < k.parking), rng.uniform(*k.verge), rng.uniform(*k.walk), rng.uniform(*k.setback), boundary)
+    return Side(
+        bool(rng.random() < k.parking), rng.uniform(*k.verge), rng.uniform(*k.walk), rng.uniform(*k.setback), boundary
+    )

@@ -77,7 +77,14 @@ def _parked(street: Street, rng: np.random.Generator, sign: int) -> None:
             turned = (sign < 0) != (rng.random() < 0.08)
             thing = _vehicle(rng, "car", s + 2.3, t, -1 if turned else 1)
             if rng.random() < 0.025:
-                thing = Thing(f"motorcycle/{_pick(rng, ('scooter', 'motorcycle'))}", s + 2, t, 0, rng.uniform(-2, 2), _pick(rng, PAINTS))
+                thing = Thing(
+                    f"motorcycle/{_pick(rng, ('scooter', 'motorcycle'))}",
+                    s + 2,
+                    t,
+                    0,
+                    rng.uniform(-2, 2),
+                    _pick(rng, PAINTS),
+                )
             thing.lit = False
             street.things.append(thing)
         s += rng.uniform(5.4, 6.6)
@@ -88,7 +95,9 @@ def _cyclists(street: Street, rng: np.random.Generator, sign: int) -> None:
     for _ in range(int(rng.poisson(0.9))):
         s = rng.uniform(9, 60)
         heading = 0.0 if sign > 0 else np.pi
-        street.things.append(Thing(f"cyclist/{rng.integers(RIDERS)}", s, sign * edge, 0, heading + rng.normal(scale=0.05)))
+        street.things.append(
+            Thing(f"cyclist/{rng.integers(RIDERS)}", s, sign * edge, 0, heading + rng.normal(scale=0.05))
+        )
 
 
 def _walkers(street: Street, rng: np.random.Generator, sign: int, mean: float) -> None:

@@ -39,7 +39,9 @@ SHAPES = {
     "suv": Shape(4.5, 1.88, 1.68, (0.88, 1.08), (1.15, 1.8), (4.05, 4.4), 1.12, (2.5, 3.4), (0.9, 3.6), 0.37, 1.06),
     "mini": Shape(3.5, 1.64, 1.5, (0.74, 0.98), (0.75, 1.45), (3.15, 3.42), 1.0, (1.95,), (0.68, 2.95), 0.29),
     "van": Shape(5.3, 2.0, 2.35, (1.05, 1.3), (0.8, 1.6), (5.15, 5.24), 1.25, (2.3,), (0.95, 4.3), 0.35, 1.3, 2.35),
-    "minivan": Shape(4.4, 1.84, 1.82, (0.85, 1.12), (0.75, 1.6), (4.15, 4.34), 1.1, (2.1, 3.2), (0.85, 3.55), 0.32, 1.08),
+    "minivan": Shape(
+        4.4, 1.84, 1.82, (0.85, 1.12), (0.75, 1.6), (4.15, 4.34), 1.1, (2.1, 3.2), (0.85, 3.55), 0.32, 1.08
+    ),
 }
 _PAINT, _GLASS, _DARK, _PILLAR = 0, 1, 2, 3
 
@@ -124,7 +126,9 @@ def _skin(mesh: Mesh, s: Shape, label: int) -> None:
 def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
     front, back, half = s.length / 2, -s.length / 2, s.width / 2
     # Grille, bumpers, plates, lamps: thin boxes on the skin.
-    mesh.box((-half * 0.5, front - 0.1, 0.5), (half * 0.5, front + 0.006, s.bonnet[0] - 0.12), "gloss", label, "#0a0b0c")
+    mesh.box(
+        (-half * 0.5, front - 0.1, 0.5), (half * 0.5, front + 0.006, s.bonnet[0] - 0.12), "gloss", label, "#0a0b0c"
+    )
     mesh.box((-half * 0.72, front - 0.15, 0.24), (half * 0.72, front + 0.012, 0.4), "rubber", label, "#121314")
     mesh.box((-half * 0.74, back - 0.012, 0.27), (half * 0.74, back + 0.2, 0.44), "rubber", label, "#121314")
     for y, turn in ((front + 0.02, 1), (back - 0.022, -1)):

@@ -37,7 +37,9 @@ class Weather:
 
     def card(self) -> dict:
         values = asdict(self)
-        return {k: ({n: _short(v) for n, v in x.items()} if isinstance(x, dict) else _short(x)) for k, x in values.items()}
+        return {
+            k: ({n: _short(v) for n, v in x.items()} if isinstance(x, dict) else _short(x)) for k, x in values.items()
+        }
 
 
 def sample(seed: int, condition: str) -> Weather:
@@ -50,7 +52,9 @@ def sample(seed: int, condition: str) -> Weather:
     overcast = Sky(rng.uniform(25, 60), azimuth, 1.0, 0.6, 1.0, 0.0, seed)
     if condition == "fog":
         visibility = float(np.exp(rng.uniform(np.log(55), np.log(260))))
-        return Weather(condition, overcast, visibility, wet=rng.uniform(0, 0.35), mean=rng.uniform(0.27, 0.34), bloom=0.03)
+        return Weather(
+            condition, overcast, visibility, wet=rng.uniform(0, 0.35), mean=rng.uniform(0.27, 0.34), bloom=0.03
+        )
     if condition == "rain":
         sky = Sky(rng.uniform(20, 50), azimuth, 1.0, 0.6, 0.75, 0.0, seed)
         return Weather(condition, sky, rng.uniform(900, 2600), wet=rng.uniform(0.8, 1.0), streaks=rng.uniform(1.2, 3.2),
