@@ -18,9 +18,25 @@ import cv2
 from train.scenes import CONDITIONS, command, frames
 from train.scenes.frames import replace_file
 
-SIZE, SAMPLES, QUALITY = (1024, 512), 20, 84
-# seed -> title and what the picture shows. Chosen by eye among the streets of seeds 500 to 539.
-CHOSEN: dict[int, tuple[str, str]] = {}
+SIZE, SAMPLES, QUALITY = (1024, 512), 12, 84
+# seed -> title and what the picture shows. Chosen by eye among the streets of seeds 500 to 559.
+CHOSEN: dict[int, tuple[str, str]] = {
+    520: ("Street of flats", "a wide street of flats and shops in sunshine, a cyclist and parked cars ahead, a lorry coming, "
+          "trees and their shadows on the road."),
+    507: ("Old town", "a cobbled street of an old town with coloured houses and awnings, people crossing it, bicycles on the "
+          "pavement."),
+    525: ("Suburban crossing", "a crossing with green lights and a zebra in a suburb, a cyclist ahead, detached houses, people "
+          "on the pavement."),
+    504: ("Tram boulevard", "a tram coming on rails in the middle of a shopping street, people under awnings, old houses."),
+    533: ("Along the park", "low sun over a road along a park, long shadows of trees, a bus and a cyclist, people walking."),
+    505: ("Avenue with a bus", "an avenue with a red bus, cars, a cyclist, trees and shops on both sides."),
+    503: ("Brick suburb", "a road past brick houses and a garden wall, a tank lorry and cars ahead, bicycles at the wall."),
+    512: ("Delivery", "a lorry with a blue tarpaulin among cars on an avenue of large trees."),
+    554: ("Autumn crossing", "a crossing with traffic lights among autumn trees, a van and a red car, bicycles on the grass."),
+    511: ("Shopping street", "a narrow street of shops with bollards, a grey car ahead, parked cars, bicycles at a wall."),
+    500: ("Town crossing", "traffic lights and a zebra before two tall houses of an old town, somebody about to cross."),
+    545: ("Street of trees", "a van coming along a street of flats between trees, a cyclist ahead, warning signs, a hedge."),
+}
 NAMES = {"fog": "visibility {visibility:.0f} m", "rain": "wet road, visibility {visibility:.0f} m",
          "snow": "snow on the ground, visibility {visibility:.0f} m", "night": "street lamps and headlights"}  # fmt: skip
 

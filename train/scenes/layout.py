@@ -81,8 +81,8 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
                 ground.arrow(mesh, road, stop - 9, middle + street.lane * (lane + 0.5))
     for s in street.zebras:
         ground.zebra(mesh, road, s, street.half)
-    for _ in range(int(1 + street.wear * 9)):
-        ground.repair(mesh, road, rng, middle + 0.4, street.half)
+    for i in range(int(1 + street.wear * 9)):
+        ground.repair(mesh, road, rng, middle + 0.4, street.half, 0.002 + 0.0003 * i)
     for _ in range(int(rng.integers(1, 6))):
         ground.manhole(mesh, road, rng.uniform(5, 50), rng.uniform(-street.half + 1, street.half - 1))
 
