@@ -119,11 +119,13 @@ class Handlers:
     def sources(self, path: str | None) -> Any:
         """The choice of where the weather comes from: shown for examples that were rendered in it too."""
         try:
-            return gr.Radio(visible=bool(path) and bool(self.session.rendered(path)))
+            return gr.update(visible=bool(path) and bool(self.session.rendered(path)))
         except Exception:  # the picture that cannot be read was already reported when it came
-            return gr.Radio(visible=False)
+            return gr.update(visible=False)
 
-    def _rendered_weather(self, path: str, settings: Settings, condition: str, progress: gr.Progress) -> tuple[Any, str]:
+    def _rendered_weather(
+        self, path: str, settings: Settings, condition: str, progress: gr.Progress
+    ) -> tuple[Any, str]:
         progress(0.2, desc=f"Running the three models on the scene in {condition}")
         adverse = self.session.in_rendered_weather(path, settings, condition)
         clear = self.session.result(path, settings)

@@ -82,11 +82,14 @@ def describe(condition: str, severity: int) -> str:
 
 
 def compare(clear: Result, adverse: Result, condition: str, severity: int, rendered: str | None = None) -> str:
-    """Clear and adverse, with the scores of each model, as HTML. rendered: the weather in words, when the adverse picture
-    is not simulated but rendered; severity says nothing then."""
+    """Clear and adverse, with the scores of each model, as HTML. rendered: the weather in words, when the adverse
+    picture is not simulated but rendered; severity says nothing then."""
     title = condition.replace("+", " + ").capitalize()
-    titles = ((title + ", rendered in the scene", rendered) if rendered is not None
-              else (f"{title}, severity {severity}", describe(condition, severity)))  # fmt: skip
+    titles = (
+        (title + ", rendered in the scene", rendered)
+        if rendered is not None
+        else (f"{title}, severity {severity}", describe(condition, severity))
+    )
     size = clear.analysis.size
     cells = ['<div class="head photo"><b>Photograph</b><span>the same scene</span></div>']
     cells += headings(clear)

@@ -10,8 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """height in metres; pitch (down positive), yaw, roll and field of view across in degrees; speed in m/s and exposure
-    in s for motion blur; vignette: light lost in the corners; noise: deviation at middle grey; brightness: of the mean."""
+    """height in metres; pitch (down positive), yaw, roll and field of view across in degrees; speed in m/s and
+    exposure in s for motion blur; vignette: light lost in the corners; noise: deviation at middle grey; brightness:
+    of the mean."""
 
     height: float = 1.4
     pitch: float = 2.0

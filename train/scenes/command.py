@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -59,10 +59,11 @@ def render(
     conditions: Sequence[str] = ("clear",),
     size: tuple[int, int] = (1024, 512),
     kind: str | None = None,
-    samples: int = 16,
+    samples: int | Mapping[str, int] = 16,
     threads: int = 2,
 ) -> int:
-    """Render the frames that are not there yet; how many that were. Arguments are those of the command line.
+    """Render the frames that are not there yet; how many that were. Arguments are those of the command line; samples
+    may differ by condition.
 
     Raises ValueError when it is interrupted, and MissingRenderer, one of those, when Blender is not installed.
     """
@@ -72,7 +73,7 @@ def render(
         return 0
     from train.scenes.blender import Renderer  # only now: without frames to render, no renderer is needed
 
-    renderer = Renderer(samples, threads)
+    renderer = Renderer(threads)
     out.mkdir(parents=True, exist_ok=True)
     started, made, current = time.monotonic(), 0, None
     with Interrupt() as interrupt, tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="frame") as bar:
@@ -86,7 +87,8 @@ def render(
             sky = weather.sample(street_seed, condition)
             renderer.materials.set(sky.wet, sky.snow, sky.lamps)
             renderer.light(sky.sky, lamps.lamps(current.street, current.camera) if sky.lamps == 1 else [])
-            light, cover = renderer.render(size)
+            paths = samples if isinstance(samples, int) else samples[condition]
+            light, cover = renderer.render(size, paths)
             picture = compose.compose(light, cover, truth.depth, current.camera, sky, street_seed)
             frames.write(out, frames.stem(street_seed, condition), picture, truth.label, truth.depth,
                          card.card(current, sky, truth.label, size))  # fmt: skip

@@ -8,9 +8,40 @@ from PIL import Image, ImageDraw, ImageFont
 from train.scenes.furniture import SIGNS
 
 RED, BLUE, YELLOW, WHITE, BLACK, GREEN = "#b81f24", "#1d4f9c", "#f0c419", "#f2f2ee", "#151515", "#1f6b45"
-SHOPS = ("BAKERY", "Café Linde", "OPTIK", "Books & Co", "FLORA", "Pizzeria", "PHARMACY", "Zur Post", "MODE", "Bistro 12",
-         "COPY SHOP", "Friseur", "MARKET", "Juwelier", "KEBAB", "Teahouse", "BIKES", "Schuhe", "GALERIE", "Hotel Adler", "Fruit",
-         "TRAVEL", "Noodle Bar", "APOTHEKE", "Wine", "PHONES", "Antik", "Sport", "BUTCHER", "Kino", "TOYS", "Bar")  # fmt: skip
+SHOPS = (
+    "BAKERY",
+    "Café Linde",
+    "OPTIK",
+    "Books & Co",
+    "FLORA",
+    "Pizzeria",
+    "PHARMACY",
+    "Zur Post",
+    "MODE",
+    "Bistro 12",
+    "COPY SHOP",
+    "Friseur",
+    "MARKET",
+    "Juwelier",
+    "KEBAB",
+    "Teahouse",
+    "BIKES",
+    "Schuhe",
+    "GALERIE",
+    "Hotel Adler",
+    "Fruit",
+    "TRAVEL",
+    "Noodle Bar",
+    "APOTHEKE",
+    "Wine",
+    "PHONES",
+    "Antik",
+    "Sport",
+    "BUTCHER",
+    "Kino",
+    "TOYS",
+    "Bar",
+)
 _BOARDS = ("#3a2a22", "#1f3b30", "#20304f", "#7a1f24", "#e6e0d2", "#2a2a2c", "#c9a13a", "#4a2f4f", "#d8d8d4", "#0f4f5a")
 CELL = 160
 

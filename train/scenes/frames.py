@@ -48,7 +48,7 @@ def jpeg(image: np.ndarray, quality: int) -> bytes:
 
 
 def sheet(out: Path, limit: int = 24, across: int = 4, width: int = 400) -> Path:
-    """A contact sheet of finished frames, each above its labels: out/sheet.jpg. Raises ValueError when there is none."""
+    """A contact sheet of finished frames, each above its labels: out/sheet.jpg. Raises ValueError for none."""
     names = sorted(p.stem for p in (out / "images").glob("*.jpg")) if (out / "images").is_dir() else []
     names = [name for name in names if finished(out, name)]
     if not names:

@@ -8,8 +8,24 @@ from train.scenes.ground import KERB
 from train.scenes.prototypes import TREES
 from train.scenes.street import KINDS, Street, Thing
 
-PLATES = ("no-entry", "limit-30", "limit-50", "no-parking", "ahead", "cycles", "yield", "crossroads", "children", "roadworks",
-          "priority", "crossing", "parking", "one-way", "stop", "town")  # fmt: skip
+PLATES = (
+    "no-entry",
+    "limit-30",
+    "limit-50",
+    "no-parking",
+    "ahead",
+    "cycles",
+    "yield",
+    "crossroads",
+    "children",
+    "roadworks",
+    "priority",
+    "crossing",
+    "parking",
+    "one-way",
+    "stop",
+    "town",
+)
 
 
 def furnish(street: Street) -> None:

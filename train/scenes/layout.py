@@ -52,8 +52,16 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
         for sign in (-1, 1):
             t = tuple(sorted((sign * half, sign * REACH)))
             ground.strip(mesh, road, (j - w, j + w), t, 0.0, surface, ROAD, (tone,) * 3)
-            ground.strip(mesh, road, (j - 0.06, j + 0.06), tuple(sorted((sign * (half + 4), sign * 40))), ground.MARK, "paint",
-                         ROAD, ground.PAINT)  # fmt: skip
+            ground.strip(
+                mesh,
+                road,
+                (j - 0.06, j + 0.06),
+                tuple(sorted((sign * (half + 4), sign * 40))),
+                ground.MARK,
+                "paint",
+                ROAD,
+                ground.PAINT,
+            )
     if street.cobbles:
         return
     for a, b in _parts(street):
@@ -74,8 +82,16 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
                 ground.dashes(mesh, road, (begin, end), sign * (middle - 0.1), gap=0.0)
     if street.junction is not None:
         stop = street.junction - street.cross - (5.4 if street.zebras else 1.0)
-        ground.strip(mesh, road, (stop - 0.45, stop), (middle, middle + street.lanes * street.lane), ground.MARK, "paint", ROAD,
-                     ground.PAINT)  # fmt: skip
+        ground.strip(
+            mesh,
+            road,
+            (stop - 0.45, stop),
+            (middle, middle + street.lanes * street.lane),
+            ground.MARK,
+            "paint",
+            ROAD,
+            ground.PAINT,
+        )
         for lane in range(street.lanes):
             if rng.random() < 0.5:
                 ground.arrow(mesh, road, stop - 9, middle + street.lane * (lane + 0.5))
@@ -209,8 +225,12 @@ def _boundary(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, 
     if kind in ("none", "hedge"):
         return
     t, step = sign * (street.half + side.verge + side.walk + 0.25), 4.0
-    colour = {"pickets": ("#d9d6cc", "#8a6a48", "#5f4a38"), "railing": ("#2c3032", "#39423c", "#4a4e52"),
-              "mesh": ("#5c7060", "#6b6f70", "#4f5a52"), "wall": ("#a88468", "#9a9488", "#8f5a48")}[kind][rng.integers(3)]  # fmt: skip
+    colour = {
+        "pickets": ("#d9d6cc", "#8a6a48", "#5f4a38"),
+        "railing": ("#2c3032", "#39423c", "#4a4e52"),
+        "mesh": ("#5c7060", "#6b6f70", "#4f5a52"),
+        "wall": ("#a88468", "#9a9488", "#8f5a48"),
+    }[kind][rng.integers(3)]
     if kind == "wall":
         height = rng.uniform(0.8, 2.2)
         piece = garden_wall(("brick", "stone", "concrete")[rng.integers(3)], step, height, colour)

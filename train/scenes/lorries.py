@@ -14,8 +14,16 @@ def truck(kind: str) -> Mesh:
     mesh, front = Mesh(), 4.1
     w = 1.24
     # Cab with a sloping face.
-    side = np.array([(front, 0.55), (front + 0.05, 1.25), (front - 0.05, 1.55), (front - 0.35, 2.75), (front - 1.95, 2.8),
-                     (front - 1.95, 0.55)])  # fmt: skip
+    side = np.array(
+        [
+            (front, 0.55),
+            (front + 0.05, 1.25),
+            (front - 0.05, 1.55),
+            (front - 0.35, 2.75),
+            (front - 1.95, 2.8),
+            (front - 1.95, 0.55),
+        ]
+    )
     for x, order in ((-w, 1), (w, -1)):
         mesh.fan(np.column_stack([np.full(6, x), side])[::order], "car paint", TRUCK)
     for i in range(5):
@@ -48,14 +56,17 @@ def _load(mesh: Mesh, kind: str, front: float) -> None:
     y0, y1, w = -4.1, front - 2.1, 1.26
     if kind == "tank":
         angle = np.linspace(0, 2 * np.pi, 25)
-        for a, b in ((y0, y1),):
-            ring = np.stack([1.2 * np.cos(angle), np.zeros(25), 2.05 + 1.05 * np.sin(angle)], axis=1)
-            mesh.grid(np.stack([ring + (0, b, 0), ring + (0, a, 0)]), "metal", TRUCK, "#b9bcc0")
-            mesh.fan((ring + (0, a, 0))[:-1], "metal", TRUCK, "#a9acb0")
-            mesh.fan((ring + (0, b, 0))[:-1][::-1], "metal", TRUCK, "#a9acb0")
+        ring = np.stack([1.2 * np.cos(angle), np.zeros(25), 2.05 + 1.05 * np.sin(angle)], axis=1)
+        mesh.grid(np.stack([ring + (0, y1, 0), ring + (0, y0, 0)]), "metal", TRUCK, "#b9bcc0")
+        mesh.fan((ring + (0, y0, 0))[:-1], "metal", TRUCK, "#a9acb0")
+        mesh.fan((ring + (0, y1, 0))[:-1][::-1], "metal", TRUCK, "#a9acb0")
         return
-    top, surface, colour = {"box": (3.7, "painted", "#dcdcd8"), "tarpaulin": (3.6, "cloth", "#3f5f86"),
-                            "tipper": (2.2, "painted", "#b5642a"), "rubbish": (3.1, "painted", "#d9822b")}[kind]  # fmt: skip
+    top, surface, colour = {
+        "box": (3.7, "painted", "#dcdcd8"),
+        "tarpaulin": (3.6, "cloth", "#3f5f86"),
+        "tipper": (2.2, "painted", "#b5642a"),
+        "rubbish": (3.1, "painted", "#d9822b"),
+    }[kind]
     mesh.box((-w, y0, 1.0), (w, y1, top), surface, TRUCK, colour)
     for x in np.linspace(-w, w, 2):
         for y in np.linspace(y0, y1 - 0.06, 7 if kind != "box" else 2):
@@ -114,7 +125,7 @@ def _coach(mesh: Mesh, length, w, low, top, label, doors, windows, faces=(True, 
         ]
     )
     mesh.grid(net[:, ::-1], "car paint", label)
-    for k, y, order in ((0, y1, 1), (-1, y0, -1)):
+    for k, order in ((0, 1), (-1, -1)):
         mesh.fan(net[k][::order], "car paint", label)
     mesh.box((-w + 0.03, y0 + 0.2, low - 0.12), (w - 0.03, y1 - 0.2, low + 0.05), "rubber", label, "#151515")
     edges = np.linspace(y0 + 0.55, y1 - 0.55, windows + 1)
@@ -143,8 +154,13 @@ def _coach(mesh: Mesh, length, w, low, top, label, doors, windows, faces=(True, 
                     (turn * 0.75, v, top - 0.15)], "display", label, uv=[[(0, 0), (1, 0), (1, 1), (0, 1)]])  # fmt: skip
         for side in (-1, 1):
             name, colour = ("head lamp", "#dfe5ea") if turn > 0 else ("tail lamp", "#7d0a0a")
-            mesh.box((side * 0.9 - 0.17, min(y, y + turn * 0.03), 0.72), (side * 0.9 + 0.17, max(y, y + turn * 0.03), 0.9),
-                     name, label, colour)  # fmt: skip
+            mesh.box(
+                (side * 0.9 - 0.17, min(y, y + turn * 0.03), 0.72),
+                (side * 0.9 + 0.17, max(y, y + turn * 0.03), 0.9),
+                name,
+                label,
+                colour,
+            )
         mesh.box(
             (-w * 0.9, min(y, y + turn * 0.02), low),
             (w * 0.9, max(y, y + turn * 0.02), 0.5),

@@ -14,8 +14,8 @@ Colour = str | Sequence[float]
 class Patch:
     """Faces of one surface and class.
 
-    surface: a name of `surfaces.SURFACES`. label: train id. vertices: (V, 3) float. faces: (F, 3 or 4) int. uv: (F, 3 or
-    4, 2) float, metres along the surface. colour: (F, 3) linear RGB. smooth: shade across soft edges.
+    surface: a name of `surfaces.SURFACES`. label: train id. vertices: (V, 3) float. faces: (F, 3 or 4) int. uv: (F, 3
+    or 4, 2) float, metres along the surface. colour: (F, 3) linear RGB. smooth: shade across soft edges.
     """
 
     surface: str

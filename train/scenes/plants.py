@@ -83,8 +83,15 @@ def _twigs(rng, mesh: Mesh, branch: np.ndarray, reach: float, bark) -> None:
         mesh.tube([start, end], np.array([0.02, 0.008]), "bark", VEGETATION, bark, 4, False)
         for _ in range(4):
             a = start + (end - start) * rng.uniform(0.3, 1)
-            mesh.tube([a, a + _sphere(rng, 1)[0] * 0.35 + (0, 0, 0.25)], np.array([0.009, 0.004]), "bark", VEGETATION, bark, 3,
-                      False)  # fmt: skip
+            mesh.tube(
+                [a, a + _sphere(rng, 1)[0] * 0.35 + (0, 0, 0.25)],
+                np.array([0.009, 0.004]),
+                "bark",
+                VEGETATION,
+                bark,
+                3,
+                False,
+            )
 
 
 def _conifer(rng, mesh: Mesh) -> Mesh:

@@ -11,8 +11,8 @@ from train.scenes.road import Road
 
 @dataclass(frozen=True)
 class Kind:
-    """How streets of a kind are. Pairs are ranges to draw from. lanes: in each direction. trees: metres between them, or
-    0. setback: from pavement to houses. frontage: what stands there. walkers, riders, traffic: how many, about."""
+    """How streets of a kind are. Pairs are ranges to draw from. lanes: in each direction. trees: metres between them,
+    or 0. setback: from pavement to houses. frontage: what stands there. walkers, riders, traffic: how many, about."""
 
     title: str
     lanes: tuple[int, int]
@@ -72,8 +72,8 @@ class Thing:
 
 @dataclass
 class Street:
-    """A sampled street. half: from the middle line to the kerb. own: t of the camera. junction: s of a crossing road, or
-    None; cross: half of its width. zebras: s of pedestrian crossings."""
+    """A sampled street. half: from the middle line to the kerb. own: t of the camera. junction: s of a crossing road,
+    or None; cross: half of its width. zebras: s of pedestrian crossings."""
 
     seed: int
     kind: str
@@ -141,9 +141,26 @@ def sample(seed: int, kind: str | None = None) -> Street:
     elif rng.random() < 0.45:
         zebras = [rng.uniform(12, 45)]
     own = middle + lane * (int(rng.integers(lanes)) + 0.5) + rng.uniform(-0.25, 0.25)
-    return Street(seed, name, bend, rng.uniform(40, 80), rng.uniform(-3, 4) if rng.random() < 0.4 else 0.0, lane, lanes, half,
-                  own, sides[0], sides[1], junction, cross, zebras, tracks, name == "town" and rng.random() < 0.25,
-                  rng.uniform(0, 1), rng.random() < 0.15)  # fmt: skip
+    return Street(
+        seed,
+        name,
+        bend,
+        rng.uniform(40, 80),
+        rng.uniform(-3, 4) if rng.random() < 0.4 else 0.0,
+        lane,
+        lanes,
+        half,
+        own,
+        sides[0],
+        sides[1],
+        junction,
+        cross,
+        zebras,
+        tracks,
+        name == "town" and rng.random() < 0.25,
+        rng.uniform(0, 1),
+        rng.random() < 0.15,
+    )
 
 
 def _side(rng: np.random.Generator, k: Kind) -> Side:

@@ -8,8 +8,24 @@ from train.scenes.ground import KERB
 from train.scenes.prototypes import PEOPLE, RIDERS
 from train.scenes.street import KINDS, Street, Thing
 
-PAINTS = ("#d9dadb", "#9ba0a5", "#4b4f54", "#17181a", "#7c1c1f", "#1f3a5f", "#2c4a3a", "#b9a98a", "#e9e9e6", "#5a5e63", "#223047",
-          "#a03a22", "#c9cccf", "#2b2d30", "#6f7f8c", "#3a2f2a")  # fmt: skip
+PAINTS = (
+    "#d9dadb",
+    "#9ba0a5",
+    "#4b4f54",
+    "#17181a",
+    "#7c1c1f",
+    "#1f3a5f",
+    "#2c4a3a",
+    "#b9a98a",
+    "#e9e9e6",
+    "#5a5e63",
+    "#223047",
+    "#a03a22",
+    "#c9cccf",
+    "#2b2d30",
+    "#6f7f8c",
+    "#3a2f2a",
+)
 CARS = ("hatch", "hatch", "saloon", "saloon", "estate", "suv", "suv", "mini", "van", "minivan")
 LENGTHS = {"car": 4.6, "truck": 8.4, "bus": 12.4, "motorcyclist": 2.2, "cyclist": 1.8, "tram": 28.0}
 COACHES = ("#c9a227", "#a32a2a", "#2a5a9a", "#e4e2dc", "#2f6a4a", "#d9d4c6")
@@ -58,10 +74,13 @@ def _lane(street: Street, rng: np.random.Generator, t: float, direction: int, co
 
 
 def _vehicle(rng: np.random.Generator, family: str, s: float, t: float, direction: int) -> Thing:
-    name = {"car": lambda: f"car/{_pick(rng, CARS)}",
-            "truck": lambda: f"truck/{_pick(rng, ('box', 'tarpaulin', 'tank', 'tipper', 'rubbish'))}",
-            "bus": lambda: "bus", "cyclist": lambda: f"cyclist/{rng.integers(RIDERS)}",
-            "motorcyclist": lambda: f"motorcyclist/{_pick(rng, ('scooter', 'motorcycle'))}/{rng.integers(3)}"}[family]()  # fmt: skip
+    name = {
+        "car": lambda: f"car/{_pick(rng, CARS)}",
+        "truck": lambda: f"truck/{_pick(rng, ('box', 'tarpaulin', 'tank', 'tipper', 'rubbish'))}",
+        "bus": lambda: "bus",
+        "cyclist": lambda: f"cyclist/{rng.integers(RIDERS)}",
+        "motorcyclist": lambda: f"motorcyclist/{_pick(rng, ('scooter', 'motorcycle'))}/{rng.integers(3)}",
+    }[family]()
     colours = COACHES if family == "bus" else PAINTS
     return Thing(name, s, t, 0.0, (0.0 if direction > 0 else np.pi) + rng.normal(scale=0.012), _pick(rng, colours))
 

@@ -1,4 +1,5 @@
-"""The command: frames that are whole, resumed and readable; labels exact to the pixel; one sentence for what is wrong."""
+"""The command: frames that are whole, resumed and readable; labels exact to the pixel; one sentence for what is
+wrong."""
 
 from __future__ import annotations
 
@@ -49,10 +50,16 @@ def test_without_the_renderer_one_sentence_says_how_to_get_it(no_blender, tmp_pa
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [(["--count", "0"], "--count is 0"), (["--count", "1", "--size", "big"], "WIDTHxHEIGHT"), (["--count", "1", "--size", "8x8"], "64x64"),
-     (["--count", "1", "--weather", "clear,hail"], "'hail'"), (["--count", "1", "--weather", ","], "nothing"),
-     (["--count", "1", "--seed", "-2"], "--seed is -2"), (["--count", "1", "--samples", "0"], "--samples is 0")],
-)  # fmt: skip
+    [
+        (["--count", "0"], "--count is 0"),
+        (["--count", "1", "--size", "big"], "WIDTHxHEIGHT"),
+        (["--count", "1", "--size", "8x8"], "64x64"),
+        (["--count", "1", "--weather", "clear,hail"], "'hail'"),
+        (["--count", "1", "--weather", ","], "nothing"),
+        (["--count", "1", "--seed", "-2"], "--seed is -2"),
+        (["--count", "1", "--samples", "0"], "--samples is 0"),
+    ],
+)
 def test_bad_settings_are_one_sentence(arguments, sentence, tmp_path, capsys):
     assert train(["render", "--out", str(tmp_path), *arguments]) == 2
     error = capsys.readouterr().err
@@ -109,7 +116,7 @@ def renderer():
     pytest.importorskip("bpy", reason="renders with Blender: install train/scenes/requirements.txt")
     from train.scenes.blender import Renderer
 
-    return Renderer(samples=1, threads=1)
+    return Renderer(threads=1)
 
 
 def load(renderer, made: scene.Scene) -> Street:

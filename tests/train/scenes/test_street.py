@@ -7,8 +7,27 @@ import pytest
 
 from mfuser.cityscapes import CLASSES
 from train.scenes import (
-    BICYCLE, BUS, CAR, LIGHT, MOTORCYCLE, PERSON, POLE, RIDER, SIGN, SKY, TERRAIN, TRAIN, TRUCK, VEGETATION, faces,
-    furnish, layout, prototypes, street, textures, traffic,
+    BICYCLE,
+    BUS,
+    CAR,
+    LIGHT,
+    MOTORCYCLE,
+    PERSON,
+    POLE,
+    RIDER,
+    SIGN,
+    SKY,
+    TERRAIN,
+    TRAIN,
+    TRUCK,
+    VEGETATION,
+    faces,
+    furnish,
+    layout,
+    prototypes,
+    street,
+    textures,
+    traffic,
 )  # fmt: skip
 from train.scenes.furniture import SIGNS
 from train.scenes.prototypes import TREES
@@ -70,18 +89,55 @@ def test_many_streets_hold_every_kind_of_thing():
         kinds.add(made.kind)
         junctions += made.junction is not None
     assert kinds == set(street.KINDS) and 15 < junctions < 55
-    assert {"car", "truck", "bus", "tram", "bicycle", "cyclist", "motorcycle", "motorcyclist", "person", "tree", "bush", "hedge",
-            "tuft", "lamp", "lantern", "light", "sign", "board"} <= families  # fmt: skip
+    assert {
+        "car",
+        "truck",
+        "bus",
+        "tram",
+        "bicycle",
+        "cyclist",
+        "motorcycle",
+        "motorcyclist",
+        "person",
+        "tree",
+        "bush",
+        "hedge",
+        "tuft",
+        "lamp",
+        "lantern",
+        "light",
+        "sign",
+        "board",
+    } <= families
 
 
 @pytest.mark.parametrize(
     ("name", "labels"),
-    [("car/saloon", {CAR}), ("car/van", {CAR}), ("truck/box", {TRUCK}), ("truck/tank", {TRUCK}), ("bus", {BUS}),
-     ("tram/2", {TRAIN}), ("bicycle/1", {BICYCLE}), ("cyclist/0", {BICYCLE, RIDER}), ("motorcycle/scooter", {MOTORCYCLE}),
-     ("motorcyclist/motorcycle/0", {MOTORCYCLE, RIDER}), ("person/3", {PERSON}), ("lamp", {POLE}), ("lantern", {POLE}),
-     ("light/red/3.5", {LIGHT, POLE}), ("sign/stop/limit-30", {SIGN, POLE}), ("board", {SIGN, POLE}), ("tuft/0", {TERRAIN}),
-     ("bush/0", {VEGETATION}), ("hedge/0", {VEGETATION}), ("bin", {255}), ("bench", {255}), ("tree/bare/0", {VEGETATION})],
-)  # fmt: skip
+    [
+        ("car/saloon", {CAR}),
+        ("car/van", {CAR}),
+        ("truck/box", {TRUCK}),
+        ("truck/tank", {TRUCK}),
+        ("bus", {BUS}),
+        ("tram/2", {TRAIN}),
+        ("bicycle/1", {BICYCLE}),
+        ("cyclist/0", {BICYCLE, RIDER}),
+        ("motorcycle/scooter", {MOTORCYCLE}),
+        ("motorcyclist/motorcycle/0", {MOTORCYCLE, RIDER}),
+        ("person/3", {PERSON}),
+        ("lamp", {POLE}),
+        ("lantern", {POLE}),
+        ("light/red/3.5", {LIGHT, POLE}),
+        ("sign/stop/limit-30", {SIGN, POLE}),
+        ("board", {SIGN, POLE}),
+        ("tuft/0", {TERRAIN}),
+        ("bush/0", {VEGETATION}),
+        ("hedge/0", {VEGETATION}),
+        ("bin", {255}),
+        ("bench", {255}),
+        ("tree/bare/0", {VEGETATION}),
+    ],
+)
 def test_things_have_their_classes_and_stand_on_the_ground(name, labels):
     mesh = prototypes.make(name)
     low, high = mesh.bounds
