@@ -11,6 +11,7 @@ COMMANDS = {
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
+    "distance": ("train.distance", "how far two sets of pictures lie apart in the VFM's eyes"),
     "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }
 
