@@ -144,7 +144,8 @@ def _racks(street: Street, rng: np.random.Generator, sign: int) -> None:
                 lean = rng.uniform(-0.15, 0.15)
                 along = np.pi / 2 if side.walk > 2.6 else 0.0
                 step = 0.65 if along else 1.9
-                street.things.append(Thing(f"bicycle/{rng.integers(6)}", s + i * step, sign * t, KERB, along + lean))
+                name = f"bicycle/{rng.integers(6)}"
+                street.things.append(Thing(name, s + i * step, sign * t, KERB, along + lean, lit=False))
 
 
 def _person(rng: np.random.Generator, s: float, t: float, z: float, heading: float) -> Thing:
