@@ -14,6 +14,7 @@ COMMANDS = {
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
     "gpu": ("train.gpu.command", "check, time and profile the paper's models on a GPU"),
+    "distance": ("train.distance", "how far two sets of pictures lie apart in the VFM's eyes"),
     "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -16,19 +16,30 @@ FOLDER = ASSETS / "examples"
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """The scene of an example in another weather. text: what that weather is, for people."""
+
+    path: Path
+    text: str
+
+
+@dataclass(frozen=True)
 class Example:
-    """title: for the gallery. alt: what the picture shows. labels: (H, W) uint8 trainIds, 255 = unlabelled, or None."""
+    """title: for the gallery. alt: what the picture shows. labels: (H, W) uint8 trainIds, 255 = unlabelled, or None.
+    weather: condition -> the same scene, with the same labels, rendered in it."""
 
     path: Path
     title: str
     alt: str
     labels: np.ndarray | None = None
+    weather: dict[str, Rendered] = field(default_factory=dict)
 
 
 def find(folder: Path = FOLDER) -> list[Example]:
     """Examples that `examples.json` of the folder lists, in its order; an empty list when there is no such file.
 
-    An entry has "file", "label" (optional), "title" and "alt". Raises images.ImageError for unreadable labels.
+    An entry has "file", "title", "alt", and perhaps "label" and "weather": {condition: {"file": ..., "text": ...}}.
+    Raises images.ImageError for unreadable labels.
     """
     listing = folder / "examples.json"
     if not listing.is_file():
@@ -39,6 +50,7 @@ def find(folder: Path = FOLDER) -> list[Example]:
             entry["title"],
             entry["alt"],
             _labels(folder / entry["label"]) if entry.get("label") else None,
+            {name: Rendered(folder / w["file"], w["text"]) for name, w in entry.get("weather", {}).items()},
         )
         for entry in json.loads(listing.read_text(encoding="utf-8"))
     ]

@@ -94,6 +94,7 @@ class Handlers:
         conditions: list[str],
         severity: float,
         seed: float | None,
+        source: str = weather_view.SIMULATED,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, str]:
         """(pictures, notice). Computes only while its tab is the active one."""
@@ -103,6 +104,9 @@ class Handlers:
             return gr.skip(), wording.notice(CHOOSE, "note")
         try:
             condition = weather_view.condition_of(conditions)
+            rendered = self.session.rendered(path) if source == weather_view.RENDERED else {}
+            if rendered:
+                return self._rendered_weather(path, Settings(preset, windows, int(resolution)), condition, progress)
             progress(0.1, desc="Running the three models on the clear photograph")
             clear = self._result(path, preset, windows, resolution)
             progress(0.4, desc=f"Making {condition.replace('+', ' and ')}, and running the three models on it")
@@ -111,6 +115,22 @@ class Handlers:
             return weather_view.compare(clear, adverse, condition, int(severity)), wording.NOTHING
         except Exception as error:
             return gr.skip(), wording.notice(wording.sentence(error))
+
+    def sources(self, path: str | None) -> Any:
+        """The choice of where the weather comes from: shown for examples that were rendered in it too."""
+        try:
+            return gr.update(visible=bool(path) and bool(self.session.rendered(path)))
+        except Exception:  # the picture that cannot be read was already reported when it came
+            return gr.update(visible=False)
+
+    def _rendered_weather(
+        self, path: str, settings: Settings, condition: str, progress: gr.Progress
+    ) -> tuple[Any, str]:
+        progress(0.2, desc=f"Running the three models on the scene in {condition}")
+        adverse = self.session.in_rendered_weather(path, settings, condition)
+        clear = self.session.result(path, settings)
+        text = self.session.rendered(path)[condition].text
+        return weather_view.compare(clear, adverse, condition, 0, text), wording.NOTHING
 
     def _result(self, path: str, preset: str, windows: str, resolution: float) -> Result:
         return self.session.result(path, Settings(preset, windows, int(resolution)))

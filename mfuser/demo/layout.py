@@ -100,7 +100,7 @@ def _connect(
 
     def run(listen: Callable[..., Any]) -> None:
         """What needs the network: the matrix, and then the weather if that is what is looked at."""
-        ask(listen, "full").then(
+        ask(listen, "full").then(handlers.sources, asked.photo, weather.source, **QUICK).then(
             handlers.weather, weather_inputs, weather_outputs, show_progress_on=[weather.pictures], **latest
         )
 
@@ -126,7 +126,7 @@ def _connect(
         run(listen)
 
     weather.tab.select(lambda: "weather", None, active, **QUICK).then(
-        handlers.weather, weather_inputs, weather_outputs, **latest
-    )
-    for control, event in zip(weather.controls, ("input", "release", "submit"), strict=True):
+        handlers.sources, asked.photo, weather.source, **QUICK
+    ).then(handlers.weather, weather_inputs, weather_outputs, **latest)
+    for control, event in zip(weather.controls, ("input", "release", "submit", "input"), strict=True):
         getattr(control, event)(handlers.weather, weather_inputs, weather_outputs, **latest)

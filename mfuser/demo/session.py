@@ -16,11 +16,12 @@ from mfuser import images, presets, weather
 from mfuser.analysis import Analysis
 from mfuser.demo import compute
 from mfuser.demo.cache import Cache
-from mfuser.demo.examples import Example, fitted
+from mfuser.demo.examples import Example, Rendered, fitted
 from mfuser.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 
+READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB each
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
 _PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
 
@@ -83,9 +84,12 @@ class Session:
         # (modified, size, fingerprint) of files by path, so that a query decodes nothing
         self._fingerprints: OrderedDict[str, tuple[int, int, str]] = OrderedDict()
         self._labels: dict[str, np.ndarray] = {}
-        for example in self.examples:
+        self._examples: dict[str, Example] = {}
+        for index, example in enumerate(self.examples):
             fingerprint = self.photograph(example.path).fingerprint
-            self.cache.pinned.add((fingerprint, Settings(preset)))
+            self._examples[fingerprint] = example
+            if index < READY:
+                self.cache.pinned.add((fingerprint, Settings(preset)))
             if example.labels is not None:
                 self._labels[fingerprint] = example.labels
 
@@ -145,8 +149,8 @@ class Session:
         return self.cache.get_or_make((fingerprint, settings), make)
 
     def warm(self) -> None:
-        """Analyse the examples after the first one, ahead of their first visitor."""
-        for example in self.examples[1:]:
+        """Analyse the first few examples after the very first, ahead of their first visitor."""
+        for example in self.examples[1:READY]:
             try:
                 self.result(example.path, Settings(self.preset))
             except Exception:  # whoever opens it is told; the others are still worth it
@@ -164,6 +168,26 @@ class Session:
             return Result(analysis, clear.original, clear.labels)
 
         return self.cache.get_or_make(key, make)
+
+    def rendered(self, path: str | Path) -> dict[str, Rendered]:
+        """condition -> the scene rendered in it, when the picture is a bundled example that has such; else empty."""
+        fingerprint = self._fingerprint(path) or self.photograph(path).fingerprint
+        example = self._examples.get(fingerprint)
+        return {} if example is None else example.weather
+
+    def in_rendered_weather(self, path: str | Path, settings: Settings, condition: str) -> Result:
+        """The analysis of an example's scene as rendered in a condition, with the example's labels.
+
+        Raises ValueError when there is no such picture.
+        """
+        found = self.rendered(path).get(condition)
+        if found is None:
+            raise ValueError("The scene was rendered in one condition at a time: choose one, or simulated weather.")
+        fingerprint = self._fingerprint(found.path) or self.photograph(found.path).fingerprint
+        labels = self._labels.get(self._fingerprint(path) or "")
+        if labels is not None:
+            self._labels[fingerprint] = labels
+        return self.result(found.path, settings)
 
 
 def _normal(settings: Settings, segmenter: Segmenter) -> Settings:

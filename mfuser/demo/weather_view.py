@@ -1,4 +1,5 @@
-"""View 3, Adverse weather: the clear photograph beside the same one in simulated weather, for the three models."""
+"""View 3, Adverse weather: the clear photograph beside the same one in simulated weather, or an example's scene beside
+the same scene rendered in that weather, for the three models."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from mfuser.demo.session import Result
 from mfuser.demo.wording import percent
 from mfuser.presets import STREAMS
 
+SIMULATED, RENDERED = "simulated", "rendered"
+SOURCES = [("simulated on the picture", SIMULATED), ("rendered in the scene", RENDERED)]
 NO_CONDITION = "Choose at least one condition: fog, rain, snow or night."
 EXPLANATION = (
     "Consistency is the agreement of a model with its own mask of the clear photograph (mean IoU over the classes in "
@@ -24,9 +27,11 @@ EXPLANATION = (
 
 @dataclass
 class WeatherView:
-    """Components of the view. `controls`: condition, severity, seed, as `condition_of` and the handlers take them."""
+    """Components of the view. `controls`: condition, severity, seed, source, as the handlers take them. The source is
+    offered for examples that were rendered in other weather too."""
 
     tab: gr.Tab
+    source: gr.Radio
     conditions: gr.CheckboxGroup
     severity: gr.Slider
     seed: gr.Number
@@ -35,7 +40,7 @@ class WeatherView:
 
     @property
     def controls(self) -> list[gr.Component]:
-        return [self.conditions, self.severity, self.seed]
+        return [self.conditions, self.severity, self.seed, self.source]
 
 
 def build() -> WeatherView:
@@ -52,10 +57,13 @@ def build() -> WeatherView:
             )
             severity = gr.Slider(1, 5, 3, step=1, label="Severity", elem_id="severity", min_width=200, scale=2)
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=110, scale=1)
+        source = gr.Radio(
+            SOURCES, value=SIMULATED, label="Weather", show_label=False, visible=False, elem_id="weather-source"
+        )
         notice = gr.HTML("", elem_id="weather-notice")
         shown = grid.component("", "weather-grid")
         gr.HTML(f'<p class="explanation">{escape(EXPLANATION)}</p>')
-    return WeatherView(tab, conditions, severity, seed, notice, shown)
+    return WeatherView(tab, source, conditions, severity, seed, notice, shown)
 
 
 def condition_of(conditions: list[str]) -> str:
@@ -73,14 +81,21 @@ def describe(condition: str, severity: int) -> str:
     return "; ".join(f"{name}: {weather.DESCRIPTIONS[name].at(severity)}" for name in names)
 
 
-def compare(clear: Result, adverse: Result, condition: str, severity: int) -> str:
-    """Clear and adverse, with the scores of each model, as HTML."""
+def compare(clear: Result, adverse: Result, condition: str, severity: int, rendered: str | None = None) -> str:
+    """Clear and adverse, with the scores of each model, as HTML. rendered: the weather in words, when the adverse
+    picture is not simulated but rendered; severity says nothing then."""
+    title = condition.replace("+", " + ").capitalize()
+    titles = (
+        (title + ", rendered in the scene", rendered)
+        if rendered is not None
+        else (f"{title}, severity {severity}", describe(condition, severity))
+    )
     size = clear.analysis.size
     cells = ['<div class="head photo"><b>Photograph</b><span>the same scene</span></div>']
     cells += headings(clear)
     for title, explanation, result in (
-        ("Clear", "as photographed", clear),
-        (f"{condition.replace('+', ' + ').capitalize()}, severity {severity}", describe(condition, severity), adverse),
+        ("Clear", "as photographed" if rendered is None else "as rendered", clear),
+        (*titles, adverse),
     ):
         cells.append(band(title, explanation))
         alt = f"The photograph: {title.lower()}"

@@ -10,7 +10,7 @@ import pytest
 
 from mfuser import images, presets
 from mfuser.demo import compute
-from mfuser.demo.examples import Example
+from mfuser.demo.examples import Example, Rendered
 from mfuser.demo.session import Session
 from mfuser.segmenter import Segmenter
 
@@ -52,4 +52,7 @@ def session(monkeypatch, tiny_preset, tiny_model, passes, tmp_path) -> Iterator[
     labels = np.zeros((64, 96), np.uint8)
     labels[:20] = 10
     path = images.save(tmp_path / "example.png", picture)
-    yield Session(lambda name: Segmenter(tiny_model, precision="float32"), "tiny", [Example(path, "An example", "Noise.", labels)])
+    foggy = images.save(tmp_path / "foggy.png", picture // 2 + 100)
+    weather = {"fog": Rendered(foggy, "visibility 90 m")}
+    example = Example(path, "An example", "Noise.", labels, weather)
+    yield Session(lambda name: Segmenter(tiny_model, precision="float32"), "tiny", [example])

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mfuser import images
 from mfuser.demo import wording
 from mfuser.demo.handlers import Handlers
+from mfuser.demo.session import Settings
 
 QUIET = {"progress": lambda *_, **__: None}
 
@@ -89,6 +91,32 @@ def test_real_miou_stands_beside_consistency_where_labels_exist(handlers, sessio
     assert shown.count("real mIoU") == 3
     matrix, *_ = handlers.show(*asked(path), **QUIET)
     assert len(re.findall(r">mIoU [\d.]+ %<", matrix)) == 3
+
+
+def test_weather_rendered_in_the_scene_is_offered_for_examples_that_have_it(handlers, session, passes, street_file):
+    path = str(session.examples[0].path)
+    assert handlers.sources(path)["visible"] and not handlers.sources(street_file)["visible"]
+    assert not handlers.sources(None)["visible"] and not handlers.sources("gone.png")["visible"]
+    settings = ("tiny", "single", 64)
+    shown, notice = handlers.weather("weather", path, *settings, ["fog"], 3, 0, "rendered", **QUIET)
+    assert notice == wording.NOTHING and "Fog, rendered in the scene" in shown and "visibility 90 m" in shown
+    assert shown.count("real mIoU") == 3 and "severity" not in shown and len(passes) == 2
+    seen = session.in_rendered_weather(path, Settings("tiny", "single", 64), "fog").analysis.image
+    np.testing.assert_array_equal(seen, images.load(session.examples[0].weather["fog"].path))
+    handlers.weather("weather", path, *settings, ["fog"], 5, 9, "rendered", **QUIET)
+    assert len(passes) == 2, "severity and seed change nothing of a rendered picture"
+
+
+@pytest.mark.parametrize("conditions", [["rain"], ["fog", "night"]])
+def test_weather_that_was_not_rendered_is_one_sentence(handlers, session, conditions):
+    path = str(session.examples[0].path)
+    shown, notice = handlers.weather("weather", path, "tiny", "single", 64, conditions, 3, 0, "rendered", **QUIET)
+    assert skipped(shown) and "one condition at a time" in notice
+
+
+def test_a_photograph_always_gets_simulated_weather(handlers, street_file):
+    shown, _ = handlers.weather("weather", street_file, "tiny", "single", 64, ["fog"], 3, 0, "rendered", **QUIET)
+    assert "Fog, severity 3" in shown
 
 
 def test_no_condition_and_no_photograph_are_one_sentence(handlers, street_file):

@@ -88,7 +88,12 @@ def test_examples_are_read_with_their_labels(tmp_path):
     (tmp_path / "examples.json").write_text(json.dumps([{"file": "a.png", "label": "b.png", "title": "A", "alt": "x"}]))
     (example,) = examples.find(tmp_path)
     assert example.title == "A" and (example.labels == 7).all()
-    assert examples.fitted(example.labels, (16, 24)).shape == (16, 24)
+    assert examples.fitted(example.labels, (16, 24)).shape == (16, 24) and example.weather == {}
+    listing = json.loads((tmp_path / "examples.json").read_text())
+    listing[0]["weather"] = {"snow": {"file": "c.jpg", "text": "white"}}
+    (tmp_path / "examples.json").write_text(json.dumps(listing))
+    (example,) = examples.find(tmp_path)
+    assert example.weather["snow"].path == tmp_path / "c.jpg" and example.weather["snow"].text == "white"
 
 
 def test_bundled_examples_open():
@@ -98,6 +103,8 @@ def test_bundled_examples_open():
     for example in found:
         assert images.load(example.path).shape[:2] == example.labels.shape
         assert example.alt and len(np.unique(example.labels)) > 5
+        for rendered in example.weather.values():
+            assert images.load(rendered.path).shape[:2] == example.labels.shape and rendered.text
 
 
 def test_the_model_card_is_shown_without_its_front_matter(monkeypatch, tmp_path):

@@ -53,8 +53,6 @@ def _streaks(light, depth, camera, weather, airlight, rng) -> np.ndarray:
         strength = min(0.30, 0.05 + 0.5 * focal * 0.0016 / pz)
         a = (int((px - lean * long / 2) * 16), int((py - long / 2) * 16))
         b = (int((px + lean * long / 2) * 16), int((py + long / 2) * 16))
-        line = np.zeros_like(layers[:1, :1])
-        del line
         cv2.line(layers, a, b, float(strength), wide, cv2.LINE_AA, 4)
     layers = cv2.GaussianBlur(layers, (0, 0), 0.6 * w / 1024 + 0.25)[..., None]
     return light * (1 - layers) + airlight.astype(np.float32) * 1.15 * layers
@@ -109,6 +107,8 @@ def lens_drops(light: np.ndarray, count: int, seed: int) -> np.ndarray:
         mask[window] = np.maximum(mask[window], inside)
         lit = 1.02 + 0.25 * np.clip((cy - y) / (radius * stretch), -1, 1) * r - 0.3 * np.clip(r - 0.75, 0, 1) / 0.25
         shade[window] = np.where(inside > 0, lit, shade[window])
-    seen = cv2.remap(cv2.GaussianBlur(light, (0, 0), 0.004 * w), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    seen = cv2.remap(
+        cv2.GaussianBlur(light, (0, 0), 0.004 * w), map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     alpha = (mask * 0.75)[..., None]
     return light * (1 - alpha) + seen * shade[..., None] * alpha

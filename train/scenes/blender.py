@@ -45,14 +45,14 @@ class Truth:
 class Renderer:
     """One Blender scene that streets come and go in. Raises MissingRenderer when Blender is not installed."""
 
-    def __init__(self, samples: int = 16, threads: int = 2):
+    def __init__(self, threads: int = 2):
         try:
             with quiet():
                 import bpy
             import OpenEXR
         except ImportError as error:
             raise MissingRenderer(MISSING) from error
-        self.bpy, self.exr, self.samples = bpy, OpenEXR, samples
+        self.bpy, self.exr = bpy, OpenEXR
         with quiet():
             bpy.ops.wm.read_factory_settings(use_empty=True)
         self.scene = bpy.context.scene
@@ -88,7 +88,9 @@ class Renderer:
         world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 128
         tree = world.node_tree
         tree.nodes.clear()
-        image, back, out = (tree.nodes.new(n) for n in ("ShaderNodeTexEnvironment", "ShaderNodeBackground", "ShaderNodeOutputWorld"))
+        image, back, out = (
+            tree.nodes.new(n) for n in ("ShaderNodeTexEnvironment", "ShaderNodeBackground", "ShaderNodeOutputWorld")
+        )
         tree.links.new(image.outputs[0], back.inputs[0])
         tree.links.new(back.outputs[0], out.inputs[0])
         self._sky = image
@@ -199,10 +201,11 @@ class Renderer:
         thing.visible_camera = False
         return thing
 
-    def render(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Light that reaches the camera, (H, W, 3) float32 premultiplied, and how much of each pixel is covered, (H, W)."""
+    def render(self, size: tuple[int, int], samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """Light that reaches the camera, (H, W, 3) float32 premultiplied, and how much of each pixel is covered, (H,
+        W)."""
         cycles = self.scene.cycles
-        cycles.samples, cycles.use_denoising, cycles.filter_width = self.samples, True, 1.3
+        cycles.samples, cycles.use_denoising, cycles.filter_width = samples, True, 1.3
         channels = self._shoot(size)
         rgba = channels["Combined"]
         return np.nan_to_num(rgba[..., :3], posinf=0.0), rgba[..., 3].clip(0, 1)

@@ -18,18 +18,25 @@ FRAMES = ("#e8e6e0", "#dcd8cc", "#6a625a", "#3e4246", "#8c8478")
 
 
 def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool, open_side: int = 0) -> Mesh:
-    """A house of an old or new row: plaster or brick, a shop or rooms below, cornice, tiled or flat roof. open_side: -1 or
-    1 gives the wall at x = 0 or x = width windows as well."""
+    """A house of an old or new row: plaster or brick, a shop or rooms below, cornice, tiled or flat roof. open_side:
+    -1 or 1 gives the wall at x = 0 or x = width windows as well."""
     mesh, depth = Mesh(), rng.uniform(10, 13)
     brick = rng.random() < 0.35
     surface, colour = ("brick", _pick(rng, BRICK)) if brick else ("plaster", _pick(rng, STUCCO))
     tone = linear(colour) * rng.uniform(0.75, 1.1)
     ground, storey = rng.uniform(3.4, 4.1), rng.uniform(2.9, 3.3)
     bays = max(2, round(width / rng.uniform(2.3, 3.0)))
-    window = Window(rng.uniform(0.95, 1.3), rng.uniform(1.45, 1.95), rng.uniform(0.7, 0.95), rng.uniform(0.1, 0.22),
-                    2, int(rng.integers(1, 4)), _pick(rng, FRAMES[:3]),
-                    _pick(rng, ("#cfc8ba", "#ddd8cd", "#a89a84")) if rng.random() < 0.75 else None,
-                    _pick(rng, ("#4a5f52", "#6b4a3a", "#5b6b78")) if rng.random() < 0.15 else None)  # fmt: skip
+    window = Window(
+        rng.uniform(0.95, 1.3),
+        rng.uniform(1.45, 1.95),
+        rng.uniform(0.7, 0.95),
+        rng.uniform(0.1, 0.22),
+        2,
+        int(rng.integers(1, 4)),
+        _pick(rng, FRAMES[:3]),
+        _pick(rng, ("#cfc8ba", "#ddd8cd", "#a89a84")) if rng.random() < 0.75 else None,
+        _pick(rng, ("#4a5f52", "#6b4a3a", "#5b6b78")) if rng.random() < 0.15 else None,
+    )
     if shops:
         shop(mesh, rng, width, ground, int(rng.integers(32)), _pick(rng, DOORS))
     else:
@@ -44,7 +51,9 @@ def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool, 
         z = ground + (floor - 1) * storey
         wall(mesh, rng, width, z, storey, bays, window, surface, tone, 0.35, with_balconies)
     top = ground + (floors - 1) * storey
-    mesh.box((-0.02, -0.12, ground - 0.08), (width + 0.02, 0, ground + 0.12), "stone", BUILDING, tone * 0.9, without="f")
+    mesh.box(
+        (-0.02, -0.12, ground - 0.08), (width + 0.02, 0, ground + 0.12), "stone", BUILDING, tone * 0.9, without="f"
+    )
     mesh.box((-0.02, -0.35, top - 0.05), (width + 0.02, 0, top + 0.22), "stone", BUILDING, tone * 1.05, without="f")
     _flank(mesh, rng, open_side, width, depth, ground, storey, floors, window, surface, tone)
     _sides(mesh, width, depth, top, surface, tone * 0.9, open_side)
@@ -58,14 +67,18 @@ def townhouse(rng: np.random.Generator, width: float, floors: int, shops: bool, 
 
 
 def modern_block(rng: np.random.Generator, width: float, floors: int, shops: bool, open_side: int = 0) -> Mesh:
-    """A block of flats or offices: bands of glass or regular windows, balconies, flat roof. open_side: as of a townhouse."""
+    """A block of flats or offices: bands of glass or regular windows, balconies, flat roof. open_side: as of a
+    townhouse."""
     mesh, depth, storey = Mesh(), rng.uniform(12, 16), rng.uniform(2.9, 3.4)
     tone = linear(_pick(rng, MODERN)) * rng.uniform(0.8, 1.1)
     office = rng.random() < 0.45
     frame = _pick(rng, FRAMES[2:] if office else FRAMES)
     bays = max(2, round(width / (1.9 if office else 3.2)))
-    window = (Window(1.7, 2.1, 0.6, 0.08, 1, 1, frame, None) if office
-              else Window(rng.uniform(1.4, 2.1), rng.uniform(1.4, 2.1), 0.5, 0.12, 2, 1, frame, None))  # fmt: skip
+    window = (
+        Window(1.7, 2.1, 0.6, 0.08, 1, 1, frame, None)
+        if office
+        else Window(rng.uniform(1.4, 2.1), rng.uniform(1.4, 2.1), 0.5, 0.12, 2, 1, frame, None)
+    )
     surface = ("concrete", "plaster", "panels")[rng.integers(3)]
     if shops:
         shop(mesh, rng, width, 4.0, int(rng.integers(32)), _pick(rng, FRAMES[2:]))
@@ -144,8 +157,15 @@ def gable_roof(mesh: Mesh, rng, width: float, depth: float, z: float, ridge: flo
     colour, half = _pick(rng, ROOFS), depth / 2
     front, back, low = -eaves, depth + eaves, z - eaves * ridge / half
     top = z + ridge
-    mesh.quads([[(0, front, low), (width, front, low), (width, half, top), (0, half, top)],
-                [(width, back, low), (0, back, low), (0, half, top), (width, half, top)]], "roof", BUILDING, colour)  # fmt: skip
+    mesh.quads(
+        [
+            [(0, front, low), (width, front, low), (width, half, top), (0, half, top)],
+            [(width, back, low), (0, back, low), (0, half, top), (width, half, top)],
+        ],
+        "roof",
+        BUILDING,
+        colour,
+    )
     mesh.box((0, front - 0.08, low - 0.1), (width, front + 0.04, low + 0.02), "painted", BUILDING, "#5a564f")
     for x, order in ((0.0, 1), (width, -1)):
         gable = np.array([(x, depth, z), (x, 0, z), (x, half, top)])[::order]

@@ -10,8 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Camera:
-    """height in metres; pitch (down positive), yaw, roll and field of view across in degrees; speed in m/s and exposure
-    in s for motion blur; vignette: light lost in the corners; noise: deviation at middle grey; brightness: of the mean."""
+    """height in metres; pitch (down positive), yaw, roll and field of view across in degrees; speed in m/s and
+    exposure in s for motion blur; vignette: light lost in the corners; noise: deviation at middle grey; brightness:
+    of the mean."""
 
     height: float = 1.4
     pitch: float = 2.0
@@ -36,11 +37,9 @@ class Camera:
         """(3, 3): columns are the directions of right, up and backwards of the camera in the world."""
         p, y, r = np.radians([90 - self.pitch, self.yaw, self.roll])
         about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
-        about_y = np.array([[np.cos(r), 0, np.sin(r)], [0, 1, 0], [-np.sin(r), 0, np.cos(r)]])
         about_z = np.array([[np.cos(y), -np.sin(y), 0], [np.sin(y), np.cos(y), 0], [0, 0, 1]])
         # The sensor rolls about its own axis first.
         roll = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-        del about_y
         return about_z @ about_x @ roll
 
     def rays(self, width: int, height: int) -> np.ndarray:
@@ -81,14 +80,19 @@ def travel_blur(light: np.ndarray, depth: np.ndarray, camera: Camera, steps: int
     rate = (way / np.maximum(depth, 1.5)).astype(np.float32)
     if float((rate * np.hypot(x - w / 2, y - h / 2)).max()) < 0.7:
         return light
+    expand_x, expand_y = np.float32(expand_x), np.float32(expand_y)
     total = np.zeros_like(light)
     for k in np.linspace(-0.5, 0.5, steps):
         s = rate * np.float32(k)
-        total += cv2.remap(light, x + (x - expand_x) * s, y + (y - expand_y) * s, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        total += cv2.remap(
+            light, x + (x - expand_x) * s, y + (y - expand_y) * s, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     return total / steps
 
 
-def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, bloom: float = 0.04, balance: float = 0.8) -> np.ndarray:
+def develop(
+    light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, bloom: float = 0.04, balance: float = 0.8
+) -> np.ndarray:
     """From linear light to the picture: bloom, vignette, exposure, tone curve, noise.
 
     light: (H, W, 3) float32, any unit. mean: what the average luminance is exposed to. Returns: (H, W, 3) uint8.
@@ -97,7 +101,9 @@ def develop(light: np.ndarray, camera: Camera, seed: int, mean: float = 0.2, blo
     rng = np.random.default_rng([seed, 6])
     luminance = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     # A meter that neither a bright sky nor a few lamps can fool much.
-    metered = float(np.exp(np.log(luminance + 1e-3).mean()) * 0.6 + np.minimum(luminance, np.quantile(luminance, 0.97)).mean() * 0.4)
+    metered = float(
+        np.exp(np.log(luminance + 1e-3).mean()) * 0.6 + np.minimum(luminance, np.quantile(luminance, 0.97)).mean() * 0.4
+    )
     light = light * (mean * camera.brightness / max(metered, 1e-4))
     # Automatic white balance goes most of the way to a grey average.
     average = np.minimum(light, 1.0).mean(axis=(0, 1))

@@ -15,9 +15,32 @@ from train.scenes.weather import Weather
 
 # Percent of the labelled pixels of Cityscapes' finely annotated training photographs (Cordts et al. 2016).
 CITYSCAPES_SHARES = dict(
-    zip(CLASSES, (36.87, 6.08, 22.82, 0.66, 0.88, 1.23, 0.21, 0.55, 15.93, 1.16, 4.02, 1.22, 0.14, 7.00, 0.27, 0.24, 0.23,
-                  0.10, 0.41), strict=True)
-)  # fmt: skip
+    zip(
+        CLASSES,
+        (
+            36.87,
+            6.08,
+            22.82,
+            0.66,
+            0.88,
+            1.23,
+            0.21,
+            0.55,
+            15.93,
+            1.16,
+            4.02,
+            1.22,
+            0.14,
+            7.00,
+            0.27,
+            0.24,
+            0.23,
+            0.10,
+            0.41,
+        ),
+        strict=True,
+    )
+)
 
 
 def card(scene: Scene, weather: Weather, label: np.ndarray, size: tuple[int, int]) -> dict:

@@ -21,8 +21,14 @@ def bicycle(colour: Colour, basket: bool = False) -> Mesh:
         guard = np.stack([np.zeros(9), y + (r + 0.05) * np.cos(arc), r + (r + 0.05) * np.sin(arc)], axis=1)
         mesh.tube(guard, 0.03, "painted", BICYCLE, "#1d1e20", 5)
     crank, seat, head = (0, -0.08, 0.29), (0, -0.2, 0.82), (0, 0.36, 0.86)
-    for line in ((crank, seat), (crank, (0, 0.37, 0.72)), (seat, (0, 0.37, 0.76)), (seat, (0, -0.52, r)), (crank, (0, -0.52, r)),
-                 (head, (0, 0.54, r))):  # fmt: skip
+    for line in (
+        (crank, seat),
+        (crank, (0, 0.37, 0.72)),
+        (seat, (0, 0.37, 0.76)),
+        (seat, (0, -0.52, r)),
+        (crank, (0, -0.52, r)),
+        (head, (0, 0.54, r)),
+    ):
         mesh.tube(line, 0.021, "painted", BICYCLE, colour, 7)
     mesh.tube([head, (0, 0.3, 1.05)], 0.016, "metal", BICYCLE, "#a0a2a4", 6)
     mesh.tube([(-0.28, 0.14, 1.06), (-0.2, 0.28, 1.07), (0, 0.3, 1.06), (0.2, 0.28, 1.07), (0.28, 0.14, 1.06)], 0.014,
@@ -50,8 +56,14 @@ def motorcycle(kind: str) -> Mesh:
     for x in (-0.08, 0.08):
         mesh.tube(np.array(fork) + (x, 0, 0), 0.028, "metal", MOTORCYCLE, "#8d9094", 6)
     bar = ends[1] - 0.3
-    mesh.tube([(-0.38, bar - 0.08, 1.04), (-0.1, bar, 1.05), (0.1, bar, 1.05), (0.38, bar - 0.08, 1.04)], 0.02, "rubber",
-              MOTORCYCLE, "#1b1b1b", 6)  # fmt: skip
+    mesh.tube(
+        [(-0.38, bar - 0.08, 1.04), (-0.1, bar, 1.05), (0.1, bar, 1.05), (0.38, bar - 0.08, 1.04)],
+        0.02,
+        "rubber",
+        MOTORCYCLE,
+        "#1b1b1b",
+        6,
+    )
     for x in (-0.4, 0.4):
         mesh.disc((x, bar - 0.05, 1.2), 0.07, "gloss", MOTORCYCLE, "#15171a", "y", 12, 0.02)
         mesh.tube([(x * 0.8, bar - 0.05, 1.06), (x, bar - 0.05, 1.16)], 0.01, "rubber", MOTORCYCLE, "#1b1b1b", 5)

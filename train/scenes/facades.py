@@ -71,8 +71,12 @@ def wall(
         return np.stack([np.stack([a, z, z + low], -1), np.stack([b, z, z + low], -1),
                          np.stack([b, z, z + high], -1), np.stack([a, z, z + high], -1)], axis=1)  # fmt: skip
 
-    parts = [rectangles([0], [width], floor, sill), rectangles([0], [width], sill + h, top), rectangles(x0, left, sill, sill + h),
-             rectangles(left + w, x1, sill, sill + h)]  # fmt: skip
+    parts = [
+        rectangles([0], [width], floor, sill),
+        rectangles([0], [width], sill + h, top),
+        rectangles(x0, left, sill, sill + h),
+        rectangles(left + w, x1, sill, sill + h),
+    ]
     mesh.quads(np.concatenate(parts), surface, BUILDING, colour)
     corner = np.stack([left, np.zeros(bays), np.full(bays, sill)], axis=1)
     mesh.join(opening(fitted), corner)
@@ -86,7 +90,9 @@ def wall(
 
 def glass(mesh: Mesh, rng: np.random.Generator, corner: np.ndarray, w: float, h: float, depth: float, lit: float):
     """Panes at (N, 3) corners: some with curtains or blinds, some lit at night."""
-    quads = np.stack([corner + (0, depth, 0), corner + (w, depth, 0), corner + (w, depth, h), corner + (0, depth, h)], 1)
+    quads = np.stack(
+        [corner + (0, depth, 0), corner + (w, depth, 0), corner + (w, depth, h), corner + (0, depth, h)], 1
+    )
     on = rng.random(len(corner)) < lit
     room = rng.uniform(0.012, 0.05, (len(corner), 1)) * (1.0, 1.05, 1.12)
     warm = np.array([1.0, 0.62, 0.3]) * rng.uniform(0.35, 1.0, (len(corner), 1))
@@ -123,8 +129,14 @@ def door(mesh: Mesh, x: float, colour: Colour, width: float = 1.05, height: floa
     for low in (0.3, 1.25):
         for side in (0.1, width / 2 + 0.05):
             dark = linear(colour) * 0.6
-            mesh.box((x + side, -0.085, low), (x + side + width / 2 - 0.15, -0.05, low + 0.75), "painted", BUILDING, dark,
-                     without="fd")  # fmt: skip
+            mesh.box(
+                (x + side, -0.085, low),
+                (x + side + width / 2 - 0.15, -0.05, low + 0.75),
+                "painted",
+                BUILDING,
+                dark,
+                without="fd",
+            )
     mesh.box((x - 0.2, -0.4, 0), (x + width + 0.2, 0, 0.1), "concrete", BUILDING, "#a8a49a", without="fd")
 
 
@@ -132,10 +144,17 @@ def shop(mesh: Mesh, rng: np.random.Generator, width: float, height: float, sign
     """A ground floor of shop windows: plinth, panes, a door, the name above, often an awning. sign: cell of "shops"."""
     z0, z1, depth = 0.45, height - 0.75, 0.22
     frame = linear(colour)
-    mesh.quads([[(0, 0, z1), (width, 0, z1), (width, 0, height), (0, 0, height)],
-                [(0, 0, 0), (width, 0, 0), (width, 0, z0), (0, 0, z0)],
-                [(0, 0, z0), (width, 0, z0), (width, depth, z0), (0, depth, z0)],
-                [(0, depth, z1), (width, depth, z1), (width, 0, z1), (0, 0, z1)]], "painted", BUILDING, frame)  # fmt: skip
+    mesh.quads(
+        [
+            [(0, 0, z1), (width, 0, z1), (width, 0, height), (0, 0, height)],
+            [(0, 0, 0), (width, 0, 0), (width, 0, z0), (0, 0, z0)],
+            [(0, 0, z0), (width, 0, z0), (width, depth, z0), (0, depth, z0)],
+            [(0, depth, z1), (width, depth, z1), (width, 0, z1), (0, 0, z1)],
+        ],
+        "painted",
+        BUILDING,
+        frame,
+    )
     panes = max(2, round(width / 1.7))
     step = width / panes
     entrance = int(rng.integers(panes))
@@ -170,6 +189,8 @@ def shop(mesh: Mesh, rng: np.random.Generator, width: float, height: float, sign
         tone = linear(["#a63a32", "#2f6b50", "#3a5f8a", "#c99a3a", "#7a3b5a"][rng.integers(5)])
         a = np.stack([x, np.full_like(x, -0.02), np.full_like(x, z1 + 0.05)], -1)
         b, c = a + (0, -1.25, -0.45), a + (0, -1.25, -0.65)
-        quads = np.concatenate([np.stack([b[:-1], b[1:], a[1:], a[:-1]], 1), np.stack([c[:-1], c[1:], b[1:], b[:-1]], 1)])
+        quads = np.concatenate(
+            [np.stack([b[:-1], b[1:], a[1:], a[:-1]], 1), np.stack([c[:-1], c[1:], b[1:], b[:-1]], 1)]
+        )
         stripe = np.where((np.arange(stripes) % 2)[:, None] == 0, tone, linear("#e6e0d2"))
         mesh.quads(quads, "cloth", BUILDING, np.concatenate([stripe, stripe]))

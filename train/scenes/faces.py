@@ -8,9 +8,40 @@ from PIL import Image, ImageDraw, ImageFont
 from train.scenes.furniture import SIGNS
 
 RED, BLUE, YELLOW, WHITE, BLACK, GREEN = "#b81f24", "#1d4f9c", "#f0c419", "#f2f2ee", "#151515", "#1f6b45"
-SHOPS = ("BAKERY", "Café Linde", "OPTIK", "Books & Co", "FLORA", "Pizzeria", "PHARMACY", "Zur Post", "MODE", "Bistro 12",
-         "COPY SHOP", "Friseur", "MARKET", "Juwelier", "KEBAB", "Teahouse", "BIKES", "Schuhe", "GALERIE", "Hotel Adler", "Fruit",
-         "TRAVEL", "Noodle Bar", "APOTHEKE", "Wine", "PHONES", "Antik", "Sport", "BUTCHER", "Kino", "TOYS", "Bar")  # fmt: skip
+SHOPS = (
+    "BAKERY",
+    "Café Linde",
+    "OPTIK",
+    "Books & Co",
+    "FLORA",
+    "Pizzeria",
+    "PHARMACY",
+    "Zur Post",
+    "MODE",
+    "Bistro 12",
+    "COPY SHOP",
+    "Friseur",
+    "MARKET",
+    "Juwelier",
+    "KEBAB",
+    "Teahouse",
+    "BIKES",
+    "Schuhe",
+    "GALERIE",
+    "Hotel Adler",
+    "Fruit",
+    "TRAVEL",
+    "Noodle Bar",
+    "APOTHEKE",
+    "Wine",
+    "PHONES",
+    "Antik",
+    "Sport",
+    "BUTCHER",
+    "Kino",
+    "TOYS",
+    "Bar",
+)
 _BOARDS = ("#3a2a22", "#1f3b30", "#20304f", "#7a1f24", "#e6e0d2", "#2a2a2c", "#c9a13a", "#4a2f4f", "#d8d8d4", "#0f4f5a")
 CELL = 160
 
@@ -108,7 +139,13 @@ def _sign(name: str) -> Image.Image:
 
 def _walker(draw: ImageDraw.ImageDraw, x: float, y: float, fill: str, k: float) -> None:
     draw.ellipse((x - 7 * k, y - 48 * k, x + 7 * k, y - 34 * k), fill=fill)
-    for line in (((0, -32), (0, -6)), ((0, -6), (-14, 22)), ((0, -6), (14, 22)), ((0, -28), (-15, -10)), ((0, -28), (15, -12))):
+    for line in (
+        ((0, -32), (0, -6)),
+        ((0, -6), (-14, 22)),
+        ((0, -6), (14, 22)),
+        ((0, -28), (-15, -10)),
+        ((0, -28), (15, -12)),
+    ):
         (a, b), (c, d) = line
         draw.line((x + a * k, y + b * k, x + c * k, y + d * k), fill=fill, width=max(3, int(9 * k)))
 
@@ -128,7 +165,11 @@ def _shops() -> Image.Image:
         x, y = index % 4 * w, index // 4 * h
         board = _BOARDS[int(rng.integers(len(_BOARDS)))]
         light = sum(int(board[i : i + 2], 16) for i in (1, 3, 5)) > 380
-        ink = ("#20242a", "#7a1f24", "#1f3b30")[int(rng.integers(3))] if light else ("#efe6cf", "#e8c46a", "#f2f2ee")[int(rng.integers(3))]
+        ink = (
+            ("#20242a", "#7a1f24", "#1f3b30")[int(rng.integers(3))]
+            if light
+            else ("#efe6cf", "#e8c46a", "#f2f2ee")[int(rng.integers(3))]
+        )
         draw.rectangle((x, y, x + w, y + h), fill=board)
         _text(draw, (x, y, x + w, y + h), text, ink, 0.66)
     return sheet
@@ -151,7 +192,9 @@ def _directions() -> Image.Image:
         x = 60 if left else 452
         d = -1 if left else 1
         draw.polygon([(x + 34 * d, y + 32), (x - 6 * d, y + 4), (x - 6 * d, y + 60)], fill=WHITE)
-        draw.rectangle(sorted((x - 6 * d, x - 34 * d))[:1] + [y + 24] + sorted((x - 6 * d, x - 34 * d))[1:] + [y + 40], fill=WHITE)
+        draw.rectangle(
+            sorted((x - 6 * d, x - 34 * d))[:1] + [y + 24] + sorted((x - 6 * d, x - 34 * d))[1:] + [y + 40], fill=WHITE
+        )
     draw.rectangle((4, 4, 507, 251), outline=WHITE, width=5)
     return image
 

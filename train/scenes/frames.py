@@ -37,10 +37,10 @@ def write(out: Path, name: str, image: np.ndarray, label: np.ndarray, depth: np.
     for path in where.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     centimetres = np.where(np.isfinite(depth), np.minimum(depth * 100, 65535), 65535).round().astype(np.uint16)
-    _replace(where["label"], cv2.imencode(".png", label)[1].tobytes())
-    _replace(where["depth"], cv2.imencode(".png", centimetres)[1].tobytes())
-    _replace(where["card"], (json.dumps(card, indent=1) + "\n").encode())
-    _replace(where["image"], jpeg(image, QUALITY))
+    replace_file(where["label"], cv2.imencode(".png", label)[1].tobytes())
+    replace_file(where["depth"], cv2.imencode(".png", centimetres)[1].tobytes())
+    replace_file(where["card"], (json.dumps(card, indent=1) + "\n").encode())
+    replace_file(where["image"], jpeg(image, QUALITY))
 
 
 def jpeg(image: np.ndarray, quality: int) -> bytes:
@@ -48,7 +48,7 @@ def jpeg(image: np.ndarray, quality: int) -> bytes:
 
 
 def sheet(out: Path, limit: int = 24, across: int = 4, width: int = 400) -> Path:
-    """A contact sheet of finished frames, each above its labels: out/sheet.jpg. Raises ValueError when there is none."""
+    """A contact sheet of finished frames, each above its labels: out/sheet.jpg. Raises ValueError for none."""
     names = sorted(p.stem for p in (out / "images").glob("*.jpg")) if (out / "images").is_dir() else []
     names = [name for name in names if finished(out, name)]
     if not names:
@@ -59,17 +59,19 @@ def sheet(out: Path, limit: int = 24, across: int = 4, width: int = 400) -> Path
         where = paths(out, name)
         image = cv2.imread(str(where["image"]))[..., ::-1]
         height = round(image.shape[0] * width / image.shape[1])
-        label = cv2.resize(cv2.imread(str(where["label"]), cv2.IMREAD_UNCHANGED), (width, height), interpolation=cv2.INTER_NEAREST)
+        label = cv2.resize(
+            cv2.imread(str(where["label"]), cv2.IMREAD_UNCHANGED), (width, height), interpolation=cv2.INTER_NEAREST
+        )
         tiles.append(np.vstack([cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), colorize(label)]))
     blank = np.zeros_like(tiles[0])
     rows = [tiles[i : i + across] for i in range(0, len(tiles), across)]
     picture = np.vstack([np.hstack(row + [blank] * (across - len(row) if len(rows) > 1 else 0)) for row in rows])
     target = out / "sheet.jpg"
-    _replace(target, jpeg(picture, 88))
+    replace_file(target, jpeg(picture, 88))
     return target
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     os.replace(part, path)
@@ -77,11 +79,15 @@ def _replace(path: Path, data: bytes) -> None:
 
 def parse_conditions(text: str) -> tuple[str, ...]:
     """ "clear,fog" or "all" to names of conditions. Raises ValueError for unknown ones."""
-    names = CONDITIONS if text.strip() == "all" else tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    names = (
+        CONDITIONS if text.strip() == "all" else tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    )
     unknown = [n for n in names if n not in CONDITIONS]
     if unknown or not names:
         what = repr(unknown[0]) if unknown else "nothing"
-        raise ValueError(f"--weather has {what}: choose from {', '.join(CONDITIONS)}, several separated by commas, or all.")
+        raise ValueError(
+            f"--weather has {what}: choose from {', '.join(CONDITIONS)}, several separated by commas, or all."
+        )
     return names
 
 

@@ -8,8 +8,24 @@ from train.scenes.ground import KERB
 from train.scenes.prototypes import TREES
 from train.scenes.street import KINDS, Street, Thing
 
-PLATES = ("no-entry", "limit-30", "limit-50", "no-parking", "ahead", "cycles", "yield", "crossroads", "children", "roadworks",
-          "priority", "crossing", "parking", "one-way", "stop", "town")  # fmt: skip
+PLATES = (
+    "no-entry",
+    "limit-30",
+    "limit-50",
+    "no-parking",
+    "ahead",
+    "cycles",
+    "yield",
+    "crossroads",
+    "children",
+    "roadworks",
+    "priority",
+    "crossing",
+    "parking",
+    "one-way",
+    "stop",
+    "town",
+)
 
 
 def furnish(street: Street) -> None:
@@ -42,12 +58,16 @@ def _lamps(street: Street, rng: np.random.Generator, sign: int) -> None:
         if _free(street, s):
             t = sign * (street.half + 0.45)
             heading = np.pi if sign > 0 else 0.0
-            street.things.append(Thing("lantern" if old else "lamp", s, t, KERB if not side.verge else KERB - 0.02, heading))
+            street.things.append(
+                Thing("lantern" if old else "lamp", s, t, KERB if not side.verge else KERB - 0.02, heading)
+            )
 
 
 def _trees(street: Street, rng: np.random.Generator, sign: int) -> None:
     k, side = KINDS[street.kind], street.side(sign)
-    kinds = ["autumn"] if street.autumn else ["broad", "broad", "broad", "slim", "bare" if rng.random() < 0.3 else "broad"]
+    kinds = (
+        ["autumn"] if street.autumn else ["broad", "broad", "broad", "slim", "bare" if rng.random() < 0.3 else "broad"]
+    )
     kind = kinds[rng.integers(len(kinds))]
     if k.trees and (side.verge > 0.9 or (street.kind == "tram" and rng.random() < 0.6)):
         t = street.half + (side.verge / 2 if side.verge > 0.9 else 0.8)
@@ -55,7 +75,11 @@ def _trees(street: Street, rng: np.random.Generator, sign: int) -> None:
             if _free(street, s, 3.5) and rng.random() < 0.9:
                 name = f"tree/{kind}/{rng.integers(TREES[kind])}"
                 z = KERB - 0.05
-                street.things.append(Thing(name, s + rng.uniform(-0.5, 0.5), sign * t, z, rng.uniform(0, 6.3), scale=rng.uniform(0.7, 1.1)))
+                street.things.append(
+                    Thing(
+                        name, s + rng.uniform(-0.5, 0.5), sign * t, z, rng.uniform(0, 6.3), scale=rng.uniform(0.7, 1.1)
+                    )
+                )
     count = 34 if side.park else int(side.setback * 1.6)
     for _ in range(count):
         s = rng.uniform(4, 150)
@@ -127,7 +151,9 @@ def _small(street: Street, rng: np.random.Generator, sign: int) -> None:
         if rng.random() < chance and side.walk > 2:
             s = rng.uniform(8, 40)
             if _free(street, s):
-                street.things.append(Thing(name, s, sign * (street.half + side.verge + 0.5), KERB, 0.0 if sign > 0 else np.pi))
+                street.things.append(
+                    Thing(name, s, sign * (street.half + side.verge + 0.5), KERB, 0.0 if sign > 0 else np.pi)
+                )
 
 
 def _hedge(street: Street, rng: np.random.Generator, sign: int) -> None:
@@ -147,7 +173,9 @@ def _garden(street: Street, rng: np.random.Generator, sign: int) -> None:
         s = rng.uniform(4, 90)
         t = street.half + side.verge + side.walk + rng.uniform(0.9, 14 if side.park else side.setback - 0.8)
         if not street.in_junction(s, 4):
-            street.things.append(Thing(f"bush/{rng.integers(4)}", s, sign * t, 0.0, rng.uniform(0, 6.3), scale=rng.uniform(0.6, 1.5)))
+            street.things.append(
+                Thing(f"bush/{rng.integers(4)}", s, sign * t, 0.0, rng.uniform(0, 6.3), scale=rng.uniform(0.6, 1.5))
+            )
 
 
 def _backdrop(street: Street, rng: np.random.Generator) -> None:
@@ -155,4 +183,8 @@ def _backdrop(street: Street, rng: np.random.Generator) -> None:
     for _ in range(40):
         s, t = rng.uniform(232, 258), rng.uniform(-60, 60)
         kind = ("broad", "broad", "conifer", "slim")[rng.integers(4)]
-        street.things.append(Thing(f"tree/{kind}/{rng.integers(TREES[kind])}", s, t, -0.3, rng.uniform(0, 6.3), scale=rng.uniform(1.0, 1.7)))
+        street.things.append(
+            Thing(
+                f"tree/{kind}/{rng.integers(TREES[kind])}", s, t, -0.3, rng.uniform(0, 6.3), scale=rng.uniform(1.0, 1.7)
+            )
+        )

@@ -9,9 +9,24 @@ from train.scenes.mesh import Colour, Mesh, linear
 
 STEEL = "#8b8e90"
 # Cells of the picture "signs", 4 across and 4 down, and the outline that each has.
-SIGNS = {"no entry": "disc", "limit 30": "disc", "limit 50": "disc", "no parking": "disc", "ahead": "disc", "cycles": "disc",
-         "yield": "yield", "crossroads": "triangle", "children": "triangle", "roadworks": "triangle", "priority": "diamond",
-         "crossing": "square", "parking": "square", "one way": "square", "stop": "octagon", "town": "square"}  # fmt: skip
+SIGNS = {
+    "no entry": "disc",
+    "limit 30": "disc",
+    "limit 50": "disc",
+    "no parking": "disc",
+    "ahead": "disc",
+    "cycles": "disc",
+    "yield": "yield",
+    "crossroads": "triangle",
+    "children": "triangle",
+    "roadworks": "triangle",
+    "priority": "diamond",
+    "crossing": "square",
+    "parking": "square",
+    "one way": "square",
+    "stop": "octagon",
+    "town": "square",
+}
 
 
 def pole(mesh: Mesh, height: float, radius: float = 0.05, colour: Colour = STEEL) -> None:
@@ -21,9 +36,17 @@ def pole(mesh: Mesh, height: float, radius: float = 0.05, colour: Colour = STEEL
 def lamp_post(height: float = 8.0, reach: float = 1.8) -> Mesh:
     """A street lamp whose arm hangs over +x."""
     mesh = Mesh()
-    mesh.tube([(0, 0, 0), (0, 0, 1.0), (0, 0, height - 0.6), (reach * 0.15, 0, height - 0.12), (reach, 0, height + 0.08)],
-              np.array([0.1, 0.09, 0.06, 0.05, 0.04]), "metal", POLE, STEEL, 10)  # fmt: skip
-    mesh.box((reach - 0.15, -0.13, height), (reach + 0.55, 0.13, height + 0.13), "painted", POLE, "#5a5d60", without="d")
+    mesh.tube(
+        [(0, 0, 0), (0, 0, 1.0), (0, 0, height - 0.6), (reach * 0.15, 0, height - 0.12), (reach, 0, height + 0.08)],
+        np.array([0.1, 0.09, 0.06, 0.05, 0.04]),
+        "metal",
+        POLE,
+        STEEL,
+        10,
+    )
+    mesh.box(
+        (reach - 0.15, -0.13, height), (reach + 0.55, 0.13, height + 0.13), "painted", POLE, "#5a5d60", without="d"
+    )
     mesh.quads([(reach - 0.12, 0.11, height), (reach + 0.52, 0.11, height), (reach + 0.52, -0.11, height),
                 (reach - 0.12, -0.11, height)], "street lamp", POLE, "#d8d2c0")  # fmt: skip
     return mesh
@@ -32,7 +55,9 @@ def lamp_post(height: float = 8.0, reach: float = 1.8) -> Mesh:
 def lantern() -> Mesh:
     """An old town's lantern on a cast post."""
     mesh = Mesh()
-    mesh.lathe([(0.16, 0), (0.16, 0.25), (0.07, 0.5), (0.055, 3.2), (0.09, 3.3), (0.04, 3.4)], "painted", POLE, "#23282a", 10)
+    mesh.lathe(
+        [(0.16, 0), (0.16, 0.25), (0.07, 0.5), (0.055, 3.2), (0.09, 3.3), (0.04, 3.4)], "painted", POLE, "#23282a", 10
+    )
     mesh.lathe([(0.1, 3.4), (0.2, 3.85)], "street lamp", POLE, "#d8cfb4", 6)
     mesh.lathe([(0.24, 3.85), (0.1, 4.05), (0.0, 4.15)], "painted", POLE, "#23282a", 6)
     return mesh
@@ -49,8 +74,13 @@ def traffic_light(phase: str, reach: float = 0.0) -> Mesh:
     for x, y, z in heads:
         mesh.box((x - 0.16, y - 0.1, z), (x + 0.16, y + 0.12, z + 0.95), "painted", LIGHT, "#17191a")
         mesh.box((x - 0.24, y + 0.1, z - 0.1), (x + 0.24, y + 0.12, z + 1.05), "painted", LIGHT, "#101112")
-        for i, (name, off, on) in enumerate((("green", "#0c2a1c", (0.05, 1.0, 0.45)), ("amber", "#3a2a08", (1.0, 0.5, 0.03)),
-                                             ("red", "#360c0a", (1.0, 0.06, 0.03)))):  # fmt: skip
+        for i, (name, off, on) in enumerate(
+            (
+                ("green", "#0c2a1c", (0.05, 1.0, 0.45)),
+                ("amber", "#3a2a08", (1.0, 0.5, 0.03)),
+                ("red", "#360c0a", (1.0, 0.06, 0.03)),
+            )
+        ):
             centre = (x, y - 0.115, z + 0.17 + 0.305 * i)
             lit = name == phase
             mesh.disc(centre, 0.105, "signal" if lit else "gloss", LIGHT, on if lit else off, "y", 16)
@@ -96,8 +126,12 @@ def name_board(width: float = 3.2) -> Mesh:
         mesh.tube([(x, 0, 0), (x, 0, 3.9)], 0.06, "metal", POLE, STEEL, 8)
     y = -0.08
     mesh.box((-width / 2, y, 2.3), (width / 2, y + 0.04, 3.9), "metal", SIGN, "#7a7d80", without="b")
-    mesh.quads([(-width / 2, y, 2.3), (width / 2, y, 2.3), (width / 2, y, 3.9), (-width / 2, y, 3.9)], "directions", SIGN,
-               uv=[[(0, 0), (1, 0), (1, 1), (0, 1)]])  # fmt: skip
+    mesh.quads(
+        [(-width / 2, y, 2.3), (width / 2, y, 2.3), (width / 2, y, 3.9), (-width / 2, y, 3.9)],
+        "directions",
+        SIGN,
+        uv=[[(0, 0), (1, 0), (1, 1), (0, 1)]],
+    )
     return mesh
 
 
@@ -123,8 +157,14 @@ def fence(kind: str, length: float, colour: Colour) -> Mesh:
     wide = {"pickets": 0.045, "mesh": 0.004, "railing": 0.011}[kind]
     surface = "wood" if kind == "pickets" else "painted"
     bars = Mesh()
-    bars.box((-wide / 2 if kind != "pickets" else -0.012, -wide, 0.06), (wide / 2 if kind != "pickets" else 0.012, wide, height),
-             surface, FENCE, colour, without="d")  # fmt: skip
+    bars.box(
+        (-wide / 2 if kind != "pickets" else -0.012, -wide, 0.06),
+        (wide / 2 if kind != "pickets" else 0.012, wide, height),
+        surface,
+        FENCE,
+        colour,
+        without="d",
+    )
     mesh.join(bars, [(0, y, 0) for y in np.arange(step / 2, length, step)])
     for z in (0.2, height - 0.12) if kind != "mesh" else np.arange(0.1, height, 0.1):
         size = 0.03 if kind != "mesh" else 0.004

@@ -9,7 +9,7 @@ from train.scenes.mesh import Colour, Mesh
 from train.scenes.road import Road
 
 KERB = 0.13  # metres
-MARK = 0.006  # paint lies this far above the asphalt
+MARK = 0.006  # paint lies this far above the asphalt; surfaces at one height would shade each other black
 NEAR, FAR = -24.0, 235.0
 PAINT = "#d8d8d0"
 
@@ -32,7 +32,7 @@ def kerbed(
     mesh: Mesh, road: Road, s: tuple[float, float], t: tuple[float, float], surface: str, label: int, colour: Colour
 ) -> None:
     """A raised strip with stone edges on the sides that face the road and at both ends."""
-    near, far = (t if abs(t[0]) < abs(t[1]) else t[::-1])
+    near, far = t if abs(t[0]) < abs(t[1]) else t[::-1]
     stone = near + np.sign(far - near) * 0.16
     inner = tuple(sorted((stone, far)))
     strip(mesh, road, s, inner, KERB, surface, label, colour)
@@ -58,32 +58,34 @@ def dashes(mesh: Mesh, road: Road, s: tuple[float, float], t: float, dash=3.0, g
 def zebra(mesh: Mesh, road: Road, s: float, half: float, length: float = 3.2) -> None:
     """A pedestrian crossing with bars of half a metre."""
     for t in np.arange(-half + 0.4, half - 0.5, 1.0):
-        strip(mesh, road, (s - length / 2, s + length / 2), (t, t + 0.5), MARK, "paint", ROAD, PAINT)
+        strip(mesh, road, (s - length / 2, s + length / 2), (t, t + 0.5), MARK + 0.001, "paint", ROAD, PAINT)
 
 
 def arrow(mesh: Mesh, road: Road, s: float, t: float) -> None:
     """A straight-ahead arrow of 5 m."""
-    strip(mesh, road, (s, s + 3.2), (t - 0.08, t + 0.08), MARK, "paint", ROAD, PAINT)
-    head = road.at([s + 3.2, s + 3.2, s + 5.0], [t - 0.38, t + 0.38, t], MARK)
+    strip(mesh, road, (s, s + 3.2), (t - 0.08, t + 0.08), MARK + 0.002, "paint", ROAD, PAINT)
+    head = road.at([s + 3.2, s + 3.2, s + 5.0], [t - 0.38, t + 0.38, t], MARK + 0.002)
     mesh.add(head, [[0, 1, 2]], "paint", ROAD, PAINT)
 
 
 def manhole(mesh: Mesh, road: Road, s: float, t: float) -> None:
     """An iron lid in the road."""
     angle = np.linspace(0, 2 * np.pi, 18, endpoint=False)
-    mesh.fan(road.at(s + 0.33 * np.sin(angle), t + 0.33 * np.cos(angle), MARK), "iron", ROAD, "#4a4744")
+    mesh.fan(road.at(s + 0.33 * np.sin(angle), t + 0.33 * np.cos(angle), MARK + 0.003), "iron", ROAD, "#4a4744")
 
 
-def repair(mesh: Mesh, road: Road, rng: np.random.Generator, middle: float, half: float) -> None:
-    """A patch of newer asphalt, or a tarred seam."""
+def repair(mesh: Mesh, road: Road, rng: np.random.Generator, middle: float, half: float, z: float) -> None:
+    """A patch of newer asphalt, or a tarred seam, z above the old."""
     s, side = rng.uniform(4, 60), rng.choice((-1, 1))
     t = rng.uniform(middle, half - 1.2)
     shade = rng.uniform(0.6, 0.85) if rng.random() < 0.7 else rng.uniform(1.1, 1.3)
     if rng.random() < 0.4:
-        strip(mesh, road, (s, s + rng.uniform(8, 30)), sorted((side * t, side * (t + 0.07))), MARK / 2, "tar", ROAD, (0.02, 0.02, 0.02))
+        across = sorted((side * t, side * (t + 0.07)))
+        strip(mesh, road, (s, s + rng.uniform(8, 30)), across, z, "tar", ROAD, (0.02, 0.02, 0.02))
     else:
-        size = (rng.uniform(1.5, 9), rng.uniform(0.7, 2.4))
-        strip(mesh, road, (s, s + size[0]), sorted((side * t, side * min(t + size[1], half - 0.2))), MARK / 2, "asphalt", ROAD, (shade,) * 3)
+        length, width = rng.uniform(1.5, 9), rng.uniform(0.7, 2.4)
+        across = sorted((side * t, side * min(t + width, half - 0.2)))
+        strip(mesh, road, (s, s + length), across, z, "asphalt", ROAD, (shade,) * 3)
 
 
 def rails(mesh: Mesh, road: Road, t: float) -> None:

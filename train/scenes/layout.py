@@ -52,8 +52,16 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
         for sign in (-1, 1):
             t = tuple(sorted((sign * half, sign * REACH)))
             ground.strip(mesh, road, (j - w, j + w), t, 0.0, surface, ROAD, (tone,) * 3)
-            ground.strip(mesh, road, (j - 0.06, j + 0.06), tuple(sorted((sign * (half + 4), sign * 40))), ground.MARK, "paint",
-                         ROAD, ground.PAINT)  # fmt: skip
+            ground.strip(
+                mesh,
+                road,
+                (j - 0.06, j + 0.06),
+                tuple(sorted((sign * (half + 4), sign * 40))),
+                ground.MARK,
+                "paint",
+                ROAD,
+                ground.PAINT,
+            )
     if street.cobbles:
         return
     for a, b in _parts(street):
@@ -74,15 +82,23 @@ def _carriageway(mesh: Mesh, street: Street, road: Road, rng: np.random.Generato
                 ground.dashes(mesh, road, (begin, end), sign * (middle - 0.1), gap=0.0)
     if street.junction is not None:
         stop = street.junction - street.cross - (5.4 if street.zebras else 1.0)
-        ground.strip(mesh, road, (stop - 0.45, stop), (middle, middle + street.lanes * street.lane), ground.MARK, "paint", ROAD,
-                     ground.PAINT)  # fmt: skip
+        ground.strip(
+            mesh,
+            road,
+            (stop - 0.45, stop),
+            (middle, middle + street.lanes * street.lane),
+            ground.MARK,
+            "paint",
+            ROAD,
+            ground.PAINT,
+        )
         for lane in range(street.lanes):
             if rng.random() < 0.5:
                 ground.arrow(mesh, road, stop - 9, middle + street.lane * (lane + 0.5))
     for s in street.zebras:
         ground.zebra(mesh, road, s, street.half)
-    for _ in range(int(1 + street.wear * 9)):
-        ground.repair(mesh, road, rng, middle + 0.4, street.half)
+    for i in range(int(1 + street.wear * 9)):
+        ground.repair(mesh, road, rng, middle + 0.4, street.half, 0.002 + 0.0003 * i)
     for _ in range(int(rng.integers(1, 6))):
         ground.manhole(mesh, road, rng.uniform(5, 50), rng.uniform(-street.half + 1, street.half - 1))
 
@@ -110,14 +126,25 @@ def _side(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, sign
             depth = 75 if side.park else side.setback + 16
             paved = not side.park and KINDS[street.kind].frontage in ("halls", "rows", "mixed")
             surface, label, colour = ("asphalt", SIDEWALK, (1.1,) * 3) if paved else ("grass", TERRAIN, grass)
-            ground.strip(mesh, road, s, across(outer, outer + depth), (KERB, 0.05) if sign > 0 else (0.05, KERB), surface, label, colour)
+            ground.strip(
+                mesh,
+                road,
+                s,
+                across(outer, outer + depth),
+                (KERB, 0.05) if sign > 0 else (0.05, KERB),
+                surface,
+                label,
+                colour,
+            )
         else:
             ground.strip(mesh, road, s, across(outer, outer + 14), KERB - 0.03, "concrete", SIDEWALK, "#8d897f")
     if street.junction is not None:
         for edge, far in ((street.junction - street.cross, -2.6), (street.junction + street.cross, 2.6)):
             s = tuple(sorted((edge, edge + far)))
             ground.strip(mesh, road, s, across(outer, REACH), KERB + 0.004, paving, SIDEWALK, tone)
-            net = np.stack([road.at(edge, np.linspace(*across(outer, REACH), 12), z) for z in (0.0, KERB + 0.004)], axis=1)
+            net = np.stack(
+                [road.at(edge, np.linspace(*across(outer, REACH), 12), z) for z in (0.0, KERB + 0.004)], axis=1
+            )
             mesh.grid(net, "kerb", SIDEWALK, "#86847e")
             mesh.grid(net[:, ::-1], "kerb", SIDEWALK, "#86847e")
 
@@ -162,7 +189,11 @@ def _house(rng: np.random.Generator, k, room: float, open_side: int = 0) -> tupl
     width = rng.uniform(16, 28) if frontage == "blocks" else rng.uniform(7.5, 15)
     width = min(width, room) if room > 7 else width
     make = buildings.modern_block if frontage == "blocks" or rng.random() < 0.12 else buildings.townhouse
-    gap = rng.uniform(4, 12) if frontage == "blocks" and rng.random() < 0.6 else (rng.uniform(3, 5) if rng.random() < 0.06 else 0)
+    gap = (
+        rng.uniform(4, 12)
+        if frontage == "blocks" and rng.random() < 0.6
+        else (rng.uniform(3, 5) if rng.random() < 0.06 else 0)
+    )
     return width, gap, make(rng, width, max(floors, 2), shops, open_side)
 
 
@@ -194,8 +225,12 @@ def _boundary(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, 
     if kind in ("none", "hedge"):
         return
     t, step = sign * (street.half + side.verge + side.walk + 0.25), 4.0
-    colour = {"pickets": ("#d9d6cc", "#8a6a48", "#5f4a38"), "railing": ("#2c3032", "#39423c", "#4a4e52"),
-              "mesh": ("#5c7060", "#6b6f70", "#4f5a52"), "wall": ("#a88468", "#9a9488", "#8f5a48")}[kind][rng.integers(3)]  # fmt: skip
+    colour = {
+        "pickets": ("#d9d6cc", "#8a6a48", "#5f4a38"),
+        "railing": ("#2c3032", "#39423c", "#4a4e52"),
+        "mesh": ("#5c7060", "#6b6f70", "#4f5a52"),
+        "wall": ("#a88468", "#9a9488", "#8f5a48"),
+    }[kind][rng.integers(3)]
     if kind == "wall":
         height = rng.uniform(0.8, 2.2)
         piece = garden_wall(("brick", "stone", "concrete")[rng.integers(3)], step, height, colour)

@@ -14,8 +14,16 @@ def truck(kind: str) -> Mesh:
     mesh, front = Mesh(), 4.1
     w = 1.24
     # Cab with a sloping face.
-    side = np.array([(front, 0.55), (front + 0.05, 1.25), (front - 0.05, 1.55), (front - 0.35, 2.75), (front - 1.95, 2.8),
-                     (front - 1.95, 0.55)])  # fmt: skip
+    side = np.array(
+        [
+            (front, 0.55),
+            (front + 0.05, 1.25),
+            (front - 0.05, 1.55),
+            (front - 0.35, 2.75),
+            (front - 1.95, 2.8),
+            (front - 1.95, 0.55),
+        ]
+    )
     for x, order in ((-w, 1), (w, -1)):
         mesh.fan(np.column_stack([np.full(6, x), side])[::order], "car paint", TRUCK)
     for i in range(5):
@@ -26,7 +34,9 @@ def truck(kind: str) -> Mesh:
         quad = np.array([(x, front - 1.3, 1.6), (x, front - 0.25, 1.6), (x, front - 0.5, 2.5), (x, front - 1.3, 2.5)])
         mesh.quads(quad if x > 0 else quad[::-1], "car glass", TRUCK, "#0c1013")
         mesh.box((x - 0.12, front - 0.1, 1.7), (x + 0.12, front + 0.02, 2.3), "gloss", TRUCK, "#111214")
-        mesh.box((x * 0.8 - 0.18, front - 0.02, 0.75), (x * 0.8 + 0.18, front + 0.09, 0.95), "head lamp", TRUCK, "#dfe5ea")
+        mesh.box(
+            (x * 0.8 - 0.18, front - 0.02, 0.75), (x * 0.8 + 0.18, front + 0.09, 0.95), "head lamp", TRUCK, "#dfe5ea"
+        )
     mesh.box((-w, front - 0.1, 0.4), (w, front + 0.1, 0.72), "rubber", TRUCK, "#1a1b1d")
     mesh.box((-0.8, front, 1.0), (0.8, front + 0.07, 1.22), "gloss", TRUCK, "#131416")
     plate(mesh, front + 0.11, 0.48, 1, TRUCK)
@@ -46,14 +56,17 @@ def _load(mesh: Mesh, kind: str, front: float) -> None:
     y0, y1, w = -4.1, front - 2.1, 1.26
     if kind == "tank":
         angle = np.linspace(0, 2 * np.pi, 25)
-        for a, b in ((y0, y1),):
-            ring = np.stack([1.2 * np.cos(angle), np.zeros(25), 2.05 + 1.05 * np.sin(angle)], axis=1)
-            mesh.grid(np.stack([ring + (0, b, 0), ring + (0, a, 0)]), "metal", TRUCK, "#b9bcc0")
-            mesh.fan((ring + (0, a, 0))[:-1], "metal", TRUCK, "#a9acb0")
-            mesh.fan((ring + (0, b, 0))[:-1][::-1], "metal", TRUCK, "#a9acb0")
+        ring = np.stack([1.2 * np.cos(angle), np.zeros(25), 2.05 + 1.05 * np.sin(angle)], axis=1)
+        mesh.grid(np.stack([ring + (0, y1, 0), ring + (0, y0, 0)]), "metal", TRUCK, "#b9bcc0")
+        mesh.fan((ring + (0, y0, 0))[:-1], "metal", TRUCK, "#a9acb0")
+        mesh.fan((ring + (0, y1, 0))[:-1][::-1], "metal", TRUCK, "#a9acb0")
         return
-    top, surface, colour = {"box": (3.7, "painted", "#dcdcd8"), "tarpaulin": (3.6, "cloth", "#3f5f86"),
-                            "tipper": (2.2, "painted", "#b5642a"), "rubbish": (3.1, "painted", "#d9822b")}[kind]  # fmt: skip
+    top, surface, colour = {
+        "box": (3.7, "painted", "#dcdcd8"),
+        "tarpaulin": (3.6, "cloth", "#3f5f86"),
+        "tipper": (2.2, "painted", "#b5642a"),
+        "rubbish": (3.1, "painted", "#d9822b"),
+    }[kind]
     mesh.box((-w, y0, 1.0), (w, y1, top), surface, TRUCK, colour)
     for x in np.linspace(-w, w, 2):
         for y in np.linspace(y0, y1 - 0.06, 7 if kind != "box" else 2):
@@ -96,20 +109,31 @@ def tram(sections: int = 3) -> Mesh:
 def _coach(mesh: Mesh, length, w, low, top, label, doors, windows, faces=(True, True)) -> None:
     """A body with rounded shoulders, a band of windows along both sides, doors on the right, and faces at the ends."""
     y0, y1 = -length / 2, length / 2
-    section = np.array([(w, low), (w, low + 0.5), (w, top - 0.5), (w - 0.05, top - 0.18), (w - 0.28, top - 0.02), (0, top + 0.03)])
+    section = np.array(
+        [(w, low), (w, low + 0.5), (w, top - 0.5), (w - 0.05, top - 0.18), (w - 0.28, top - 0.02), (0, top + 0.03)]
+    )
     ring = np.concatenate([section, section[-2::-1] * (-1, 1)])
     cuts = np.array([y1, y1 - 0.12, y1 - 0.3, y0 + 0.3, y0 + 0.12, y0])
     # Ends are drawn in a little, so that edges catch the light.
-    squeeze = np.array([0.93 if faces[0] else 1, 0.985 if faces[0] else 1, 1, 1, 0.985 if faces[1] else 1, 0.93 if faces[1] else 1])
-    net = np.stack([np.column_stack([ring[:, 0] * q, np.full(len(ring), y), ring[:, 1]]) for y, q in zip(cuts, squeeze, strict=True)])
+    squeeze = np.array(
+        [0.93 if faces[0] else 1, 0.985 if faces[0] else 1, 1, 1, 0.985 if faces[1] else 1, 0.93 if faces[1] else 1]
+    )
+    net = np.stack(
+        [
+            np.column_stack([ring[:, 0] * q, np.full(len(ring), y), ring[:, 1]])
+            for y, q in zip(cuts, squeeze, strict=True)
+        ]
+    )
     mesh.grid(net[:, ::-1], "car paint", label)
-    for k, y, order in ((0, y1, 1), (-1, y0, -1)):
+    for k, order in ((0, 1), (-1, -1)):
         mesh.fan(net[k][::order], "car paint", label)
     mesh.box((-w + 0.03, y0 + 0.2, low - 0.12), (w - 0.03, y1 - 0.2, low + 0.05), "rubber", label, "#151515")
     edges = np.linspace(y0 + 0.55, y1 - 0.55, windows + 1)
     for x in (-w - 0.006, w + 0.006):
         for a, b in zip(edges[:-1], edges[1:], strict=True):
-            quad = np.array([(x, a + 0.05, 1.25), (x, b - 0.05, 1.25), (x, b - 0.05, top - 0.55), (x, a + 0.05, top - 0.55)])
+            quad = np.array(
+                [(x, a + 0.05, 1.25), (x, b - 0.05, 1.25), (x, b - 0.05, top - 0.55), (x, a + 0.05, top - 0.55)]
+            )
             mesh.quads(quad if x > 0 else quad[::-1], "coach glass", label, "#0e1316")
         mesh.box((x - 0.004, y0 + 0.4, 0.75), (x + 0.004, y1 - 0.4, 0.88), "painted", label, "#e4e2dc")
     for share in doors:
@@ -130,7 +154,18 @@ def _coach(mesh: Mesh, length, w, low, top, label, doors, windows, faces=(True, 
                     (turn * 0.75, v, top - 0.15)], "display", label, uv=[[(0, 0), (1, 0), (1, 1), (0, 1)]])  # fmt: skip
         for side in (-1, 1):
             name, colour = ("head lamp", "#dfe5ea") if turn > 0 else ("tail lamp", "#7d0a0a")
-            mesh.box((side * 0.9 - 0.17, min(y, y + turn * 0.03), 0.72), (side * 0.9 + 0.17, max(y, y + turn * 0.03), 0.9),
-                     name, label, colour)  # fmt: skip
-        mesh.box((-w * 0.9, min(y, y + turn * 0.02), low), (w * 0.9, max(y, y + turn * 0.02), 0.5), "rubber", label, "#1b1c1e")
+            mesh.box(
+                (side * 0.9 - 0.17, min(y, y + turn * 0.03), 0.72),
+                (side * 0.9 + 0.17, max(y, y + turn * 0.03), 0.9),
+                name,
+                label,
+                colour,
+            )
+        mesh.box(
+            (-w * 0.9, min(y, y + turn * 0.02), low),
+            (w * 0.9, max(y, y + turn * 0.02), 0.5),
+            "rubber",
+            label,
+            "#1b1c1e",
+        )
         plate(mesh, y + turn * 0.03, 0.55, turn, label)

@@ -41,7 +41,9 @@ class Materials:
             h, w = values.shape[:2]
             image = self.bpy.data.images.new(key, w, h, alpha=False)
             image.colorspace_settings.name = "Non-Color" if s.pattern else "sRGB"
-            image.pixels.foreach_set(np.concatenate([values, np.ones((h, w, 1), np.float32)], axis=2).astype(np.float32).ravel())
+            image.pixels.foreach_set(
+                np.concatenate([values, np.ones((h, w, 1), np.float32)], axis=2).astype(np.float32).ravel()
+            )
             image.update()
             image.pack()
             self._images[key] = image
@@ -142,7 +144,9 @@ class Materials:
             colour = n.scaled(colour, n.range(puddle, 0, 1, 1, 0.45))
             if normal is not None:
                 plain = n.add("ShaderNodeNewGeometry").outputs["Normal"]
-                normal = n.vector_mix(n.math("MULTIPLY", n.math("MAXIMUM", puddle, n.math("MULTIPLY", water, 0.75)), 1.0), normal, plain)
+                normal = n.vector_mix(
+                    n.math("MULTIPLY", n.math("MAXIMUM", puddle, n.math("MULTIPLY", water, 0.75)), 1.0), normal, plain
+                )
         else:
             rough = n.blend(n.math("MULTIPLY", water, 0.6), rough, 0.2)
         return n.scaled(colour, n.range(water, 0, 1, 1, 0.45)), rough, normal

@@ -14,8 +14,8 @@ Colour = str | Sequence[float]
 class Patch:
     """Faces of one surface and class.
 
-    surface: a name of `surfaces.SURFACES`. label: train id. vertices: (V, 3) float. faces: (F, 3 or 4) int. uv: (F, 3 or
-    4, 2) float, metres along the surface. colour: (F, 3) linear RGB. smooth: shade across soft edges.
+    surface: a name of `surfaces.SURFACES`. label: train id. vertices: (V, 3) float. faces: (F, 3 or 4) int. uv: (F, 3
+    or 4, 2) float, metres along the surface. colour: (F, 3) linear RGB. smooth: shade across soft edges.
     """
 
     surface: str
@@ -143,7 +143,9 @@ class Mesh:
         for p in other.patches:
             moved = (p.vertices * scale) @ turn.T
             vertices = (offsets[:, None] + moved[None]).reshape(-1, 3)
-            faces = (p.faces[None] + np.arange(len(offsets))[:, None, None] * len(p.vertices)).reshape(-1, p.faces.shape[1])
+            faces = (p.faces[None] + np.arange(len(offsets))[:, None, None] * len(p.vertices)).reshape(
+                -1, p.faces.shape[1]
+            )
             repeat = len(offsets)
             self.patches.append(
                 Patch(p.surface, p.label, vertices, faces, np.tile(p.uv, (repeat, 1, 1)),

@@ -10,8 +10,23 @@ from train.scenes.sdf import body
 
 SKINS = ("#e0b494", "#c98f6c", "#8d5b3e", "#5b3a28", "#edc7a8", "#a8714f")
 HAIRS = ("#2a1d16", "#4a3524", "#7a5a38", "#161413", "#b59a68", "#8a8580", "#6a2f1c")
-TOPS = ("#20242c", "#3b4a63", "#7a2a2c", "#a9a59c", "#2f4a3a", "#c9c2b4", "#5a4a3c", "#8a6a2c", "#b5463c", "#e4e0d8", "#44546a",
-        "#1a1a1c", "#6a3a5a", "#d0a83c", "#3f7a8c")  # fmt: skip
+TOPS = (
+    "#20242c",
+    "#3b4a63",
+    "#7a2a2c",
+    "#a9a59c",
+    "#2f4a3a",
+    "#c9c2b4",
+    "#5a4a3c",
+    "#8a6a2c",
+    "#b5463c",
+    "#e4e0d8",
+    "#44546a",
+    "#1a1a1c",
+    "#6a3a5a",
+    "#d0a83c",
+    "#3f7a8c",
+)
 LEGS = ("#1c2230", "#2a3a55", "#38383a", "#6a5f50", "#141416", "#8a7f6c", "#43506a", "#4a3a30")
 SHOES = ("#141414", "#3a2a20", "#d8d6d0", "#5a2a22", "#2c3038")
 
@@ -30,9 +45,11 @@ def pedestrian(rng: np.random.Generator, detail: float = 0.024) -> Mesh:
         x = side * 0.055 * tall * broad
         foot = ahead * stride * np.sign(swing)
         lift = 0.05 if foot < 0 and not standing else 0.0
-        parts += [((x, 0, hip), (x, foot * 0.5 + 0.03, knee + lift), 0.082 * broad * tall / 1.7, 0.058, "leg"),
-                  ((x, foot * 0.5 + 0.03, knee + lift), (x, foot, ankle + lift), 0.055, 0.042, "calf"),
-                  ((x, foot - 0.04, 0.045 + lift), (x, foot + 0.14, 0.04 + lift * 0.4), 0.05, 0.04, "shoe")]  # fmt: skip
+        parts += [
+            ((x, 0, hip), (x, foot * 0.5 + 0.03, knee + lift), 0.082 * broad * tall / 1.7, 0.058, "leg"),
+            ((x, foot * 0.5 + 0.03, knee + lift), (x, foot, ankle + lift), 0.055, 0.042, "calf"),
+            ((x, foot - 0.04, 0.045 + lift), (x, foot + 0.14, 0.04 + lift * 0.4), 0.05, 0.04, "shoe"),
+        ]
         shoulder, arm = (side * 0.103 * tall * broad, 0, 0.795 * tall), -ahead * swing * 0.8
         elbow = (side * 0.132 * tall * broad, arm * 0.4 - 0.03, 0.62 * tall)
         hand = (side * 0.13 * tall * broad, arm + 0.06, 0.49 * tall)
@@ -100,10 +117,19 @@ def _figure(tall: float, broad: float) -> list:
         x = side * 0.05 * tall * broad
         parts += [((x, 0, 0.52 * tall), (x, 0, 0.6 * tall), deep * 0.95, deep * 0.85, "leg"),
                   ((x * 0.85, 0, 0.6 * tall), (x * 1.15, 0, 0.76 * tall), deep * 0.85, deep * 0.98, "top")]  # fmt: skip
-    return [*parts, ((-0.085 * tall * broad, -0.01, 0.805 * tall), (0.085 * tall * broad, -0.01, 0.805 * tall), 0.042, 0.042, "top"),
-            ((0, 0, 0.8 * tall), (0, 0.01, 0.87 * tall), 0.06, 0.045, "skin"),
-            ((0, 0.015, 0.9 * tall), (0, 0.02, 0.94 * tall), 0.072, 0.082, "skin"),
-            ((0, -0.025, 0.925 * tall), (0, -0.01, 0.955 * tall), 0.086, 0.082, "hair")]  # fmt: skip
+    return [
+        *parts,
+        (
+            (-0.085 * tall * broad, -0.01, 0.805 * tall),
+            (0.085 * tall * broad, -0.01, 0.805 * tall),
+            0.042,
+            0.042,
+            "top",
+        ),
+        ((0, 0, 0.8 * tall), (0, 0.01, 0.87 * tall), 0.06, 0.045, "skin"),
+        ((0, 0.015, 0.9 * tall), (0, 0.02, 0.94 * tall), 0.072, 0.082, "skin"),
+        ((0, -0.025, 0.925 * tall), (0, -0.01, 0.955 * tall), 0.086, 0.082, "hair"),
+    ]
 
 
 def _clothes(rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -83,8 +83,15 @@ def _twigs(rng, mesh: Mesh, branch: np.ndarray, reach: float, bark) -> None:
         mesh.tube([start, end], np.array([0.02, 0.008]), "bark", VEGETATION, bark, 4, False)
         for _ in range(4):
             a = start + (end - start) * rng.uniform(0.3, 1)
-            mesh.tube([a, a + _sphere(rng, 1)[0] * 0.35 + (0, 0, 0.25)], np.array([0.009, 0.004]), "bark", VEGETATION, bark, 3,
-                      False)  # fmt: skip
+            mesh.tube(
+                [a, a + _sphere(rng, 1)[0] * 0.35 + (0, 0, 0.25)],
+                np.array([0.009, 0.004]),
+                "bark",
+                VEGETATION,
+                bark,
+                3,
+                False,
+            )
 
 
 def _conifer(rng, mesh: Mesh) -> Mesh:
@@ -95,7 +102,9 @@ def _conifer(rng, mesh: Mesh) -> Mesh:
     angle = rng.uniform(0, 2 * np.pi, n)
     layer = 0.75 + 0.25 * np.sin(share * 70)  # tiers of branches
     radius = (1 - share) * 2.1 * layer * rng.uniform(0.35, 1, n) ** 0.5
-    centres = np.stack([np.cos(angle) * radius, np.sin(angle) * radius, 1.0 + share * (height - 1.0) - radius * 0.25], axis=1)
+    centres = np.stack(
+        [np.cos(angle) * radius, np.sin(angle) * radius, 1.0 + share * (height - 1.0) - radius * 0.25], axis=1
+    )
     quads, shades = leaves(rng, centres, 0.2, ("#2c4427", "#35502c", "#284025"), 0.5)
     mesh.quads(quads, "leaf", VEGETATION, shades * (0.5 + 0.5 * (radius / radius.max())[:, None]))
     return mesh

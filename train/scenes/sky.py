@@ -56,10 +56,18 @@ def radiance(sky: Sky, directions: np.ndarray) -> np.ndarray:
     blend = np.exp(-up * (5.5 - 3.0 * sky.haze))
     light = zenith * (1 - blend) + rim * blend
     glow = np.clip(towards, 0, 1)
-    light = light + sky.sun_colour.astype(np.float32) * (0.5 * glow**8 + 1.6 * glow**60 + 6.0 * glow**900) * (0.35 + sky.haze) * 0.6
+    light = (
+        light
+        + sky.sun_colour.astype(np.float32)
+        * (0.5 * glow**8 + 1.6 * glow**60 + 6.0 * glow**900)
+        * (0.35 + sky.haze)
+        * 0.6
+    )
     if sky.cover > 0.02:
         light = _clouds(sky, d, up, light, towards)
-    dark = np.array([0.0032, 0.0046, 0.0088], np.float32) + np.array([0.020, 0.013, 0.007], np.float32) * np.exp(-up * 5)
+    dark = np.array([0.0032, 0.0046, 0.0088], np.float32) + np.array([0.020, 0.013, 0.007], np.float32) * np.exp(
+        -up * 5
+    )
     return (light * (1 - sky.night) * sky.level + dark * sky.night).astype(np.float32)
 
 
@@ -72,8 +80,9 @@ def _clouds(sky: Sky, d: np.ndarray, up: np.ndarray, light: np.ndarray, towards:
 
     def look(shift: float) -> np.ndarray:
         x, y = ((u + shift * sky.sun[0]) * size * 0.22) % size, ((v + shift * sky.sun[1]) * size * 0.22) % size
-        flat = (x.astype(np.float32).reshape(-1, x.shape[-1]), y.astype(np.float32).reshape(-1, x.shape[-1]))
-        return cv2.remap(field, *flat, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).reshape(x.shape)
+        width = u.shape[-1] if u.ndim > 1 else 1
+        flat = (np.reshape(x, (-1, width)).astype(np.float32), np.reshape(y, (-1, width)).astype(np.float32))
+        return cv2.remap(field, *flat, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).reshape(u.shape)
 
     here, sunward = look(0.0)[..., None], look(0.10)[..., None]
     edge = 1.9 - 3.4 * sky.cover
@@ -101,7 +110,7 @@ def _field(seed: int) -> np.ndarray:
 
 def panorama(sky: Sky, width: int = 512) -> np.ndarray:
     """The whole sky as an equirectangular picture, (width / 2, width, 3), row 0 lowest, for lighting; the ground's half
-    is grey. Longitude follows Blender: the middle is +x's opposite... see `longitude`."""
+    is grey. Columns lie as `longitude` says."""
     lon, lat = np.meshgrid(longitude(width), (np.arange(width // 2) + 0.5) / (width // 2) * np.pi - np.pi / 2)
     d = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
     light = np.minimum(radiance(sky, d), 4.0)

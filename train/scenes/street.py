@@ -11,8 +11,8 @@ from train.scenes.road import Road
 
 @dataclass(frozen=True)
 class Kind:
-    """How streets of a kind are. Pairs are ranges to draw from. lanes: in each direction. trees: metres between them, or
-    0. setback: from pavement to houses. frontage: what stands there. walkers, riders, traffic: how many, about."""
+    """How streets of a kind are. Pairs are ranges to draw from. lanes: in each direction. trees: metres between them,
+    or 0. setback: from pavement to houses. frontage: what stands there. walkers, riders, traffic: how many, about."""
 
     title: str
     lanes: tuple[int, int]
@@ -35,7 +35,9 @@ KINDS = {
     "suburb": Kind("Suburban road", (1, 1), 0.45, (1.8, 2.6), (0, 1.8), 13, (4, 7), "cottages", (1, 2), 0, 6, 4),
     "blocks": Kind("Street of flats", (1, 2), 0.7, (2.6, 4.2), (1.5, 4.0), 9, (2, 7), "blocks", (4, 7), 0.25, 11, 6),
     "tram": Kind("Tram boulevard", (1, 1), 0.4, (3.5, 5.5), (0, 1.5), 10, (0, 0), "mixed", (3, 6), 0.6, 18, 5, True),
-    "industrial": Kind("Road past workshops", (1, 2), 0.3, (1.6, 2.4), (1.0, 2.5), 20, (3, 8), "halls", (1, 1), 0, 4, 6),
+    "industrial": Kind(
+        "Road past workshops", (1, 2), 0.3, (1.6, 2.4), (1.0, 2.5), 20, (3, 8), "halls", (1, 1), 0, 4, 6
+    ),
     "park": Kind("Road along a park", (1, 2), 0.5, (2.4, 3.6), (1.0, 3.0), 9, (1, 3), "park", (3, 5), 0.2, 12, 5),
 }
 _CHANCE = {"avenue": 0.2, "town": 0.2, "suburb": 0.16, "blocks": 0.14, "tram": 0.12, "industrial": 0.09, "park": 0.09}
@@ -70,8 +72,8 @@ class Thing:
 
 @dataclass
 class Street:
-    """A sampled street. half: from the middle line to the kerb. own: t of the camera. junction: s of a crossing road, or
-    None; cross: half of its width. zebras: s of pedestrian crossings."""
+    """A sampled street. half: from the middle line to the kerb. own: t of the camera. junction: s of a crossing road,
+    or None; cross: half of its width. zebras: s of pedestrian crossings."""
 
     seed: int
     kind: str
@@ -139,9 +141,26 @@ def sample(seed: int, kind: str | None = None) -> Street:
     elif rng.random() < 0.45:
         zebras = [rng.uniform(12, 45)]
     own = middle + lane * (int(rng.integers(lanes)) + 0.5) + rng.uniform(-0.25, 0.25)
-    return Street(seed, name, bend, rng.uniform(40, 80), rng.uniform(-3, 4) if rng.random() < 0.4 else 0.0, lane, lanes, half,
-                  own, sides[0], sides[1], junction, cross, zebras, tracks, name == "town" and rng.random() < 0.25,
-                  rng.uniform(0, 1), rng.random() < 0.15)  # fmt: skip
+    return Street(
+        seed,
+        name,
+        bend,
+        rng.uniform(40, 80),
+        rng.uniform(-3, 4) if rng.random() < 0.4 else 0.0,
+        lane,
+        lanes,
+        half,
+        own,
+        sides[0],
+        sides[1],
+        junction,
+        cross,
+        zebras,
+        tracks,
+        name == "town" and rng.random() < 0.25,
+        rng.uniform(0, 1),
+        rng.random() < 0.15,
+    )
 
 
 def _side(rng: np.random.Generator, k: Kind) -> Side:
@@ -153,4 +172,6 @@ def _side(rng: np.random.Generator, k: Kind) -> Side:
         boundary = ("none", "hedge", "railing", "wall", "none", "mesh")[rng.integers(6)]
     else:
         boundary = "none"
-    return Side(bool(rng.random() < k.parking), rng.uniform(*k.verge), rng.uniform(*k.walk), rng.uniform(*k.setback), boundary)
+    return Side(
+        bool(rng.random() < k.parking), rng.uniform(*k.verge), rng.uniform(*k.walk), rng.uniform(*k.setback), boundary
+    )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Surface:
-    """pattern: of `textures`, `scale` metres across. picture: of `faces`, over the whole uv square. rough: 0 mirror to 1
-    matt. bump: millimetres of relief. tinted: takes the colour of the copy. macro: share of large-scale variation.
-    wet: how much water darkens and glosses it; ground: puddles stand on it. snow: how much settles on it.
+    """pattern: of `textures`, `scale` metres across. picture: of `faces`, over the whole uv square. rough: 0 mirror
+    to 1 matt. bump: millimetres of relief. tinted: takes the colour of the copy. macro: share of large-scale
+    variation. wet: how much water darkens and glosses it; ground: puddles stand on it. snow: how much settles on it.
     glow: light it gives by day and at night, times its colour; steady: sampled as a light source.
     """
 

@@ -18,7 +18,9 @@ def pattern(name: str) -> np.ndarray:
     return np.clip(PATTERNS[name](rng), 0, 1).astype(np.float32)
 
 
-def fractal(rng: np.random.Generator, slope: float = 1.0, low: float = 1, high: float = SIZE, size: int = SIZE) -> np.ndarray:
+def fractal(
+    rng: np.random.Generator, slope: float = 1.0, low: float = 1, high: float = SIZE, size: int = SIZE
+) -> np.ndarray:
     """Periodic noise with spectrum 1/f^slope between two frequencies (cycles across), zero mean, unit deviation."""
     white = np.fft.rfft2(rng.standard_normal((size, size)))
     fy, fx = np.fft.fftfreq(size)[:, None] * size, np.fft.rfftfreq(size)[None] * size
@@ -46,8 +48,8 @@ def _tiles(rng, across, down, joint, shift=0.0, vary=0.06, dark=0.3, aspect=1.0)
 
 
 def _asphalt(rng) -> np.ndarray:
-    grain = cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE)).astype(np.float32), (0, 0), 0.9, borderType=cv2.BORDER_REFLECT)
-    base = 0.48 + 0.19 * grain + 0.04 * fractal(rng, 1.4, 1, 60)
+    grain = fractal(rng, 0.25, 60)
+    base = 0.48 + 0.055 * grain + 0.04 * fractal(rng, 1.4, 1, 60)
     # Cracks follow the zero lines of a smooth field, here and there.
     cracks = np.exp(-np.abs(fractal(rng, 1.6, 2, 80)) / 0.012) * (fractal(rng, 2, 1, 5) > 0.9)
     return base - 0.25 * cracks

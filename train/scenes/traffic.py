@@ -8,8 +8,24 @@ from train.scenes.ground import KERB
 from train.scenes.prototypes import PEOPLE, RIDERS
 from train.scenes.street import KINDS, Street, Thing
 
-PAINTS = ("#d9dadb", "#9ba0a5", "#4b4f54", "#17181a", "#7c1c1f", "#1f3a5f", "#2c4a3a", "#b9a98a", "#e9e9e6", "#5a5e63", "#223047",
-          "#a03a22", "#c9cccf", "#2b2d30", "#6f7f8c", "#3a2f2a")  # fmt: skip
+PAINTS = (
+    "#d9dadb",
+    "#9ba0a5",
+    "#4b4f54",
+    "#17181a",
+    "#7c1c1f",
+    "#1f3a5f",
+    "#2c4a3a",
+    "#b9a98a",
+    "#e9e9e6",
+    "#5a5e63",
+    "#223047",
+    "#a03a22",
+    "#c9cccf",
+    "#2b2d30",
+    "#6f7f8c",
+    "#3a2f2a",
+)
 CARS = ("hatch", "hatch", "saloon", "saloon", "estate", "suv", "suv", "mini", "van", "minivan")
 LENGTHS = {"car": 4.6, "truck": 8.4, "bus": 12.4, "motorcyclist": 2.2, "cyclist": 1.8, "tram": 28.0}
 COACHES = ("#c9a227", "#a32a2a", "#2a5a9a", "#e4e2dc", "#2f6a4a", "#d9d4c6")
@@ -58,10 +74,13 @@ def _lane(street: Street, rng: np.random.Generator, t: float, direction: int, co
 
 
 def _vehicle(rng: np.random.Generator, family: str, s: float, t: float, direction: int) -> Thing:
-    name = {"car": lambda: f"car/{_pick(rng, CARS)}",
-            "truck": lambda: f"truck/{_pick(rng, ('box', 'tarpaulin', 'tank', 'tipper', 'rubbish'))}",
-            "bus": lambda: "bus", "cyclist": lambda: f"cyclist/{rng.integers(RIDERS)}",
-            "motorcyclist": lambda: f"motorcyclist/{_pick(rng, ('scooter', 'motorcycle'))}/{rng.integers(3)}"}[family]()  # fmt: skip
+    name = {
+        "car": lambda: f"car/{_pick(rng, CARS)}",
+        "truck": lambda: f"truck/{_pick(rng, ('box', 'tarpaulin', 'tank', 'tipper', 'rubbish'))}",
+        "bus": lambda: "bus",
+        "cyclist": lambda: f"cyclist/{rng.integers(RIDERS)}",
+        "motorcyclist": lambda: f"motorcyclist/{_pick(rng, ('scooter', 'motorcycle'))}/{rng.integers(3)}",
+    }[family]()
     colours = COACHES if family == "bus" else PAINTS
     return Thing(name, s, t, 0.0, (0.0 if direction > 0 else np.pi) + rng.normal(scale=0.012), _pick(rng, colours))
 
@@ -77,7 +96,14 @@ def _parked(street: Street, rng: np.random.Generator, sign: int) -> None:
             turned = (sign < 0) != (rng.random() < 0.08)
             thing = _vehicle(rng, "car", s + 2.3, t, -1 if turned else 1)
             if rng.random() < 0.025:
-                thing = Thing(f"motorcycle/{_pick(rng, ('scooter', 'motorcycle'))}", s + 2, t, 0, rng.uniform(-2, 2), _pick(rng, PAINTS))
+                thing = Thing(
+                    f"motorcycle/{_pick(rng, ('scooter', 'motorcycle'))}",
+                    s + 2,
+                    t,
+                    0,
+                    rng.uniform(-2, 2),
+                    _pick(rng, PAINTS),
+                )
             thing.lit = False
             street.things.append(thing)
         s += rng.uniform(5.4, 6.6)
@@ -88,7 +114,9 @@ def _cyclists(street: Street, rng: np.random.Generator, sign: int) -> None:
     for _ in range(int(rng.poisson(0.9))):
         s = rng.uniform(9, 60)
         heading = 0.0 if sign > 0 else np.pi
-        street.things.append(Thing(f"cyclist/{rng.integers(RIDERS)}", s, sign * edge, 0, heading + rng.normal(scale=0.05)))
+        street.things.append(
+            Thing(f"cyclist/{rng.integers(RIDERS)}", s, sign * edge, 0, heading + rng.normal(scale=0.05))
+        )
 
 
 def _walkers(street: Street, rng: np.random.Generator, sign: int, mean: float) -> None:
@@ -116,7 +144,8 @@ def _racks(street: Street, rng: np.random.Generator, sign: int) -> None:
                 lean = rng.uniform(-0.15, 0.15)
                 along = np.pi / 2 if side.walk > 2.6 else 0.0
                 step = 0.65 if along else 1.9
-                street.things.append(Thing(f"bicycle/{rng.integers(6)}", s + i * step, sign * t, KERB, along + lean))
+                name = f"bicycle/{rng.integers(6)}"
+                street.things.append(Thing(name, s + i * step, sign * t, KERB, along + lean, lit=False))
 
 
 def _person(rng: np.random.Generator, s: float, t: float, z: float, heading: float) -> Thing:

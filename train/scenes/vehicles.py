@@ -39,7 +39,9 @@ SHAPES = {
     "suv": Shape(4.5, 1.88, 1.68, (0.88, 1.08), (1.15, 1.8), (4.05, 4.4), 1.12, (2.5, 3.4), (0.9, 3.6), 0.37, 1.06),
     "mini": Shape(3.5, 1.64, 1.5, (0.74, 0.98), (0.75, 1.45), (3.15, 3.42), 1.0, (1.95,), (0.68, 2.95), 0.29),
     "van": Shape(5.3, 2.0, 2.35, (1.05, 1.3), (0.8, 1.6), (5.15, 5.24), 1.25, (2.3,), (0.95, 4.3), 0.35, 1.3, 2.35),
-    "minivan": Shape(4.4, 1.84, 1.82, (0.85, 1.12), (0.75, 1.6), (4.15, 4.34), 1.1, (2.1, 3.2), (0.85, 3.55), 0.32, 1.08),
+    "minivan": Shape(
+        4.4, 1.84, 1.82, (0.85, 1.12), (0.75, 1.6), (4.15, 4.34), 1.1, (2.1, 3.2), (0.85, 3.55), 0.32, 1.08
+    ),
 }
 _PAINT, _GLASS, _DARK, _PILLAR = 0, 1, 2, 3
 
@@ -53,8 +55,16 @@ def car(shape: Shape, label: int = CAR) -> Mesh:
         half = shape.width / 2 * float(_plan(shape, axle))
         for side in (-1, 1):
             # The arch is a dark plate on the skin: nobody sees that there is no hole behind the tyre.
-            mesh.disc((side * (half - 0.03), y, shape.wheel + 0.01), shape.wheel + 0.055, "rubber", label, "#070708", "x", 24,
-                      0.068)  # fmt: skip
+            mesh.disc(
+                (side * (half - 0.03), y, shape.wheel + 0.01),
+                shape.wheel + 0.055,
+                "rubber",
+                label,
+                "#070708",
+                "x",
+                24,
+                0.068,
+            )
             wheel(mesh, (side * (half - 0.098), y, shape.wheel), shape.wheel, 0.21, label)
     _fittings(mesh, shape, label)
     return mesh
@@ -68,8 +78,19 @@ def _plan(s: Shape, along):
 
 def _skin(mesh: Mesh, s: Shape, label: int) -> None:
     """The body as a net of cross sections (right half mirrored), with its faces sorted into paint, glass and trim."""
-    cuts = {0.0, 0.05, 0.22, s.length - 0.18, s.length - 0.05, *s.screen, *s.rear, s.length, (s.screen[0] + s.screen[1]) / 2,
-            (s.rear[0] + s.rear[1]) / 2, (s.screen[1] + s.rear[0]) / 2}  # fmt: skip
+    cuts = {
+        0.0,
+        0.05,
+        0.22,
+        s.length - 0.18,
+        s.length - 0.05,
+        *s.screen,
+        *s.rear,
+        s.length,
+        (s.screen[0] + s.screen[1]) / 2,
+        (s.rear[0] + s.rear[1]) / 2,
+        (s.screen[1] + s.rear[0]) / 2,
+    }
     for pillar in s.pillars:
         cuts |= {pillar - 0.045, pillar + 0.045}
     cuts |= {s.screen[1] + 0.06, s.rear[0] - 0.1}
@@ -79,9 +100,22 @@ def _skin(mesh: Mesh, s: Shape, label: int) -> None:
         cuts.add(s.length - 0.3)
     stations = np.array(sorted(c for c in cuts if 0 <= c <= s.length))
     foot, head, rear_head, rear_foot = *s.screen, *s.rear
-    top = np.interp(stations, [0, 0.05, 0.22, foot, head, (head + rear_head) / 2, rear_head, rear_foot, s.length - 0.05, s.length],
-                    [s.bonnet[0] - 0.1, s.bonnet[0], s.bonnet[0] + 0.05, s.bonnet[1], s.roof - 0.035, s.roof, s.roof - 0.03,
-                     s.tail, s.tail - 0.04, s.tail - 0.14])  # fmt: skip
+    top = np.interp(
+        stations,
+        [0, 0.05, 0.22, foot, head, (head + rear_head) / 2, rear_head, rear_foot, s.length - 0.05, s.length],
+        [
+            s.bonnet[0] - 0.1,
+            s.bonnet[0],
+            s.bonnet[0] + 0.05,
+            s.bonnet[1],
+            s.roof - 0.035,
+            s.roof,
+            s.roof - 0.03,
+            s.tail,
+            s.tail - 0.04,
+            s.tail - 0.14,
+        ],
+    )
     plan = _plan(s, stations)
     half = s.width / 2 * plan
     belt = np.minimum(top - 0.02, np.interp(stations, [0, foot, s.length], [s.bonnet[0] - 0.02, s.belt, s.belt + 0.05]))
@@ -89,10 +123,16 @@ def _skin(mesh: Mesh, s: Shape, label: int) -> None:
     low = np.interp(stations, [0, 0.3, s.length - 0.3, s.length], [0.24, 0.17, 0.19, 0.3])
     tuck = 0.03 + 0.17 * cabin if s.panel_from > 10 else 0.02 + 0.08 * cabin
     rows = [  # (half width, height) of each row of the net, from sill to roof
-        (half * 0.9, low), (half * 0.985, low + 0.09), (half, low + (belt - low) * 0.55), (half * 0.985, belt - 0.06),
-        (half * 0.965, belt), (half * 0.965 - tuck * 0.85, belt + (top - belt) * 0.86),
-        (half * 0.95 - tuck - 0.09, belt + (top - belt) * 0.985), (half * 0.45, top + 0.018), (half * 0, top + 0.026),
-    ]  # fmt: skip
+        (half * 0.9, low),
+        (half * 0.985, low + 0.09),
+        (half, low + (belt - low) * 0.55),
+        (half * 0.985, belt - 0.06),
+        (half * 0.965, belt),
+        (half * 0.965 - tuck * 0.85, belt + (top - belt) * 0.86),
+        (half * 0.95 - tuck - 0.09, belt + (top - belt) * 0.985),
+        (half * 0.45, top + 0.018),
+        (half * 0, top + 0.026),
+    ]
     right = np.stack([np.stack([w, s.length / 2 - stations, z], axis=-1) for w, z in rows], axis=1)
     left = right[:, -2::-1] * (-1, 1, 1)
     net = np.concatenate([right, left], axis=1)
@@ -124,7 +164,9 @@ def _skin(mesh: Mesh, s: Shape, label: int) -> None:
 def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
     front, back, half = s.length / 2, -s.length / 2, s.width / 2
     # Grille, bumpers, plates, lamps: thin boxes on the skin.
-    mesh.box((-half * 0.5, front - 0.1, 0.5), (half * 0.5, front + 0.006, s.bonnet[0] - 0.12), "gloss", label, "#0a0b0c")
+    mesh.box(
+        (-half * 0.5, front - 0.1, 0.5), (half * 0.5, front + 0.006, s.bonnet[0] - 0.12), "gloss", label, "#0a0b0c"
+    )
     mesh.box((-half * 0.72, front - 0.15, 0.24), (half * 0.72, front + 0.012, 0.4), "rubber", label, "#121314")
     mesh.box((-half * 0.74, back - 0.012, 0.27), (half * 0.74, back + 0.2, 0.44), "rubber", label, "#121314")
     for y, turn in ((front + 0.02, 1), (back - 0.022, -1)):
@@ -147,8 +189,13 @@ def _fittings(mesh: Mesh, s: Shape, label: int) -> None:
             edge = side * half * 1.001
             mesh.box((edge - 0.012, front - seam - 0.008, 0.3), (edge + 0.002, front - seam + 0.008, s.belt - 0.05),
                      "rubber", label, "#0a0a0a")  # fmt: skip
-            mesh.box((edge - 0.03, front - seam - 0.3, s.belt - 0.16), (edge + 0.012, front - seam - 0.14, s.belt - 0.12),
-                     "gloss", label, "#1b1c1e")  # fmt: skip
+            mesh.box(
+                (edge - 0.03, front - seam - 0.3, s.belt - 0.16),
+                (edge + 0.012, front - seam - 0.14, s.belt - 0.12),
+                "gloss",
+                label,
+                "#1b1c1e",
+            )
     if s.panel_from < 10:  # a van's doors at the back
         mesh.box((-0.012, back - 0.008, 0.5), (0.012, back + 0.1, s.roof - 0.25), "rubber", label, "#0a0a0a")
         for x0, x1 in ((-half * 0.66, -half * 0.1), (half * 0.1, half * 0.66)):

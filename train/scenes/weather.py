@@ -14,8 +14,9 @@ KOSCHMIEDER = 3.912  # -ln 0.02: at the visibility, two percent of the contrast 
 
 @dataclass(frozen=True)
 class Weather:
-    """visibility: metres. wet, snow: 0..1 on the ground. drops, streaks, flakes: how many, times a thousand for the last
-    two. lamps: 1 when vehicles, windows and street lamps are lit as at night. mean: exposure. bloom: glare of the lens."""
+    """visibility: metres. wet, snow: 0..1 on the ground. drops, streaks, flakes: how many, times a thousand for the
+    last two. lamps: 1 when vehicles, windows and street lamps are lit as at night. mean: exposure. bloom: glare of
+    the lens."""
 
     condition: str
     sky: Sky
@@ -37,7 +38,9 @@ class Weather:
 
     def card(self) -> dict:
         values = asdict(self)
-        return {k: ({n: _short(v) for n, v in x.items()} if isinstance(x, dict) else _short(x)) for k, x in values.items()}
+        return {
+            k: ({n: _short(v) for n, v in x.items()} if isinstance(x, dict) else _short(x)) for k, x in values.items()
+        }
 
 
 def sample(seed: int, condition: str) -> Weather:
@@ -50,14 +53,35 @@ def sample(seed: int, condition: str) -> Weather:
     overcast = Sky(rng.uniform(25, 60), azimuth, 1.0, 0.6, 1.0, 0.0, seed)
     if condition == "fog":
         visibility = float(np.exp(rng.uniform(np.log(55), np.log(260))))
-        return Weather(condition, overcast, visibility, wet=rng.uniform(0, 0.35), mean=rng.uniform(0.27, 0.34), bloom=0.03)
+        return Weather(
+            condition, overcast, visibility, wet=rng.uniform(0, 0.35), mean=rng.uniform(0.27, 0.34), bloom=0.03
+        )
     if condition == "rain":
         sky = Sky(rng.uniform(20, 50), azimuth, 1.0, 0.6, 0.75, 0.0, seed)
-        return Weather(condition, sky, rng.uniform(900, 2600), wet=rng.uniform(0.8, 1.0), streaks=rng.uniform(1.2, 3.2),
-                       drops=int(rng.integers(14, 70)), lamps=0.12, wind=wind, mean=rng.uniform(0.16, 0.2), bloom=0.06)  # fmt: skip
+        return Weather(
+            condition,
+            sky,
+            rng.uniform(900, 2600),
+            wet=rng.uniform(0.8, 1.0),
+            streaks=rng.uniform(1.2, 3.2),
+            drops=int(rng.integers(14, 70)),
+            lamps=0.12,
+            wind=wind,
+            mean=rng.uniform(0.16, 0.2),
+            bloom=0.06,
+        )
     if condition == "snow":
-        return Weather(condition, overcast, rng.uniform(300, 900), wet=0.35, snow=rng.uniform(0.7, 1.0),
-                       flakes=rng.uniform(1.5, 4.5), drops=int(rng.integers(0, 10)), wind=wind, mean=rng.uniform(0.36, 0.44))  # fmt: skip
+        return Weather(
+            condition,
+            overcast,
+            rng.uniform(300, 900),
+            wet=0.35,
+            snow=rng.uniform(0.7, 1.0),
+            flakes=rng.uniform(1.5, 4.5),
+            drops=int(rng.integers(0, 10)),
+            wind=wind,
+            mean=rng.uniform(0.36, 0.44),
+        )
     if condition == "night":
         sky = Sky(-8.0, azimuth, rng.uniform(0, 0.5), 0.3, 1.0, 1.0, seed)
         return Weather(condition, sky, rng.uniform(4000, 9000), wet=0.0 if rng.random() < 0.6 else 0.6, lamps=1.0,
