@@ -239,12 +239,14 @@ class Segmenter:
         }
 
 
-def store_weights(model: nn.Module, dtype: torch.dtype) -> None:
+def store_weights(model: MFuser, dtype: torch.dtype) -> None:
     """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
 
-    Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too.
+    Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too. So
+    does the text tower, whose embeddings are computed once for all images.
     """
-    for module in model.modules():
+    texts = set(model.vlm.text.modules())
+    for module in (m for m in model.modules() if m not in texts):
         heavy = isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention))
         if heavy or (isinstance(module, nn.Embedding) and module.weight.numel() > LARGE_TABLE):
             for parameter in module.parameters(recurse=False):

@@ -85,7 +85,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
     out = [f"Python {facts['python']} on {facts['system']}"]
     out.append("packages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
     for device in facts["devices"]:
-        out.append(f"device {device['name']} ({device['title']}): {device['precision']}, {device['scan_kernel']} scan kernel")
+        runs = f"{device['precision']}, {device['scan_kernel']} scan kernel"
+        out.append(f"device {device['name']} ({device['title']}): {runs}")
     for preset in facts["presets"]:
         state = "runs here" if preset["runnable"] else f"does not run here: {preset['why']}"
         out.append(f"preset {preset['name']} ({preset['title']}): {state}")
