@@ -28,8 +28,8 @@ from train.points import PointSampling
 from train.processes import Processes, open_processes
 from train.rehearsal import rehearse
 from train.report import write_report
-from train.state import RunFiles, require_writable
-from train.weights import copy_encoders, find_encoders, has_public_encoders, load_encoders
+from train.state import RunFiles, require_space, require_writable
+from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     identity = {**config.recipe(), "sets": [f"{d.name} ({len(d)} images)" for d in training]}
     own = source is not None and not has_public_encoders(preset) and not config.random_encoders
     if processes.writer and own and source.resolve() != config.out.resolve():
+        require_space(config.out, sum((source / name).stat().st_size for name in ENCODERS))
         copy_encoders(source, config.out)
 
     def evaluation(model: MFuser, stream: str) -> dict[str, Any]:

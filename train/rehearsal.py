@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from train.loop import StreamTrainer
 from train.memory import trained_bytes
 from train.optimizer import learning_rate
 from train.processes import Processes
-from train.state import RunFiles
+from train.state import RunFiles, require_space
 
 if TYPE_CHECKING:
     from mfuser.model import MFuser
@@ -59,10 +60,12 @@ def rehearse(
             seconds.append(time.perf_counter() - started)
         total += seconds[-1] * config.iterations
         parameters = model.trainable(stream)
+        require_space(config.out, trained_bytes(parameters, config.ema > 0))
         trained, every = (sum(p.numel() for p in ps) / 1e6 for ps in (parameters.values(), model.parameters()))
         say(
             f"{stream}: input {tuple(batch.pixels.shape)}, {trained:.2f} M of {every:.2f} M parameters trained, "
-            f"loss {loss:.2f}, {seconds[-1]:.2f} s a step, memory {peak_bytes(hardware.device) / 1e9:.2f} GB, "
+            f"loss {loss:.2f}, {seconds[-1]:.2f} s a step, memory {peak_bytes(hardware.device) / 1e9:.2f} of "
+            f"{memory_bytes(hardware.device) / 1e9:.0f} GB, "
             f"files {trained_bytes(parameters, config.ema > 0) / 1e9:.2f} GB"
         )
     say(f"{config.iterations} steps of {len(config.stream_names)} streams: about {duration(total)}, evaluations aside")
@@ -73,6 +76,13 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Memory of the GPU, or of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def duration(seconds: float) -> str:

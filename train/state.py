@@ -113,7 +113,13 @@ def require_writable(folder: Path, bytes_needed: int = 0) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(f"Cannot write to {folder} ({error.strerror}): choose another --out.") from error
-    free = shutil.disk_usage(folder).free
+    require_space(folder, bytes_needed)
+
+
+def require_space(folder: Path, bytes_needed: int) -> None:
+    """Raise OSError when the disk of a folder, which need not exist yet, has less room than that."""
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    free = shutil.disk_usage(there).free
     if free < bytes_needed:
         raise OSError(
             f"The disk of {folder} has {free / 1e9:.2f} GB left, and the checkpoints need {bytes_needed / 1e9:.2f} GB: "
