@@ -21,10 +21,10 @@ CLUSTERS = 24  # of a VFM's patches: more than a street has kinds of things, few
 MADE = {
     "decoder": "by a decoder trained for this stream; confidence: the best class's share of the scores, at the "
     "temperature fitted for the trained classes",
-    "zero-shot": "no decoder was trained: the class name of the highest cosine with the patch; confidence: the softmax of "
-    "these cosines, not fitted to anything",
-    "clusters": f"no decoder was trained: {CLUSTERS} clusters of the patches (k-means), each in the class that MFuser's "
-    "mask has there most; confidence: the share of the cluster that has it",
+    "zero-shot": "no decoder was trained: the class name of the highest cosine with the patch; confidence: the softmax "
+    "of these cosines, not fitted to anything",
+    "clusters": f"no decoder was trained: {CLUSTERS} clusters of the patches (k-means), each in the class that the "
+    "fused mask has there most; confidence: the share of the cluster that has it",
 }
 
 

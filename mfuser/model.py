@@ -94,8 +94,8 @@ class MFuser(nn.Module):
 
         pretrained: True for all weights; "encoders" for those of the frozen encoders only, as training needs them;
         False for none. weights: the folder where they lie (default: `presets.folder_of`); public encoders that are not
-        in it come from the hub. Streams that the folder has besides the preset's own are loaded too. Raises ValueError for an unknown name, `checkpoint.WeightsError` for missing or foreign
-        weights.
+        in it come from the hub; streams that it has besides the preset's own are loaded too. Raises ValueError for an
+        unknown name, `checkpoint.WeightsError` for missing or foreign weights.
         """
         preset = presets.get(name) if isinstance(name, str) else name
         folder = Path(weights) if weights else presets.folder_of(preset)

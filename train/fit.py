@@ -131,8 +131,8 @@ def _silent(*_: object) -> None:
 
 
 def preset_of(config: FitConfig) -> presets.Preset:
-    """The preset that a run trains, with another fusion when one is asked for."""
-    preset = presets.get(config.preset)
+    """The preset that a run trains, with the streams and another fusion when they are asked for."""
+    preset = presets.with_streams(presets.get(config.preset), config.stream_names)
     return presets.with_fusion(preset, config.fusion) if config.fusion else preset
 
 

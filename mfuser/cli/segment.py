@@ -29,8 +29,8 @@ written to DIR/<name of the image>/, for each stream (vfm, vlm: one encoder alon
   comparison.png          all of it on one sheet
   legend.png, shares.png  the classes found (of the last stream), and the share of each in every stream
   analysis.json           class shares, how each mask was made, query, sizes, times, and what ran
-A stream without a trained decoder gets a mask all the same: vlm by the highest cosine with a class name (zero-shot), vfm
-by clusters of its patches in the colours of the fused mask; analysis.json and the pictures say so.
+A stream without a trained decoder gets a mask all the same: vlm by the highest cosine with a class name (zero-shot),
+vfm by clusters of its patches in the colours of the fused mask; analysis.json and the pictures say so.
 Files of the same names are replaced one by one.
 """
 OPACITY = 0.6  # of a similarity map over the image
@@ -110,8 +110,8 @@ def class_list(text: str) -> list[str]:
 def tell_fallbacks(analysis: Analysis) -> None:
     """Say on stderr which masks no decoder made, and what would train one."""
     for stream, command in analysis.ran["training"].items():
-        said = f"mfuser: the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
-        print(said, file=sys.stderr)
+        said = f"the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
+        print(f"mfuser: {said}", file=sys.stderr)
 
 
 def write(

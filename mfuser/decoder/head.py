@@ -19,8 +19,8 @@ from mfuser.presets import DecoderConfig
 class MFuserOutput:
     """What one forward pass gives. P predictions: one before any decoder layer, one after each.
 
-    named: the queries are N names of the user's own, one each (`mfuser.open_vocabulary`); the class logits, whose columns
-    are the K trained classes, then count as "something" or "no object" only.
+    named: the queries are N names of the user's own, one each (`mfuser.open_vocabulary`); the class logits, whose
+    columns are the K trained classes, then count as "something" or "no object" only.
     """
 
     class_logits: list[Tensor]  # P x (B, K, K+1), last column "no object"

@@ -77,7 +77,7 @@ class Endpoints:
         """Masks of the three models as 8-bit grey PNGs of Cityscapes trainIds (0 road ... 18 bicycle).
 
         Arguments as in /analyse, whose "made" says how each mask came about; with classes of your own the values are
-        places in that list, from 0. Returns: VFM only, VLM only, MFuser; then {stream: {class: fraction of the pixels}}.
+        places in that list, from 0. Returns: VFM only, VLM only, MFuser; then {stream: {class: fraction of pixels}}.
         """
         analysis = self._result(image, preset, windows, resolution, classes).analysis
         masks = (analysis.masks.get(stream) for stream in STREAMS)

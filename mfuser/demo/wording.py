@@ -62,8 +62,8 @@ def column_heads(analysis: Analysis) -> dict[str, tuple[str, str]]:
 
 MADE = {
     "zero-shot": "No decoder was trained for this column: each place has the class whose name its patch is closest to.",
-    "clusters": f"No decoder was trained for this column: {CLUSTERS} groups of patches that look alike, each in the class "
-    "that MFuser’s mask has there most.",
+    "clusters": f"No decoder was trained for this column: {CLUSTERS} groups of patches that look alike, each in the "
+    "class that MFuser’s mask has there most.",
 }
 
 
@@ -84,8 +84,8 @@ def classes(analysis: Analysis) -> str:
     if analysis.trained_classes:
         return "Cityscapes classes"
     return (
-        f"your own {len(analysis.classes)} classes (experimental: the decoders were trained for the 19 of Cityscapes, in "
-        "which labels are, so that there is no mIoU)"
+        f"your own {len(analysis.classes)} classes (experimental: the decoders were trained for the 19 of Cityscapes; "
+        "labels are in those, so that no mIoU is shown)"
     )
 
 
