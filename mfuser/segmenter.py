@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mfuser import fallbacks, images, open_vocabulary, presets
 from mfuser.analysis import Analysis
+from mfuser.encoders.vocabulary import END
 from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import Features, MFuser
 from mfuser.open_vocabulary import Words
@@ -264,7 +265,8 @@ class Segmenter:
         """Unit embeddings of the class names by the original text tower, (K, C_t)."""
         if names is not None or self.model.vlm.vocabulary_is_here():
             return self._encode(names or self.preset.classes, "vlm")
-        ids = self.model.class_ids  # came with the weights, whose vocabulary is not here
+        ids = self.model.class_ids  # came with the weights; the vocabulary, SigLIP's, is not here
+        ids = F.pad(ids, (0, self._text_room("vlm") - ids.shape[1]), value=END)
         return _array(F.normalize(self.model.vlm.text(ids).float(), dim=-1))
 
     def _patches(self, name: str, tokens: Tensor, grid: tuple[int, int]) -> Tensor:

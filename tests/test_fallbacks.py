@@ -15,6 +15,7 @@ import mfuser
 from mfuser import checkpoint, fallbacks, images, presets
 from mfuser.analysis import CLUSTERS, MADE
 from mfuser.cli import main
+from mfuser.model import MFuser
 from mfuser.presets import STREAMS
 from mfuser.segmenter import Segmenter, upsampled_argmax
 
@@ -186,3 +187,23 @@ def test_class_lists_that_cannot_be_used_are_one_sentence(folder, capsys, classe
     assert main(["segment", "street.png", "--preset", "paper", "--classes", classes, "--out", "results"]) == 2
     captured = capsys.readouterr()
     assert sentence in captured.err and len(captured.err.strip().splitlines()) == 1 and captured.out == ""
+
+
+# -- the paper's pairs ------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_pairs_fill_every_column(pair_preset, street):
+    torch.manual_seed(0)
+    siglip = pair_preset.vlm.family == "siglip"
+    ids = torch.randint(2, 32000, (19, 5)) if siglip else None  # stand for those of a vocabulary on the hub
+    segmenter = Segmenter(MFuser(pair_preset, ids).eval(), precision="float32")
+    analysis = segmenter.analyse(street, resolution=64)
+    assert analysis.made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"}
+    assert all(analysis.masks[s].shape == (160, 224) and analysis.masks[s].max() < 19 for s in STREAMS)
+    assert np.array_equal(segmenter.analyse(street, resolution=64).masks["vfm"], analysis.masks["vfm"])
+    if siglip and not segmenter.model.vlm.vocabulary_is_here():
+        with pytest.raises(ValueError, match="tokenizer"):
+            segmenter.analyse(street, classes=NAMES)
+        return
+    own = segmenter.analyse(street, resolution=64, classes=NAMES)
+    assert own.classes == NAMES and all(own.masks[s].max() < 3 for s in STREAMS)
