@@ -253,9 +253,9 @@ def with_classes(preset: Preset, classes: tuple[str, ...]) -> Preset:
 
 
 def with_streams(preset: Preset, streams: Iterable[str]) -> Preset:
-    """The same preset with decoders for these streams besides its own."""
-    wanted = tuple(s for s in STREAMS if s in {*preset.streams, *streams})
-    return preset if set(wanted) == set(preset.streams) else replace(preset, streams=wanted)
+    """The same preset with decoders for these streams behind its own, whose random start does not change so."""
+    more = tuple(s for s in dict.fromkeys(streams) if s not in preset.streams)
+    return replace(preset, streams=preset.streams + more) if more else preset
 
 
 def with_trained_streams(preset: Preset, folder: Path | None) -> Preset:

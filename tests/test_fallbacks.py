@@ -129,7 +129,7 @@ def test_a_stream_trained_into_the_folder_takes_the_place_of_the_fallback(
     checkpoint.save_folder(full, tmp_path)
     (tmp_path / "stream-vlm.safetensors").unlink()
     loaded = mfuser.load(tmp_path, device="cpu", precision="float32")
-    assert loaded.preset.streams == ("vfm", "fused")
+    assert set(loaded.preset.streams) == {"vfm", "fused"}
     analysis = loaded.analyse(street)
     assert analysis.made == {"vfm": "decoder", "vlm": "zero-shot", "fused": "decoder"}
     expected = Segmenter(full, precision="float32").analyse(street).masks["vfm"]
@@ -137,9 +137,9 @@ def test_a_stream_trained_into_the_folder_takes_the_place_of_the_fallback(
     assert set(analysis.ran["training"]) == {"vlm"}
 
 
-def test_with_streams_keeps_the_order_and_the_preset_itself(paper_preset):
+def test_with_streams_adds_what_is_missing(paper_preset):
     assert presets.with_streams(paper_preset, ["fused"]) is paper_preset
-    assert presets.with_streams(paper_preset, ["vlm"]).streams == ("vlm", "fused")
+    assert presets.with_streams(paper_preset, ["vlm", "fused", "vlm"]).streams == ("fused", "vlm")
 
 
 # -- command line -----------------------------------------------------------------------------------------------------
