@@ -196,8 +196,9 @@ def test_measure_how_well_other_names_find_what_the_trained_ones_find(nano, phot
             names, k = [name if c == trained else c for c in CLASSES], CLASSES.index(trained)
             words = open_vocabulary.words(model, "fused", names, temperature)
             masks = [model.decode(f, "fused", words).semantic().argmax(1) for f in features]
-            found[temperature, name] = 100 * iou([((a == k).numpy(), (b == k).numpy()) for a, b in zip(own, masks, strict=True)])
-        row = {name: found[temperature, name] for name in SYNONYMS}
+            pairs = [((a == k).numpy(), (b == k).numpy()) for a, b in zip(own, masks, strict=True)]
+            found[temperature, name] = 100 * iou(pairs)
+        row = {name: float(found[temperature, name]) for name in SYNONYMS}
         print(f"\n{temperature}: mean {np.mean(list(row.values())):.1f}", {n: round(v, 1) for n, v in row.items()})
     words = open_vocabulary.words(model, "fused", list(SIX))
     masks = [model.decode(f, "fused", words).semantic().argmax(1) for f in features]
