@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mfuser.model import MFuser
 
 MOST, CHARACTERS = 40, 60
-# Of the softmax: sharp. A flatter mix finds fewer of nano's classes by other names, one by one as it gets flatter:
+# Of the softmax: sharp, so that it is a mix only between names almost equally close. Flatter mixes lose most of nano's
+# classes by other names, a sharper one gains a little:
 # `python -m pytest tests/test_open_vocabulary.py -m slow -s` measures it.
 TEMPERATURE = 0.01
 
