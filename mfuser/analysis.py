@@ -10,9 +10,22 @@ import cv2
 import numpy as np
 
 from mfuser import visualize
+from mfuser.cityscapes import CLASSES, palette
 
 # Texts and a stream -> unit embeddings (n, C_t) float32; kept outside pickles.
 TextEncoder = Callable[[Sequence[str], str], np.ndarray]
+
+
+CLUSTERS = 24  # of a VFM's patches: more than a street has kinds of things, fewer than it has things
+# How a mask came about -> what it and its confidence are. Only a decoder was trained to segment.
+MADE = {
+    "decoder": "by a decoder trained for this stream; confidence: the best class's share of the scores, at the "
+    "temperature fitted for the trained classes",
+    "zero-shot": "no decoder was trained: the class name of the highest cosine with the patch; confidence: the softmax "
+    "of these cosines, not fitted to anything",
+    "clusters": f"no decoder was trained: {CLUSTERS} clusters of the patches (k-means), each in the class that the "
+    "fused mask has there most; confidence: the share of the cluster that has it",
+}
 
 
 @dataclass
@@ -24,8 +37,8 @@ class Analysis:
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
     classes: tuple[str, ...]
-    masks: dict[str, np.ndarray]  # stream -> (H, W) uint8 train ids
-    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]
+    masks: dict[str, np.ndarray]  # stream -> (H, W) uint8 indices of `classes`
+    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MADE
     tokens: dict[str, np.ndarray]  # stream -> (h, w, C) float16 normed last patch tokens
     dense: dict[str, np.ndarray]  # "vlm", "fused" -> (h, w, C_t) float16 unit embeddings in the text space
     layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: (before, after), (h, w, C) float16
@@ -33,6 +46,7 @@ class Analysis:
     texts: tuple[np.ndarray, np.ndarray]  # (K, C_t) class embeddings before and after MTEnhancer
     ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows, milliseconds
     encode_text: TextEncoder | None = field(default=None, repr=False)
+    made: dict[str, str] = field(default_factory=dict)  # stream -> key of MADE: how its mask came about
     _queries: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -44,6 +58,24 @@ class Analysis:
     def streams(self) -> tuple[str, ...]:
         """Streams with a mask."""
         return tuple(self.masks)
+
+    @property
+    def trained_classes(self) -> bool:
+        """False for a class list of the user's own (experimental), which no labels are in."""
+        return self.classes == CLASSES
+
+    @property
+    def palette(self) -> np.ndarray:
+        """Colour of each class, (K, 3) uint8 RGB."""
+        return palette(self.classes)
+
+    def title(self, stream: str, before: str = "") -> str:
+        """What the stream is called beside its mask: "VFM only", or "VFM only (clusters)" where no decoder made it.
+
+        before: words inside the brackets, where more than the mask is beside the title.
+        """
+        made = self.made.get(stream, "decoder")
+        return visualize.STREAM_TITLES[stream] + ("" if made == "decoder" else f" ({before}{made})")
 
     def shares(self, stream: str = "fused") -> dict[str, float]:
         """Fraction of the pixels of each class that occurs, largest first."""

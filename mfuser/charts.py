@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mfuser import images
-from mfuser.cityscapes import CLASSES, PALETTE
+from mfuser.cityscapes import CLASSES, palette
 from mfuser.figures import THEMES, make_axes, make_figure, render
 from mfuser.visualize import STREAM_TITLES, colour_map
 
@@ -44,18 +44,24 @@ def colour_bar(
     return render(figure)
 
 
-def legend(shares: Mapping[str, float]) -> list[tuple[str, str, float]]:
-    """Rows of a legend: (class name, "#rrggbb", fraction), largest share first, classes without a pixel left out."""
-    unknown = sorted(set(shares) - set(CLASSES))
+def legend(shares: Mapping[str, float], classes: Sequence[str] = CLASSES) -> list[tuple[str, str, float]]:
+    """Rows of a legend: (class name, "#rrggbb", fraction), largest share first, classes without a pixel left out.
+
+    classes: the list that the names and their colours are of. Raises ValueError for a name that is not in it.
+    """
+    unknown = sorted(set(shares) - set(classes))
     if unknown:
-        raise ValueError(f"No Cityscapes colour is known for {', '.join(unknown)}; use names of cityscapes.CLASSES.")
-    rows = [(name, to_hex(PALETTE[CLASSES.index(name)] / 255), float(share)) for name, share in shares.items()]
+        raise ValueError(f"No colour is known for {', '.join(unknown)}; pass the class list that has it.")
+    colours = dict(zip(classes, map(to_hex, palette(classes) / 255), strict=True))
+    rows = [(name, colours[name], float(share)) for name, share in shares.items()]
     return sorted((row for row in rows if row[2] > 0), key=lambda row: (-row[2], row[0]))
 
 
-def legend_picture(shares: Mapping[str, float], width: int = 960, dark: bool = False) -> np.ndarray:
+def legend_picture(
+    shares: Mapping[str, float], width: int = 960, dark: bool = False, classes: Sequence[str] = CLASSES
+) -> np.ndarray:
     """The legend as a picture: swatch, name and share in columns. Returns: (h, width, 3) uint8, h by the rows."""
-    rows, columns, line = legend(shares), max(1, width // 235), 30
+    rows, columns, line = legend(shares, classes), max(1, width // 235), 30
     height = line * max(1, -(-len(rows) // columns)) + 12
     figure = make_figure(width, height, dark, layout=None)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -63,7 +69,8 @@ def legend_picture(shares: Mapping[str, float], width: int = 960, dark: bool = F
     for index, (name, colour, share) in enumerate(rows):
         x, y = 12 + (index % columns) * (width - 12) / columns, 6 + line * (index // columns)
         axes.add_patch(Rectangle((x, y + 7), 22, 16, facecolor=colour, edgecolor=THEMES[dark][1], linewidth=0.3))
-        axes.text(x + 30, y + 15, f"{name}  {_percent(share)}", va="center", color=THEMES[dark][1], size=7.5)
+        text = f"{name if len(name) <= 26 else name[:25] + '…'}  {_percent(share)}"
+        axes.text(x + 30, y + 15, text, va="center", color=THEMES[dark][1], size=7.5, parse_math=False)
     return render(figure)
 
 
@@ -72,6 +79,7 @@ def class_bars(
     label: str = "share of pixels",
     width: int = 960,
     dark: bool = False,
+    titles: Mapping[str, str] = STREAM_TITLES,
 ) -> np.ndarray:
     """Grouped horizontal bars per class, most frequent class on top; for shares or IoU.
 
@@ -87,9 +95,9 @@ def class_bars(
     for index, (stream, shares) in enumerate(shares_by_stream.items()):
         places = np.arange(len(shown)) + (index - (len(shares_by_stream) - 1) / 2) * thickness
         values = 100 * np.nan_to_num([shares.get(name, 0.0) for name in shown])
-        title = STREAM_TITLES.get(stream, stream)
+        title = titles.get(stream, stream)
         axes.barh(places, values, thickness * 0.9, color=_stream_colour(stream, index, dark), label=title)
-    axes.set_yticks(np.arange(len(shown)), shown)
+    axes.set_yticks(np.arange(len(shown)), shown, parse_math=False)
     axes.set_ylim(max(1, len(shown)) - 0.4, -0.6)
     axes.set_xlabel(f"{label} (%)", parse_math=False)
     _stream_legend(figure, axes, dark)

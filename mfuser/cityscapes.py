@@ -1,7 +1,11 @@
-"""The 19 Cityscapes classes: names, palette, groups and label-id maps. Plain data, no model code."""
+"""The 19 Cityscapes classes: names, palette, groups and label-id maps; colours of other names. No model code."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
+import cv2
 import numpy as np
 
 IGNORE = 255
@@ -56,11 +60,44 @@ def label_id_table() -> np.ndarray:
     return table
 
 
-def colorize(mask: np.ndarray) -> np.ndarray:
-    """Paint a mask in the Cityscapes colours.
+def palette(classes: Sequence[str]) -> np.ndarray:
+    """Colours of a class list, (K, 3) uint8 RGB: the 19 keep theirs, other names get further ones in their order, all
+    different. Raises ValueError for more other names than there are colours."""
+    new = [name for name in classes if name not in CLASSES]
+    if len(new) > FURTHER:
+        raise ValueError(f"{len(new)} names have no colour of Cityscapes: {FURTHER} are the most.")
+    own = {**dict(zip(CLASSES, PALETTE, strict=True)), **dict(zip(new, _further(), strict=False))}
+    return np.array([own[name] for name in classes], np.uint8).reshape(-1, 3)
 
-    mask: (H, W) uint8 train ids; 255 and any id above 18 become black. Returns: (H, W, 3) uint8 RGB.
+
+FURTHER = 40
+
+
+@lru_cache(maxsize=1)
+def _further() -> np.ndarray:
+    """Colours one after the other as far as possible from the 19, black, and those before, to the eye (CIELAB)."""
+    levels = np.arange(15, 256, 24)
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3).astype(np.uint8)
+    chosen = [*PALETTE, np.zeros(3, np.uint8)]
+    seen = _lab(candidates)
+    nearest = np.linalg.norm(seen[:, None] - _lab(np.array(chosen)), axis=-1).min(1)
+    for _ in range(FURTHER):
+        best = int(nearest.argmax())
+        chosen.append(candidates[best])
+        nearest = np.minimum(nearest, np.linalg.norm(seen - seen[best], axis=-1))
+    return np.array(chosen[len(PALETTE) + 1 :])
+
+
+def _lab(colours: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+
+
+def colorize(mask: np.ndarray, colours: np.ndarray = PALETTE) -> np.ndarray:
+    """Paint a mask, in the Cityscapes colours if no others are given.
+
+    mask: (H, W) uint8 train ids, or indices of `colours` (K, 3); 255 and any id without a colour become black.
+    Returns: (H, W, 3) uint8 RGB.
     """
     table = np.zeros((256, 3), np.uint8)
-    table[: len(PALETTE)] = PALETTE
+    table[: len(colours)] = colours
     return table[mask]

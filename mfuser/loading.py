@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mfuser import checkpoint, presets
+from mfuser import checkpoint, open_vocabulary, presets
 from mfuser.checkpoint import WeightsError
 from mfuser.model import MFuser
 from mfuser.segmenter import Segmenter, usable_device
@@ -25,8 +25,8 @@ def load(
     preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote, or a
     checkpoint of the authors (.pth; its vision-language model is recognised). device: "cpu", "cuda", ... (default: cuda
     when there is one). precision: "float32" or "bf16" (default: bf16 where the device computes in it natively).
-    weights: such a folder or checkpoint, for a preset given by name (default: the preset's own). classes: only the
-    preset's own list for now.
+    weights: such a folder or checkpoint, for a preset given by name (default: the preset's own). classes: names of the
+    user's own instead of the trained ones, at most 40 (experimental, see `mfuser.open_vocabulary`).
 
     Raises ValueError with the way out for an unknown preset, folder, device or precision; checkpoint.WeightsError, a
     ValueError, for weights that are missing, damaged or another model's.
@@ -39,7 +39,8 @@ def load(
         built, folder, certain = _of_folder(Path(preset), weights)
     if checkpoint_file is not None:
         return _official(checkpoint_file, str(preset) if named else None, device, precision, classes)
-    _check_classes(built, classes)
+    if classes is not None:
+        open_vocabulary.check(classes, built.classes)  # before gigabytes are read
     device = usable_device(device)
     try:
         model = MFuser.from_preset(built, weights=folder)
@@ -50,13 +51,8 @@ def load(
             f"{folder} does not say which preset its weights are for, and they do not fit {built.name!r}: "
             "pass the preset's name, and the folder as weights."
         ) from error
-    return Segmenter(model.for_inference(), device, precision, folder.resolve().name if folder else "built in")
-
-
-def _check_classes(preset: presets.Preset, classes: Sequence[str] | None) -> None:
-    if classes is not None and tuple(classes) != preset.classes:
-        known = len(preset.classes)
-        raise ValueError(f"Preset {preset.name!r} knows its {known} Cityscapes classes only; leave classes out.")
+    name = folder.resolve().name if folder else "built in"
+    return Segmenter(model.for_inference(), device, precision, name, classes)
 
 
 def _checkpoint(preset: str | Path, weights: str | Path | None) -> Path | None:
@@ -76,8 +72,7 @@ def _official(
         raise ValueError(f"{path} is a checkpoint of the authors, for one of {known}: not for preset {name!r}.")
     device = usable_device(device)
     model = MFuser.from_official(path, vlm)
-    _check_classes(model.preset, classes)
-    return Segmenter(model.for_inference(), device, precision, path.name)
+    return Segmenter(model.for_inference(), device, precision, path.name, classes)
 
 
 def _of_folder(folder: Path, weights: str | Path | None) -> tuple[presets.Preset, Path, bool]:

@@ -22,6 +22,7 @@ from mfuser.encoders.nano import NanoVision, NanoVisionLanguage
 from mfuser.encoders.vlm import CLIP, EVA02CLIP, SigLIP
 from mfuser.fusion.stack import CoAdapters
 from mfuser.linear import use_fast_products
+from mfuser.open_vocabulary import Words
 from mfuser.presets import Preset
 
 ENCODERS: dict[str, Callable[..., VisionEncoder]] = {
@@ -95,8 +96,8 @@ class MFuser(nn.Module):
 
         pretrained: True for all weights; "encoders" for those of the frozen encoders only, as training needs them;
         False for none. weights: the folder where they lie (default: `presets.folder_of`); public encoders that are not
-        in it come from the hub. Raises ValueError for an unknown name, `checkpoint.WeightsError` for missing or foreign
-        weights.
+        in it come from the hub; streams that it has besides the preset's own are loaded too. Raises ValueError for an
+        unknown name, `checkpoint.WeightsError` for missing or foreign weights.
         """
         preset = presets.get(name) if isinstance(name, str) else name
         folder = Path(weights) if weights else presets.folder_of(preset)
@@ -105,6 +106,7 @@ class MFuser(nn.Module):
             for encoder in ("vfm", "vlm"):
                 checkpoint.load_encoder(model, encoder, folder)
         elif pretrained:
+            preset = presets.with_trained_streams(preset, folder)
             with torch.device("meta"):  # no memory, no time for random values; the weights take their place
                 model = cls(preset)
             checkpoint.load_folder(model, folder)
@@ -160,9 +162,11 @@ class MFuser(nn.Module):
         self.vlm.for_inference()
         return self
 
-    def forward(self, pixels: Tensor, stream: str = "fused", record: Recorder | None = None) -> MFuserOutput:
-        """pixels: (B, 3, H, W) float RGB 0..255. stream: "vfm", "vlm" or "fused"."""
-        return self.decode(self.features(self.embed(pixels, stream), stream, record), stream)
+    def forward(
+        self, pixels: Tensor, stream: str = "fused", record: Recorder | None = None, words: Words | None = None
+    ) -> MFuserOutput:
+        """pixels: (B, 3, H, W) float RGB 0..255. stream: "vfm", "vlm" or "fused". words: see `decode`."""
+        return self.decode(self.features(self.embed(pixels, stream), stream, record), stream, words)
 
     def embed(self, pixels: Tensor, stream: str = "fused") -> Embedded:
         """Tokens entering block 0 of each encoder the stream uses; the same for the stream alone and fused.
@@ -227,11 +231,15 @@ class MFuser(nn.Module):
             return self.vlm.dense(self.vlm.norm(v + self.fusion.joint(d[:, extra:])))
         return self.vlm.dense(self.vlm.norm(v) + self.vfm.norm(d)[:, extra:])
 
-    def decode(self, features: Features, stream: str) -> MFuserOutput:
-        """Run a stream's head. Raises ValueError when the preset has none for it."""
+    def decode(self, features: Features, stream: str, words: Words | None = None) -> MFuserOutput:
+        """Run a stream's head, for the trained classes or (experimental) for the names of `open_vocabulary.words`.
+
+        Raises ValueError when the preset has no head for the stream.
+        """
         if stream not in self.heads:
             raise ValueError(f"Preset {self.preset.name!r} has no trained decoder for {stream!r}.")
-        return self.heads[stream](features.taps, self.class_text(stream), features.visual)
+        text, mix = (self.class_text(stream), None) if words is None else (words.text, words.mix)
+        return self.heads[stream](features.taps, text, features.visual, mix)
 
     def class_text(self, stream: str) -> Tensor:
         """Class embeddings of the prompt-tuned text tower, (K, C_t); computed once per state of the prompts."""

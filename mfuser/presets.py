@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,23 @@ def weight_files(preset: Preset) -> list[str]:
 def with_classes(preset: Preset, classes: tuple[str, ...]) -> Preset:
     """The same preset for another class list."""
     return replace(preset, classes=tuple(classes))
+
+
+def with_streams(preset: Preset, streams: Iterable[str]) -> Preset:
+    """The same preset with decoders for these streams behind its own, whose random start does not change so."""
+    more = tuple(s for s in dict.fromkeys(streams) if s not in preset.streams)
+    return replace(preset, streams=preset.streams + more) if more else preset
+
+
+def with_trained_streams(preset: Preset, folder: Path | None) -> Preset:
+    """The same preset with the further streams whose weights lie in a folder."""
+    found = [] if folder is None else [s for s in STREAMS if (folder / f"stream-{s}.safetensors").is_file()]
+    return with_streams(preset, found)
+
+
+def training_command(preset: Preset, stream: str) -> str:
+    """Trains the decoder of one more stream into WEIGHTS, the folder that holds the preset's stream-fused file."""
+    return f"python -m train fit --streams {stream} --preset {preset.name} --data DATA --out WEIGHTS"
 
 
 def with_fusion(preset: Preset, kind: str) -> Preset:

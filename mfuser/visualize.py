@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from sklearn.decomposition import PCA
 
-from mfuser.cityscapes import IGNORE, colorize, group_table
+from mfuser.cityscapes import IGNORE, PALETTE, colorize, group_table
 
 # What the page, the command line and the charts call the streams.
 STREAM_TITLES = {"vfm": "VFM only", "vlm": "VLM only", "fused": "MFuser"}
@@ -82,13 +82,15 @@ def boundaries(mask: np.ndarray, width: int = 1) -> np.ndarray:
     return edges
 
 
-def mask_overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.55, edges: bool = True) -> np.ndarray:
-    """A mask in the Cityscapes colours over a picture; unlabelled pixels (255) show the picture.
+def mask_overlay(
+    image: np.ndarray, mask: np.ndarray, opacity: float = 0.55, edges: bool = True, colours: np.ndarray = PALETTE
+) -> np.ndarray:
+    """A mask in colours over a picture; unlabelled pixels (255) show the picture.
 
-    image: (H, W, 3) uint8; mask: (H, W) uint8 train ids; edges: draw thin borders in a darker tone of the class.
-    Returns: (H, W, 3) uint8. Raises ValueError if sizes differ.
+    image: (H, W, 3) uint8; mask: (H, W) uint8 train ids; edges: draw thin borders in a darker tone of the class;
+    colours: (K, 3) uint8 of the classes. Returns: (H, W, 3) uint8. Raises ValueError if sizes differ.
     """
-    colour = colorize(mask)
+    colour = colorize(mask, colours)
     blended = overlay(image, colour, opacity)
     if edges and opacity > 0:
         border = boundaries(mask, width=max(1, round(min(mask.shape) / 400)))

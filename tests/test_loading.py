@@ -96,8 +96,8 @@ def test_weights_of_another_preset_are_refused(write, tiny_preset):
 def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="Unknown preset 'giant'; choose one of nano.*, or a folder .* that exists"):
         mfuser.load("giant")
-    with pytest.raises(ValueError, match="knows its 19 Cityscapes classes only"):
-        mfuser.load("nano", classes=["cat", "dog"])
+    with pytest.raises(ValueError, match="The class 'Cat' is in the list twice"):
+        mfuser.load("nano", classes=["cat", "dog", "Cat"])
     for arguments in ({"weights": tmp_path}, {"preset": tmp_path}):
         with pytest.raises(WeightsError, match="No weights at .*encoder-vfm.safetensors"):
             mfuser.load(**arguments)

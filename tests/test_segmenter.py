@@ -146,9 +146,10 @@ def test_bfloat16_stores_products_in_half_and_keeps_the_delicate_in_float32(fres
     assert Segmenter(fresh_model, precision="bf16").encode_text(["car"]).dtype == np.float32
 
 
-def test_uneven_presets_have_the_streams_that_are_trained(uneven_preset, build_model):
+def test_uneven_presets_have_every_stream_and_say_which_are_trained(uneven_preset, build_model):
     analysis = Segmenter(build_model(uneven_preset)).analyse(picture(64, 96))
-    assert analysis.streams == ("vfm", "fused") and set(analysis.tokens) == set(STREAMS)
+    assert analysis.streams == STREAMS and set(analysis.tokens) == set(STREAMS)
+    assert analysis.made == {"vfm": "decoder", "vlm": "zero-shot", "fused": "decoder"}
     assert analysis.layer(0, "vfm").shape == (4, 6, 48) and analysis.layer(0, "vlm").shape == (4, 6, 64)
 
 

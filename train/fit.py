@@ -78,7 +78,8 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         training, validation = open_data(config, say)
     batches = make_batches(config, training, processes)
     if config.dry_run:
-        rehearse(config, lambda: start_model(config, preset, source), batches, validation, hardware, processes, say)
+        whole = presets.with_streams(preset, streams)
+        rehearse(config, lambda: start_model(config, whole, source), batches, validation, hardware, processes, say)
         return True
     identity = {**config.recipe(), "sets": [f"{d.name} ({len(d)} images)" for d in training]}
     own = source is not None and not has_public_encoders(preset) and not config.random_encoders
@@ -93,7 +94,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         if files[stream].finished(config.iterations):
             say(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue
-        model = start_model(config, preset, source).to(hardware.device)
+        model = start_model(config, presets.with_streams(preset, [stream]), source).to(hardware.device)
         require_writable(config.out, trained_bytes(model.trainable(stream), config.ema > 0))
         board = Board(config.out, stream, config.tensorboard) if processes.writer else None
         trainer = StreamTrainer(

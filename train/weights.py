@@ -17,12 +17,10 @@ ENCODERS = ("encoder-vfm.safetensors", "encoder-vlm.safetensors")
 def load_model(preset: Preset, folder: Path | None, streams: Sequence[str]) -> MFuser:
     """A preset's model in evaluation mode with its encoders and some streams from a folder (None: the preset's own).
 
-    Raises ValueError for a stream that the preset does not have, `checkpoint.WeightsError` for missing weights.
+    Streams may be others than the preset's own, as `python -m train fit --streams` trains them. Raises
+    `checkpoint.WeightsError` for missing weights.
     """
-    if missing := [s for s in streams if s not in preset.streams]:
-        known = ", ".join(preset.streams)
-        raise ValueError(f"Preset {preset.name!r} has no decoder for {missing[0]!r}; choose from {known}.")
-    folder = folder or presets.folder_of(preset)
+    preset, folder = presets.with_streams(preset, streams), folder or presets.folder_of(preset)
     model = load_encoders(preset, [folder] if folder else [])
     for stream in streams:
         checkpoint.load_stream(model, stream, folder / f"stream-{stream}.safetensors")

@@ -61,13 +61,16 @@ def streams(text: str) -> list[str]:
     return names
 
 
-def load_model(args: argparse.Namespace):
-    """The Segmenter that the options describe. Raises ValueError, for a resolution too: not once per image."""
+def load_model(args: argparse.Namespace, classes: Sequence[str] | None = None):
+    """The Segmenter that the options describe, for a class list of the user's own if there is one.
+
+    Raises ValueError, for a resolution too: not once per image.
+    """
     from mfuser.loading import load
     from mfuser.segmenter import working_size
 
     working_size((512, 512), presets.get(args.preset), args.resolution)
-    return load(args.preset, args.device, args.precision, args.weights)
+    return load(args.preset, args.device, args.precision, args.weights, classes)
 
 
 # ------------------------------------------------------------------------------------------------ images in

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 EXAMPLES = """  python -m mfuser segment street.jpg --out results
   python -m mfuser segment photos/ "night/*.png" --query "car, bus" --windows sliding --out results
   python -m mfuser segment street.jpg --point 320,200 --streams vfm,fused --npy --out results
+  python -m mfuser segment street.jpg --classes "car,lorry,zebra crossing,road" --out results
 
 written to DIR/<name of the image>/, for each stream (vfm, vlm: one encoder alone; fused: MFuser):
-  mask-STREAM.png         8-bit train ids (0 road ... 18 bicycle)
-  colour-STREAM.png       the mask in the Cityscapes colours
+  mask-STREAM.png         8-bit train ids (0 road ... 18 bicycle); with --classes: places in that list, from 0
+  colour-STREAM.png       the mask in the Cityscapes colours; further names have further colours
   overlay-STREAM.png      the same over the image
   pca-STREAM.png          three principal components of the last patch tokens
   similarity-STREAM.png   cosine with the query over the image, one scale for all streams
   similarity-STREAM.npy   the cosines, (height, width) float32 (with --npy)
   comparison.png          all of it on one sheet
   legend.png, shares.png  the classes found (of the last stream), and the share of each in every stream
-  analysis.json           class shares, query, sizes, times, and what ran
+  analysis.json           class shares, how each mask was made, query, sizes, times, and what ran
+A stream without a trained decoder gets a mask all the same: vlm by the highest cosine with a class name (zero-shot),
+vfm by clusters of its patches in the colours of the fused mask; analysis.json and the pictures say so.
 Files of the same names are replaced one by one.
 """
 OPACITY = 0.6  # of a similarity map over the image
@@ -40,6 +43,8 @@ def add_parser(commands: Any) -> None:
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--query", metavar="TEXT", help="what to look for; several texts by commas (default: car)")
     asked.add_argument("--point", type=point, metavar="X,Y", help="look for what resembles the patch at this pixel")
+    classes = "your own class names, by commas (experimental: the decoders were trained for others)"
+    parser.add_argument("--classes", metavar="LIST", help=classes)
     common.add_model(parser)
     parser.add_argument(
         "--windows",
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("The text query is empty: type what to look for, for example --query car.")
     names = common.output_names(common.find_images(args.images))
     out = common.output_folder(args.out)
-    segmenter = common.load_model(args)
+    segmenter = common.load_model(args, None if args.classes is None else class_list(args.classes))
     for text in query if isinstance(query, list) else []:
         if segmenter.is_cut(text):
             said = f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored"
@@ -81,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
     def work(path: Path) -> str:
         analysis = segmenter.analyse(path, args.windows, args.resolution)
+        if not args.quiet and path == next(iter(names)):
+            tell_fallbacks(analysis)
         folder = common.output_folder(out / names[path])
         write(analysis, folder, query, args.streams or list(analysis.tokens), args.npy, path.name)
         largest = list(analysis.shares(analysis.streams[-1]).items())[:3]
@@ -88,6 +95,23 @@ def run(args: argparse.Namespace) -> int:
         return f"{path} -> {folder} ({analysis.ran['milliseconds']['total']:.0f} ms; {shares})"
 
     return common.each_image(args, list(names), work)
+
+
+def class_list(text: str) -> list[str]:
+    """The names of --classes. Raises ValueError for none."""
+    from mfuser import open_vocabulary
+
+    names = open_vocabulary.split(text)
+    if not names:
+        raise ValueError("The class list is empty: type names, for example --classes road,car,sky, or leave it out.")
+    return names
+
+
+def tell_fallbacks(analysis: Analysis) -> None:
+    """Say on stderr which masks no decoder made, and what would train one."""
+    for stream, command in analysis.ran["training"].items():
+        said = f"the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
+        print(f"mfuser: {said}", file=sys.stderr)
 
 
 def write(
@@ -109,15 +133,15 @@ def write(
             pictures[f"similarity-{s}"] = visualize.overlay(analysis.image, visualize.heat(maps[s], *scale), OPACITY)
         if s in analysis.masks:
             mask = analysis.masks[s]
-            pictures |= {f"mask-{s}": mask, f"colour-{s}": visualize.colorize(mask)}
-            pictures[f"overlay-{s}"] = visualize.mask_overlay(analysis.image, mask)
-    titles = [visualize.STREAM_TITLES[s] for s in streams]
+            pictures |= {f"mask-{s}": mask, f"colour-{s}": visualize.colorize(mask, analysis.palette)}
+            pictures[f"overlay-{s}"] = visualize.mask_overlay(analysis.image, mask, colours=analysis.palette)
+    titles = [analysis.title(s, "mask: ") for s in streams]
     rows = [[pictures.get(f"{kind}-{s}") for s in streams] for kind in ("pca", "similarity", "overlay")]
     pictures["comparison"] = charts.contact_sheet(rows, ["features", query_label(query), "masks"], titles)
     found = {s: analysis.shares(s) for s in streams if s in analysis.masks}
     if found:
-        pictures["legend"] = charts.legend_picture(list(found.values())[-1])
-        pictures["shares"] = charts.class_bars(found)
+        pictures["legend"] = charts.legend_picture(list(found.values())[-1], classes=analysis.classes)
+        pictures["shares"] = charts.class_bars(found, titles={s: analysis.title(s) for s in found})
     for name, picture in pictures.items():
         images.save(folder / f"{name}.png", picture)
     if npy:
@@ -160,7 +184,18 @@ def summary(
             "scale": scale,
             "streams": {s: {n: float(getattr(f, n)()) for n in ("min", "mean", "max")} for s, f in maps.items()},
         },
+        "classes": list(analysis.classes),
+        "classes_trained": analysis.trained_classes,
+        "masks": {s: made(analysis, s) for s in streams if s in analysis.masks},
         "shares": {s: analysis.shares(s) for s in streams if s in analysis.masks},
         "mean_confidence": {s: float(analysis.confidence[s].mean()) for s in streams if s in analysis.confidence},
         "ran": analysis.ran,
     }
+
+
+def made(analysis: Analysis, stream: str) -> dict[str, str]:
+    """How a mask came about, and what would train a decoder where there is none."""
+    from mfuser.analysis import MADE
+
+    told = {"made": analysis.made[stream], "how": MADE[analysis.made[stream]]}
+    return told | ({"train": analysis.ran["training"][stream]} if stream in analysis.ran["training"] else {})

@@ -17,7 +17,11 @@ from mfuser.presets import DecoderConfig
 
 @dataclass
 class MFuserOutput:
-    """What one forward pass gives. P predictions: one before any decoder layer, one after each."""
+    """What one forward pass gives. P predictions: one before any decoder layer, one after each.
+
+    named: the queries are N names of the user's own, one each (`mfuser.open_vocabulary`); the class logits, whose
+    columns are the K trained classes, then count as "something" or "no object" only.
+    """
 
     class_logits: list[Tensor]  # P x (B, K, K+1), last column "no object"
     mask_logits: list[Tensor]  # P x (B, K, h, w), h = 4 x patch grid
@@ -25,6 +29,7 @@ class MFuserOutput:
     text: Tensor  # (B, K, C_t) enhanced class embeddings
     visual: Tensor  # (B, 1 + g*g, C_t) visual embeddings, the global one first
     levels: list[Tensor | Upsampled]  # see `pyramid`
+    named: bool = False
 
     @property
     def pyramid(self) -> list[Tensor]:
@@ -32,8 +37,13 @@ class MFuserOutput:
         return [level.tensor() if isinstance(level, Upsampled) else level for level in self.levels]
 
     def semantic(self) -> Tensor:
-        """Class scores of the last prediction, (B, K, h, w), each in [0, K): sums over queries, not probabilities."""
+        """Class scores of the last prediction, (B, K, h, w), each in [0, K): sums over queries, not probabilities.
+
+        Of names of the user's own (B, N, h, w), each in [0, 1]: the query's mask times its chance to be no "no object".
+        """
         classes = self.class_logits[-1].float().softmax(-1)[..., :-1]
+        if self.named:
+            return classes.sum(-1)[..., None, None] * self.mask_logits[-1].float().sigmoid()
         return torch.einsum("bqk, bqhw -> bkhw", classes, self.mask_logits[-1].float().sigmoid())
 
 
@@ -68,8 +78,13 @@ class SegmentationHead(nn.Module):
         )
         self.query_decoder = QueryDecoder(c.width, text_dim, classes, c.query_layers, c.heads, c.query_ffn)
 
-    def forward(self, taps: list[Tensor], text: Tensor, visual: Tensor) -> MFuserOutput:
-        """taps: 4 maps (B, C, g, g). text: (K, C_t). visual: (B, 1 + g*g, C_t or visual_width), global first."""
+    def forward(
+        self, taps: list[Tensor], text: Tensor, visual: Tensor, mix: Tensor | None = None
+    ) -> MFuserOutput:
+        """taps: 4 maps (B, C, g, g). text: (K, C_t). visual: (B, 1 + g*g, C_t or visual_width), global first.
+
+        mix: (N, K) when text is of N names of the user's own: how their positions are mixed of the trained ones.
+        """
         if self.visual_proj is not None:
             visual = self.visual_proj(visual)
         grid = taps[0].shape[-2:]
@@ -78,6 +93,6 @@ class SegmentationHead(nn.Module):
         classes, patches = F.normalize(text.float(), dim=-1), F.normalize(visual[:, 1:].float(), dim=-1)
         score_map = torch.einsum("bkc, blc -> bkl", classes, patches).unflatten(-1, tuple(grid))
         pyramid = self.pyramid(taps, defer=not torch.is_grad_enabled())
-        memories, mask_features = self.pixel_decoder(pyramid, text)
-        class_logits, mask_logits = self.query_decoder(text, memories, mask_features)
-        return MFuserOutput(class_logits, mask_logits, score_map, text, visual, pyramid)
+        memories, mask_features = self.pixel_decoder(pyramid, text, mix)
+        class_logits, mask_logits = self.query_decoder(text, memories, mask_features, mix)
+        return MFuserOutput(class_logits, mask_logits, score_map, text, visual, pyramid, named=mix is not None)

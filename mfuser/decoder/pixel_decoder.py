@@ -43,8 +43,10 @@ class PixelDecoder(nn.Module):
         self.output_conv = ConvNorm(width, width, 3, groups)
         self.mask_feature = nn.Conv2d(width, width, 1)
 
-    def forward(self, pyramid: list[Tensor | Upsampled], text: Tensor) -> tuple[list[Tensor], Tensor]:
-        """pyramid: 4 maps (B, C, h, w), finest (4g) first. text: (B, K, C_t).
+    def forward(
+        self, pyramid: list[Tensor | Upsampled], text: Tensor, mix: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """pyramid: 4 maps (B, C, h, w), finest (4g) first. text: (B, K, C_t), or (B, N, C_t) with mix: see `mixed`.
 
         Returns: memories, 3 maps (B, width, h, w), coarsest first; mask features (B, width, 4g, 4g).
         """
@@ -58,9 +60,9 @@ class PixelDecoder(nn.Module):
             ]
         )[None]
         reference = torch.cat([pixel_centres(size, query.device) for size in sizes])
-        keys = self.text_proj(text)
+        keys, places = self.text_proj(text), mixed(self.text_pos_embed.weight, mix)
         for layer in self.layers:
-            query = layer(query, pos, reference, sizes, keys, self.text_pos_embed.weight)
+            query = layer(query, pos, reference, sizes, keys, places)
         memory = self.post_norm(query).split([h * w for h, w in sizes], dim=1)
         memories = [m.transpose(1, 2).unflatten(-1, tuple(size)) for m, size in zip(memory, sizes, strict=True)]
         finest = F.interpolate(memories[-1], size=pyramid[0].shape[-2:], mode="bilinear", align_corners=False)
@@ -107,6 +109,14 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor | Upsampled) -> Tensor:
         return self.gn(x.through(self.conv) if isinstance(x, Upsampled) else self.conv(x))
+
+
+def mixed(rows: Tensor, mix: Tensor | None) -> Tensor:
+    """One row for each of N names that were not trained: mix (N, K) of the trained rows (K, C); those for None."""
+    if mix is None:
+        return rows
+    with torch.autocast(rows.device.type, enabled=False):  # a name that was trained keeps its very row
+        return mix.to(rows.dtype) @ rows
 
 
 def sine_position(size: tuple[int, int], width: int, device: torch.device, temperature: float = 1e4) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfuser.decoder.pixel_decoder import FeedForward, sine_position
+from mfuser.decoder.pixel_decoder import FeedForward, mixed, sine_position
 
 
 class QueryDecoder(nn.Module):
@@ -37,17 +37,20 @@ class QueryDecoder(nn.Module):
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
         )
 
-    def forward(self, text: Tensor, memories: list[Tensor], mask_features: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(
+        self, text: Tensor, memories: list[Tensor], mask_features: Tensor, mix: Tensor | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """text: (B, K, C_t). memories: 3 maps (B, C, h, w), coarsest first. mask_features: (B, C, 4g, 4g).
 
         Returns: class logits, list of (B, K, K+1), last column "no object"; mask logits, list of (B, K, 4g, 4g).
+        With mix (N, K), for N other names (`pixel_decoder.mixed`): of N queries, whose class logits stay K+1.
         """
         sizes = [m.shape[-2:] for m in memories]
         values = [
             m.flatten(2).transpose(1, 2) + level for m, level in zip(memories, self.level_embed.weight, strict=True)
         ]
         keys = [v + sine_position(size, v.shape[-1], v.device) for v, size in zip(values, sizes, strict=True)]
-        query, pos = self.text_proj(text), self.query_embed.weight
+        query, pos = self.text_proj(text), mixed(self.query_embed.weight, mix)
         prediction, blocked = self.predict(query, mask_features, sizes[0])
         predictions = [prediction]
         for i, layer in enumerate(self.layers):

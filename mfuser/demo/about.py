@@ -24,7 +24,11 @@ READ = """
 * **Similarity** – the cosine between the query and every patch, on one scale for all columns. For several texts it is
   the largest of their cosines. The VLM uses its original text tower, MFuser the tower with its learned prompts.
   After a click, each column compares its own last tokens.
-* **Masks** – one of the 19 Cityscapes classes for every pixel. Each column has a decoder of its own, trained alike.
+* **Masks** – one of the 19 Cityscapes classes for every pixel. Each column has a decoder of its own, trained alike. The
+  paper trains none for the VFM and the VLM alone: there the VLM’s mask is zero-shot (the closest class name), the VFM’s
+  shows clusters of its patches in the colours of MFuser’s mask, and the page says so, with the command that trains one.
+* **Classes (experimental)** – names of your own instead of the 19. The decoders keep their training: a new name gets a
+  mix of the trained positions, weighted by how close the texts are.
 * **Time and parameters** – of what that column alone needs; MFuser needs both encoders, which the VFM's text queries
   need in part.
 

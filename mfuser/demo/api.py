@@ -14,7 +14,7 @@ from gradio import processing_utils, utils
 from mfuser import images, presets, visualize
 from mfuser.demo import compare, queries, weather_view, wording
 from mfuser.demo.inputs import photo_input
-from mfuser.demo.session import Result, Session, Settings
+from mfuser.demo.session import Result, Session
 from mfuser.presets import STREAMS
 
 
@@ -25,19 +25,22 @@ class Endpoints:
         self.session = session
 
     def analyse(
-        self, image: str, preset: str = "nano", windows: str = "single", resolution: float = 0
+        self, image: str, preset: str = "nano", windows: str = "single", resolution: float = 0, classes: str = ""
     ) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]:
         """Run the three models on a photograph: what ran, shares of the classes, and features as colours.
 
         image: the photograph (any common format; more than 1600 pixels a side are reduced). preset: name of the model.
         windows: "single" (one pass) or "sliding" (masks from the paper's windows). resolution: short side in pixels
-        that the network sees, 0 for the model's own. Returns: {"size": [height, width], "ran": ..., "shares": {stream:
+        that the network sees, 0 for the model's own. classes: names of your own, separated by commas (experimental), or
+        nothing for the trained ones. Returns: {"size": [height, width], "classes": in the order of the masks' values,
+        "made": {stream: "decoder", "zero-shot" or "clusters": how its mask came about}, "ran": ..., "shares": {stream:
         {class: fraction}}}; then the principal components as RGB pictures: VFM only, VLM only, MFuser.
         """
-        result = self._result(image, preset, windows, resolution)
+        result = self._result(image, preset, windows, resolution, classes)
         analysis = result.analysis
         shares = {stream: analysis.shares(stream) for stream in analysis.masks}
-        summary = {"size": list(analysis.size), "ran": _plain(analysis.ran), "shares": shares}
+        told = {"classes": list(analysis.classes), "made": analysis.made, "ran": _plain(analysis.ran), "shares": shares}
+        summary = {"size": list(analysis.size), **told}
         return summary, *(analysis.pca(stream) for stream in STREAMS)
 
     def similarity(
@@ -69,14 +72,14 @@ class Endpoints:
         return answer, *(visualize.heat(maps[s], *scale) if s in maps else None for s in STREAMS)
 
     def segment(
-        self, image: str, preset: str = "nano", windows: str = "single", resolution: float = 0
+        self, image: str, preset: str = "nano", windows: str = "single", resolution: float = 0, classes: str = ""
     ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, dict[str, dict[str, float]]]:
         """Masks of the three models as 8-bit grey PNGs of Cityscapes trainIds (0 road ... 18 bicycle).
 
-        Arguments as in /analyse. Returns: VFM only, VLM only, MFuser (none where a model has no decoder); then
-        {stream: {class: fraction of the pixels}}.
+        Arguments as in /analyse, whose "made" says how each mask came about; with classes of your own the values are
+        places in that list, from 0. Returns: VFM only, VLM only, MFuser; then {stream: {class: fraction of pixels}}.
         """
-        analysis = self._result(image, preset, windows, resolution).analysis
+        analysis = self._result(image, preset, windows, resolution, classes).analysis
         masks = (analysis.masks.get(stream) for stream in STREAMS)
         return *masks, {stream: analysis.shares(stream) for stream in analysis.masks}
 
@@ -89,6 +92,7 @@ class Endpoints:
         preset: str = "nano",
         windows: str = "single",
         resolution: float = 0,
+        classes: str = "",
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None, dict[str, Any]]:
         """Put simulated weather on a clear photograph and run the three models on it.
 
@@ -101,8 +105,8 @@ class Endpoints:
             raise ValueError(f"Severity {severity:g} is not a whole number: choose 1, 2, 3, 4 or 5.")
         names = [name.strip().lower() for name in condition.split("+") if name.strip()]
         condition = weather_view.condition_of(names)
-        clear = self._result(image, preset, windows, resolution)
-        settings = Settings(preset, windows, int(resolution) or None)
+        clear = self._result(image, preset, windows, resolution, classes)
+        settings = self.session.settings(preset, windows, resolution, classes)
         adverse = self.session.adverse(image, settings, condition, int(severity), int(seed))
         scores = {
             "consistency": {s: weather_view.consistency(clear, adverse, s) for s in clear.analysis.masks},
@@ -113,10 +117,12 @@ class Endpoints:
         }
         return adverse.analysis.image, *(adverse.analysis.masks.get(s) for s in STREAMS), scores
 
-    def _result(self, image: str | None, preset: str, windows: str, resolution: float) -> Result:
+    def _result(
+        self, image: str | None, preset: str, windows: str, resolution: float, classes: str = ""
+    ) -> Result:
         if not image:
             raise ValueError("No image was given: pass a file, for example gradio_client.handle_file(path).")
-        return self.session.result(image, Settings(preset, windows, int(resolution) or None))
+        return self.session.result(image, self.session.settings(preset, windows, resolution, classes))
 
 
 # Endpoint -> its outputs in order; a name in capitals is JSON, another one a PNG.
@@ -142,6 +148,7 @@ def build(session: Session) -> None:
         "preset": lambda: gr.Dropdown(list(presets.PRESETS), value=session.preset, label="preset"),
         "windows": lambda: gr.Radio(["single", "sliding"], value="single", label="windows"),
         "resolution": lambda: gr.Number(0, label="resolution", precision=0),
+        "classes": lambda: gr.Textbox("", label="classes"),
     }
     with gr.Row(visible=False):
         for name, labels in OUTPUTS.items():

@@ -13,7 +13,7 @@ from mfuser.demo import pictures
 from mfuser.demo.grid import grid
 from mfuser.demo.queries import Query
 from mfuser.demo.session import Result
-from mfuser.demo.wording import column_heads, cost, percent
+from mfuser.demo.wording import classes, column_heads, cost, made, percent
 from mfuser.presets import STREAMS
 
 NO_TEXT = "A vision foundation model has no text. Click on the picture to compare patches instead."
@@ -29,11 +29,12 @@ def matrix(result: Result, query: Query, foreground: bool = False) -> str:
         *(_features(result, stream, foreground, query) for stream in STREAMS),
         band(f"Similarity to {query.title}", "cosine, one scale for all columns", colour_bar(low, high)),
         *(_similarity(result, stream, maps.get(stream), (low, high), query) for stream in STREAMS),
-        band("Masks", "Cityscapes classes; point at a picture to read the class there"),
+        band("Masks", f"{classes(result.analysis)}; point at a picture to read the class there"),
+        *made_heads(result),
         *(mask_cell(result, stream) for stream in STREAMS),
         *(f'<div class="foot">{_score(result, s)}{escape(cost(result.analysis, s))}</div>' for s in STREAMS),
     ]
-    return grid(cells, columns=3, label="Three models by three views") + legend(result)
+    return grid(cells, columns=3, label="Three models by three views", analysis=result.analysis) + legend(result)
 
 
 def similarities(result: Result, query: Query) -> dict[str, np.ndarray]:
@@ -49,6 +50,12 @@ def headings(result: Result) -> list[str]:
     return [
         f'<div class="head {s}"><b>{escape(title)}</b><span>{escape(part)}</span></div>' for s, (title, part) in heads
     ]
+
+
+def made_heads(result: Result) -> list[str]:
+    """Above the masks, one for each column: what those are that no decoder made; nothing when all are decoders'."""
+    told = [made(result.analysis, stream) for stream in STREAMS]
+    return [f'<div class="made {s}">{text}</div>' for s, text in zip(STREAMS, told, strict=True)] if any(told) else []
 
 
 def band(title: str, explanation: str, extra: str = "") -> str:
@@ -71,13 +78,11 @@ def photo(result: Result) -> str:
 
 
 def mask_cell(result: Result, stream: str) -> str:
-    """A mask over its photograph, or the reason why there is none."""
-    analysis, title = result.analysis, visualize.STREAM_TITLES[stream]
-    if stream not in analysis.masks:
-        return pictures.words("No decoder was trained for this column.", analysis.size, title)
+    """A mask over its photograph."""
+    analysis, title = result.analysis, result.analysis.title(stream)
     shares = analysis.shares(stream)
     largest = ", ".join(f"{name} {percent(share)}" for name, share in list(shares.items())[:5])
-    layer = result.draw(f"mask {stream}", lambda: pictures.mask_uri(analysis.masks[stream]))
+    layer = result.draw(f"mask {stream}", lambda: pictures.mask_uri(analysis.masks[stream], analysis.palette))
     return pictures.cell(
         f"Mask of {title}: {largest}", analysis.size, photo(result), layer, "mask", stream, label=title
     )
@@ -107,7 +112,7 @@ def _similarity(
 
 
 def _score(result: Result, stream: str) -> str:
-    if result.labels is None or stream not in result.analysis.masks:
+    if result.labels is None:
         return ""
     score = visualize.agreement(result.analysis.masks[stream], result.labels)
     return f'<b title="Mean intersection over union with the labels of this example">mIoU {percent(score)}</b> · '
@@ -115,16 +120,16 @@ def _score(result: Result, stream: str) -> str:
 
 def legend(result: Result) -> str:
     """Chips: colour, class and its share of the pixels in each column."""
-    streams = [s for s in STREAMS if s in result.analysis.masks]
-    shares = {s: result.analysis.shares(s) for s in streams}
+    shares = {s: result.analysis.shares(s) for s in STREAMS}
     names = {name for per_class in shares.values() for name in per_class}
-    rows = charts.legend({name: max(s.get(name, 0.0) for s in shares.values()) for name in names})
+    largest = {name: max(s.get(name, 0.0) for s in shares.values()) for name in names}
+    rows = charts.legend(largest, result.analysis.classes)
     chips = "".join(
         f'<li><i style="background:{colour}"></i><span>{escape(name)}</span>'
-        + "".join(f'<b class="{s}">{percent(shares[s].get(name, 0.0))}</b>' for s in streams)
+        + "".join(f'<b class="{s}">{percent(shares[s].get(name, 0.0))}</b>' for s in STREAMS)
         + "</li>"
         for name, colour, _ in rows
     )
-    titles = ", ".join(visualize.STREAM_TITLES[s] for s in streams)
+    titles = ", ".join(result.analysis.title(s) for s in STREAMS)
     head = f"<p>Share of the pixels of each class: {escape(titles)}</p>"
     return f'<section class="legend" aria-label="Legend">{head}<ul>{chips}</ul></section>'

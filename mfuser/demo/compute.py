@@ -37,19 +37,29 @@ def gpu(duration: Callable[..., int]) -> Callable[[Callable], Callable]:
     return spaces.GPU(duration=duration)
 
 
-def _seconds(preset: str, picture: np.ndarray, windows: str, resolution: int | None) -> int:
+def _seconds(
+    preset: str, picture: np.ndarray, windows: str, resolution: int | None, classes: tuple[str, ...] | None = None
+) -> int:
     return GPU_SECONDS[windows]
 
 
 @gpu(_seconds)
-def run(preset: str, picture: np.ndarray, windows: str, resolution: int | None) -> Analysis:
+def run(
+    preset: str, picture: np.ndarray, windows: str, resolution: int | None, classes: tuple[str, ...] | None = None
+) -> Analysis:
     """Analyse (H, W, 3) uint8 RGB with the registered model of a preset. Raises what `Segmenter.analyse` raises."""
-    return SEGMENTERS[preset].analyse(picture, windows=windows, resolution=resolution)
+    return SEGMENTERS[preset].analyse(picture, windows=windows, resolution=resolution, classes=classes)
 
 
-def analyse(preset: str, picture: np.ndarray, windows: str = "single", resolution: int | None = None) -> Analysis:
+def analyse(
+    preset: str,
+    picture: np.ndarray,
+    windows: str = "single",
+    resolution: int | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> Analysis:
     """`run`, with the text tower of this process bound again: a result from another process comes without one."""
-    analysis = alone(run, preset, picture, windows, resolution)
+    analysis = alone(run, preset, picture, windows, resolution, classes)
 
     def encode_text(texts: Sequence[str], stream: str) -> np.ndarray:
         return alone(SEGMENTERS[preset].encode_text, texts, stream)

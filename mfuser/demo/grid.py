@@ -9,15 +9,15 @@ from pathlib import Path
 
 import gradio as gr
 
-from mfuser.cityscapes import CLASSES, PALETTE
+from mfuser.analysis import Analysis
 
 SCRIPT = (Path(__file__).parent / "grid.js").read_text(encoding="utf-8")
-_NAMES = {",".join(map(str, colour)): name for colour, name in zip(PALETTE.tolist(), CLASSES, strict=True)}
 
 
-def grid(cells: Iterable[str], columns: int, label: str) -> str:
-    """Cells row by row; those of class "band" take a whole row."""
-    names = escape(json.dumps(_NAMES), quote=True)
+def grid(cells: Iterable[str], columns: int, label: str, analysis: Analysis) -> str:
+    """Cells row by row; those of class "band" take a whole row. analysis: whose classes the colours of masks mean."""
+    colours = (",".join(map(str, colour)) for colour in analysis.palette.tolist())
+    names = escape(json.dumps(dict(zip(colours, analysis.classes, strict=True))), quote=True)
     return (
         f'<div class="grid-frame" data-names="{names}" role="region" aria-label="{escape(label)}" tabindex="-1">'
         f'<div class="pictures columns-{columns}">{"".join(cells)}</div></div>'

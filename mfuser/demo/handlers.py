@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from mfuser import open_vocabulary
 from mfuser.demo import compare, queries, weather_view, wording
 from mfuser.demo.session import Result, Session, Settings
 
@@ -34,6 +35,7 @@ class Handlers:
         pca: str,
         text: str,
         point: list[float] | None,
+        classes: str = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it as a default
     ) -> tuple[Any, Any, str, str]:
         """Analyse, or find in the cache: (matrix, what-ran line, photo notice, query notice)."""
@@ -41,7 +43,7 @@ class Handlers:
             return gr.skip(), gr.skip(), wording.notice(CHOOSE, "note"), gr.skip()
         try:
             progress(0.1, desc="Reading the photograph and running the three models")
-            result = self._result(path, preset, windows, resolution)
+            result = self._result(path, preset, windows, resolution, classes)
         except Exception as error:
             return gr.skip(), gr.skip(), wording.notice(wording.sentence(error)), wording.NOTHING
         try:
@@ -95,6 +97,7 @@ class Handlers:
         severity: float,
         seed: float | None,
         source: str = weather_view.SIMULATED,
+        classes: str = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, str]:
         """(pictures, notice). Computes only while its tab is the active one."""
@@ -104,13 +107,12 @@ class Handlers:
             return gr.skip(), wording.notice(CHOOSE, "note")
         try:
             condition = weather_view.condition_of(conditions)
-            rendered = self.session.rendered(path) if source == weather_view.RENDERED else {}
-            if rendered:
-                return self._rendered_weather(path, Settings(preset, windows, int(resolution)), condition, progress)
+            settings = self.session.settings(preset, windows, resolution, classes)
+            if source == weather_view.RENDERED and self.session.rendered(path):
+                return self._rendered_weather(path, settings, condition, progress)
             progress(0.1, desc="Running the three models on the clear photograph")
-            clear = self._result(path, preset, windows, resolution)
+            clear = self.session.result(path, settings)
             progress(0.4, desc=f"Making {condition.replace('+', ' and ')}, and running the three models on it")
-            settings = Settings(preset, windows, int(resolution))
             adverse = self.session.adverse(path, settings, condition, int(severity), int(seed or 0))
             return weather_view.compare(clear, adverse, condition, int(severity)), wording.NOTHING
         except Exception as error:
@@ -132,8 +134,18 @@ class Handlers:
         text = self.session.rendered(path)[condition].text
         return weather_view.compare(clear, adverse, condition, 0, text), wording.NOTHING
 
-    def _result(self, path: str, preset: str, windows: str, resolution: float) -> Result:
-        return self.session.result(path, Settings(preset, windows, int(resolution)))
+    def choose_classes(self, text: str | None, preset: str) -> tuple[Any, str]:
+        """(class list that from now on counts, notice); a list that cannot be used leaves the one before."""
+        names = open_vocabulary.split(text or "")
+        try:
+            if names:
+                self.session.segmenter(preset).check_classes(names)
+            return ", ".join(names), wording.NOTHING
+        except Exception as error:
+            return gr.skip(), wording.notice(wording.sentence(error))
+
+    def _result(self, path: str, preset: str, windows: str, resolution: float, classes: str = "") -> Result:
+        return self.session.result(path, self.session.settings(preset, windows, resolution, classes))
 
     def _query(self, preset: str, text: str, point: list[float] | None) -> queries.Query:
         if point is not None:

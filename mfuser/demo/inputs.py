@@ -38,6 +38,10 @@ class Inputs:
     resolution: gr.Slider
     pca: gr.Radio
     apply: gr.Button
+    class_names: gr.Textbox
+    class_reset: gr.Button
+    class_notice: gr.HTML
+    classes: gr.State
 
     @property
     def settings(self) -> list[gr.Component]:
@@ -45,7 +49,7 @@ class Inputs:
 
     @property
     def asked(self) -> list[gr.Component]:
-        return [*self.settings, self.pca, self.query, self.point]
+        return [*self.settings, self.pca, self.query, self.point, self.classes]
 
 
 def photo_input(value: str | None = None, **options) -> gr.Image:
@@ -110,9 +114,22 @@ def build(session: Session) -> Inputs:
             elem_id="resolution",
         )
         apply = gr.Button("Analyse again", size="sm", elem_id="apply")
+    with gr.Accordion("Classes (experimental)", open=False, elem_id="classes"):
+        class_names = gr.Textbox(
+            label="Names for the masks",
+            info="Your own, separated by commas; Enter sends. The decoders were trained for the 19 Cityscapes classes: "
+            "other names borrow from the closest of them.",
+            placeholder="road, car, lorry, tree, house, sky",
+            elem_id="class-names",
+            submit_btn=True,
+            max_lines=4,
+        )
+        class_notice = gr.HTML("", elem_id="class-notice")
+        class_reset = gr.Button("Back to the 19 classes", size="sm", elem_id="class-reset")
     opacity.input(None, opacity, None, js=_SET_OPACITY, api_visibility="private")
     return Inputs(
-        photo, photo_notice, examples, query, query_notice, gr.State(None), preset, windows, resolution, pca, apply
+        *(photo, photo_notice, examples, query, query_notice, gr.State(None), preset, windows, resolution, pca, apply),
+        *(class_names, class_reset, class_notice, gr.State("")),
     )
 
 

@@ -88,7 +88,7 @@ def _connect(
     handlers: Handlers, asked: Inputs, weather: WeatherView, matrix: gr.HTML, ran: gr.HTML, active: gr.State
 ) -> None:
     outputs = [matrix, ran, asked.photo_notice, asked.query_notice]
-    weather_inputs = [active, *asked.settings, *weather.controls]
+    weather_inputs = [active, *asked.settings, *weather.controls, asked.classes]
     weather_outputs = [weather.pictures, weather.notice]
 
     # Of several quick clicks or changes, the last one is answered.
@@ -122,6 +122,9 @@ def _connect(
     ask(asked.query.submit(forget, None, asked.point, **QUICK).then)
     run(asked.preset.input(resolutions, asked.preset, asked.resolution, **QUICK).then)
     ask(asked.pca.input)
+    choose = (handlers.choose_classes, [asked.class_names, asked.preset], [asked.classes, asked.class_notice])
+    run(asked.class_names.submit(*choose, **COMPUTE).then)
+    run(asked.class_reset.click(lambda: "", None, asked.class_names, **QUICK).then(*choose, **COMPUTE).then)
     for listen in (asked.windows.input, asked.resolution.release, asked.apply.click):
         run(listen)
 

@@ -28,8 +28,8 @@ def photo_uri(picture: np.ndarray, quality: int = 88) -> str:
     return _uri("jpeg", images.encode(small, ".jpg", quality))
 
 
-def mask_uri(mask: np.ndarray) -> str:
-    """(H, W) uint8 trainIds -> palette PNG data URI: its values are the trainIds, its colours those of Cityscapes.
+def mask_uri(mask: np.ndarray, colours: np.ndarray = PALETTE) -> str:
+    """(H, W) uint8 trainIds -> palette PNG data URI: its values are the trainIds, its colours those of the classes.
 
     255 (unlabelled) is transparent. The page lays it over the photograph and reads class names from its colours.
     """
@@ -37,7 +37,7 @@ def mask_uri(mask: np.ndarray) -> str:
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     picture = Image.frombytes("P", (width, height), small.tobytes())
     table = np.zeros((256, 3), np.uint8)
-    table[: len(PALETTE)] = PALETTE
+    table[: len(colours)] = colours
     picture.putpalette(table.tobytes())
     file = io.BytesIO()
     picture.save(file, "PNG", transparency=255, optimize=True)

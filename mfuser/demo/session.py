@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mfuser import images, presets, weather
+from mfuser import images, open_vocabulary, presets, weather
 from mfuser.analysis import Analysis
 from mfuser.demo import compute
 from mfuser.demo.cache import Cache
@@ -23,15 +23,17 @@ logger = logging.getLogger(__name__)
 
 READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB each
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
+REMEMBERED = 400_000_000  # bytes of what the encoders gave for the last pictures: another class list needs no more
 _PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
 
 
 class Settings(NamedTuple):
-    """How to run. resolution: short side in pixels, None for the preset's own."""
+    """How to run. resolution: short side in pixels, None for the preset's own. classes: None for the trained ones."""
 
     preset: str
     windows: str = "single"
     resolution: int | None = None
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Photograph:
 
 @dataclass
 class Result:
-    """An analysis and what the page knows beside it. labels: (H, W) trainIds of an example. drawn: encoded pictures."""
+    """An analysis and what the page knows beside it. labels: (H, W) trainIds of an example, where its classes are the
+    trained ones. drawn: encoded pictures."""
 
     analysis: Analysis
     original: tuple[int, int]
@@ -99,8 +102,16 @@ class Session:
             presets.get(preset)  # one sentence for an unknown name
             with self._loading:
                 if preset not in compute.SEGMENTERS:
-                    compute.SEGMENTERS[preset] = compute.alone(self._load, preset)
+                    segmenter = compute.alone(self._load, preset)
+                    segmenter.remember = REMEMBERED
+                    compute.SEGMENTERS[preset] = segmenter
         return compute.SEGMENTERS[preset]
+
+    def settings(self, preset: str, windows: str, resolution: float, classes: str = "") -> Settings:
+        """What a visitor chose. classes: names separated by commas, empty for the trained ones. Raises ValueError."""
+        names = open_vocabulary.split(classes or "")
+        own = open_vocabulary.check(names, presets.get(preset).classes) if names else None
+        return Settings(preset, windows, int(resolution) or None, own)
 
     def photograph(self, path: str | Path) -> Photograph:
         """Decode and reduce a file. Raises images.ImageError."""
@@ -141,8 +152,10 @@ class Session:
             if photo is None and not Path(path).exists():
                 raise images.ImageError("This picture was deleted after its time here: please choose it again.")
             seen = photo or self.photograph(path)
-            analysis = self._analyse(settings.preset, seen.pixels, settings.windows, settings.resolution)
-            labels = self._labels.get(fingerprint)
+            analysis = self._analyse(
+                settings.preset, seen.pixels, settings.windows, settings.resolution, settings.classes
+            )
+            labels = self._labels.get(fingerprint) if settings.classes is None else None
             size = analysis.size
             return Result(analysis, seen.original, labels if labels is None else fitted(labels, size))
 
@@ -164,7 +177,9 @@ class Session:
 
         def make() -> Result:
             pixels = weather.apply(clear.analysis.image, condition, severity=severity, seed=seed)
-            analysis = self._analyse(settings.preset, pixels, settings.windows, settings.resolution)
+            analysis = self._analyse(
+                settings.preset, pixels, settings.windows, settings.resolution, settings.classes
+            )
             return Result(analysis, clear.original, clear.labels)
 
         return self.cache.get_or_make(key, make)

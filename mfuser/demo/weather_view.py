@@ -10,7 +10,7 @@ import gradio as gr
 
 from mfuser import visualize, weather
 from mfuser.demo import grid, pictures
-from mfuser.demo.compare import band, headings, mask_cell, photo
+from mfuser.demo.compare import band, headings, made_heads, mask_cell, photo
 from mfuser.demo.session import Result
 from mfuser.demo.wording import percent
 from mfuser.presets import STREAMS
@@ -22,6 +22,11 @@ EXPLANATION = (
     "Consistency is the agreement of a model with its own mask of the clear photograph (mean IoU over the classes in "
     "either). It does not say that the mask is right: a constant mask is perfectly consistent. Where the example has "
     "labels, the real mIoU stands beside it."
+)
+
+FOLLOWS = (
+    "Clusters are made anew in each picture and coloured by MFuser’s mask of that picture: their consistency leans on "
+    "MFuser’s."
 )
 
 
@@ -93,6 +98,9 @@ def compare(clear: Result, adverse: Result, condition: str, severity: int, rende
     size = clear.analysis.size
     cells = ['<div class="head photo"><b>Photograph</b><span>the same scene</span></div>']
     cells += headings(clear)
+    if told := made_heads(clear):
+        follows = FOLLOWS if clear.analysis.made["vfm"] == "clusters" else ""
+        cells += [f'<div class="made">{escape(follows)}</div>', *told]
     for title, explanation, result in (
         ("Clear", "as photographed" if rendered is None else "as rendered", clear),
         (*titles, adverse),
@@ -103,7 +111,7 @@ def compare(clear: Result, adverse: Result, condition: str, severity: int, rende
         cells += [mask_cell(result, stream) for stream in STREAMS]
     cells.append('<div class="foot"></div>')
     cells += [f'<div class="foot">{_scores(clear, adverse, stream)}</div>' for stream in STREAMS]
-    return grid.grid(cells, columns=4, label="Clear and adverse weather by three models")
+    return grid.grid(cells, columns=4, label="Clear and adverse weather by three models", analysis=clear.analysis)
 
 
 def consistency(clear: Result, adverse: Result, stream: str) -> float:
@@ -117,9 +125,9 @@ def real_miou(result: Result, stream: str) -> float | None:
 
 
 def _scores(clear: Result, adverse: Result, stream: str) -> str:
-    if stream not in clear.analysis.masks:
-        return ""
-    rows = [f"<span>consistency</span><b>{percent(consistency(clear, adverse, stream))}</b>"]
+    made = clear.analysis.made.get(stream, "decoder")
+    of = "" if made == "decoder" else f" ({made})"
+    rows = [f"<span>consistency{of}</span><b>{percent(consistency(clear, adverse, stream))}</b>"]
     before, after = real_miou(clear, stream), real_miou(adverse, stream)
     if before is not None and after is not None:
         rows.append(f"<span>real mIoU</span><b>{percent(before)} → {percent(after)}</b>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from html import escape
 
-from mfuser.analysis import Analysis
+from mfuser.analysis import CLUSTERS, Analysis
 from mfuser.demo.cache import SECONDS
 from mfuser.visualize import STREAM_TITLES
 
@@ -60,6 +60,35 @@ def column_heads(analysis: Analysis) -> dict[str, tuple[str, str]]:
     return {stream: (STREAM_TITLES[stream], parts[stream]) for stream in STREAM_TITLES}
 
 
+MADE = {
+    "zero-shot": "No decoder was trained for this column: each place has the class whose name its patch is closest to.",
+    "clusters": f"No decoder was trained for this column: {CLUSTERS} groups of patches that look alike, each in the "
+    "class that MFuser’s mask has there most.",
+}
+
+
+def made(analysis: Analysis, stream: str) -> str:
+    """What a mask is, as HTML, and the command that trains a decoder; empty where a decoder made it."""
+    how = analysis.made.get(stream, "decoder")
+    if how == "decoder":
+        return ""
+    command = analysis.ran["training"][stream]
+    return (
+        f"<b>{escape(how.capitalize())}.</b> {escape(MADE[how])} To train one, beside its stream-fused file: "
+        f"<code>{escape(command)}</code>"
+    )
+
+
+def classes(analysis: Analysis) -> str:
+    """What the colours of the masks mean."""
+    if analysis.trained_classes:
+        return "Cityscapes classes"
+    return (
+        f"your own {len(analysis.classes)} classes (experimental: the decoders were trained for the 19 of Cityscapes; "
+        "labels are in those, so that no mIoU is shown)"
+    )
+
+
 def cost(analysis: Analysis, stream: str) -> str:
     """'605 ms · 12.5 M parameters' of one column."""
     ran = analysis.ran
@@ -71,6 +100,7 @@ def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:
     ran = analysis.ran
     height, width = ran["input_size"]
     passes = "sliding windows for the masks" if ran["windows"] == "sliding" else "one pass"
+    earlier = ", the encoders ran earlier" if ran["encoders_ran"] == "earlier" else ""
     facts = [
         ran["preset"],
         f"{ran['encoders']['vfm']} + {ran['encoders']['vlm']}",
@@ -78,8 +108,10 @@ def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:
         f"{ran['device']}, {ran['precision']}",
         f"scan kernel: {ran['scan_kernel']}",
         f"photograph {original[1]} × {original[0]}, seen at {width} × {height}, {passes}",
-        f"{duration(ran['milliseconds']['total'])} in all",
+        f"{duration(ran['milliseconds']['total'])} in all{earlier}",
     ]
+    if not analysis.trained_classes:
+        facts.append(f"{len(analysis.classes)} classes of your own (experimental)")
     line = " ".join(f"<span>{escape(fact)}</span>" for fact in facts)
     warning = notice(RANDOM_NOTE, "note") if ran["weights"] == "random" else ""
     return f'<div class="ran" aria-label="What really ran">{line}</div>{warning}'

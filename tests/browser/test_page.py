@@ -185,6 +185,29 @@ def test_pointing_at_a_mask_names_its_class(page):
     assert all(t in CLASSES for t in page.locator("#matrix .tile.mask .tip").all_inner_texts())
 
 
+def test_a_class_list_of_ones_own_names_the_masks(page):
+    page.get_by_text("Classes (experimental)").click()
+    box = page.get_by_label("Names for the masks")
+    box.fill("road, automobile, automobile")
+    box.press("Enter")
+    page.locator("#class-notice .notice", has_text="in the list twice").wait_for()
+    names = ["road", "automobile", "sky", "house", "tree"]
+    box.fill(", ".join(names))
+    box.press("Enter")
+    page.locator("#ran", has_text="5 classes of your own (experimental)").wait_for()
+    assert "the encoders ran earlier" in page.locator("#ran").inner_text()
+    tile = page.locator("#matrix .tile.mask").nth(2)
+    tile.scroll_into_view_if_needed()
+    size = tile.bounding_box()
+    tile.hover(position={"x": size["width"] * 0.5, "y": size["height"] * 0.9})
+    tile.locator(".tip").wait_for(state="visible")
+    labels = np.asarray(layers(page, "mask")[2])
+    assert tile.locator(".tip").inner_text() == names[labels[int(0.9 * labels.shape[0]), labels.shape[1] // 2]]
+    page.get_by_role("button", name="Back to the 19 classes").click()
+    page.locator("#matrix h3 + span", has_text="Cityscapes classes; point at a picture").wait_for()
+    assert box.input_value() == "" and "experimental" not in page.locator("#ran").inner_text()
+
+
 def test_opacity_needs_no_server(page):
     page.get_by_text("Settings", exact=True).first.click()
     requests: list[str] = []

@@ -35,9 +35,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     calls: list[tuple] = []
     analyse = Segmenter.analyse
 
-    def counted(self, image, windows="single", resolution=None):
+    def counted(self, image, windows="single", resolution=None, classes=None):
         calls.append((windows, resolution))
-        return analyse(self, image, windows=windows, resolution=resolution)
+        return analyse(self, image, windows=windows, resolution=resolution, classes=classes)
 
     monkeypatch.setattr(Segmenter, "analyse", counted)
     return calls

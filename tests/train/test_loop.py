@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from mfuser import checkpoint
+import mfuser
+from mfuser import checkpoint, presets
 from train.config import FitConfig, defaults
 from train.fit import fit
 from train.interrupt import Interrupt
 from train.loop import StreamTrainer
+from train.weights import load_model
 
 FAST = {"batch": 2, "crop": 64, "points": 64, "workers": 0, "warmup": 2, "log_every": 2, "device": "cpu", "seed": 1}
 
@@ -101,6 +105,24 @@ def test_streams_start_alike_whichever_others_are_trained(tmp_path, streets, tin
     one, two = (checkpoint.load(tmp_path / f / "stream-vlm.safetensors")[0] for f in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert (tmp_path / "two" / "encoder-vfm.safetensors").is_file()  # the folder can be loaded on its own
+
+
+def test_a_stream_that_the_preset_leaves_out_is_trained_beside_the_fused_one(
+    tmp_path, streets, tiny_run, tiny_preset, monkeypatch
+):
+    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, replace(tiny_preset, streams=("fused",)))
+    out = tmp_path / "out"
+    for streams in (("all",), ("vfm",)):
+        assert fit(settings(out, streets, streams=streams, iterations=1), Interrupt())
+    written = {path.name for path in out.glob("stream-*.safetensors")}
+    assert written == {"stream-fused.safetensors", "stream-vfm.safetensors"}
+    loaded = mfuser.load(out, device="cpu", precision="float32")
+    assert loaded.analyse(np.zeros((64, 96, 3), np.uint8)).made == {
+        "vfm": "decoder",
+        "vlm": "zero-shot",
+        "fused": "decoder",
+    }
+    assert set(load_model(presets.get(tiny_preset.name), out, ("vfm",)).heads) == {"vfm", "fused"}
 
 
 def test_a_run_is_not_replaced_by_accident(tmp_path, streets, tiny_run, capsys):
