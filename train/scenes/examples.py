@@ -18,7 +18,7 @@ import cv2
 from train.scenes import CONDITIONS, command, frames
 from train.scenes.frames import replace_file
 
-SIZE, QUALITY = (1024, 512), 84
+SIZE, QUALITY = (1024, 512), 90
 SAMPLES = {"clear": 8, "fog": 5, "rain": 6, "snow": 5, "night": 8}  # fog and snow hide noise
 # seed -> title and what the picture shows. Chosen by eye among the streets of seeds 500 to 559.
 CHOSEN: dict[int, tuple[str, str]] = {
