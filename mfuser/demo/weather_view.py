@@ -21,7 +21,8 @@ NO_CONDITION = "Choose at least one condition: fog, rain, snow or night."
 EXPLANATION = (
     "Consistency is the agreement of a model with its own mask of the clear photograph (mean IoU over the classes in "
     "either). It does not say that the mask is right: a constant mask is perfectly consistent. Where the example has "
-    "labels, the real mIoU stands beside it."
+    "labels, the real mIoU stands beside it. Severity and seed are those of simulated weather; weather rendered in the "
+    "scene comes as it was rendered."
 )
 
 FOLLOWS = (

@@ -232,6 +232,18 @@ def test_weather_shows_both_and_follows_its_controls(page):
     assert len(scores) == 6 and all(re.search(r"\d+\.\d %", s) for s in scores)
 
 
+def test_an_example_is_shown_in_weather_rendered_in_its_scene(page):
+    page.get_by_role("tab", name="Adverse weather").click()
+    page.locator("#weather-grid h3", has_text="Fog, severity 3").wait_for()
+    simulated = picture_of(page.locator("#weather-grid .tile.photo img").nth(1))
+    page.get_by_label("rendered in the scene").check()
+    page.locator("#weather-grid h3", has_text="Fog, rendered in the scene").wait_for()
+    assert different(simulated, picture_of(page.locator("#weather-grid .tile.photo img").nth(1)))
+    assert "real mIoU" in page.locator("#weather-grid .foot .score").all_inner_texts()[1]
+    page.get_by_label("Night").check()
+    page.locator("#weather-notice .notice", has_text="one condition at a time").wait_for()
+
+
 def test_a_broken_upload_is_one_sentence_and_the_app_goes_on(page, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff\xe0 this is no photograph")

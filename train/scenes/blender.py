@@ -21,6 +21,7 @@ from train.scenes.materials import Materials
 from train.scenes.mesh import Mesh, linear
 from train.scenes.sky import Sky, panorama
 from train.scenes.street import Street, Thing
+from train.scenes.upload import upload
 
 MISSING = (
     "Rendering needs Blender as a Python module, which is not installed: use CPython 3.11 and run "
@@ -110,7 +111,7 @@ class Renderer:
             bpy.data.objects.remove(thing)
             if mesh.name.startswith("street"):
                 bpy.data.meshes.remove(mesh)
-        self._things = [self._object("street", self._mesh("street", static))]
+        self._things = [self._object("street", upload(bpy, self.materials, "street", static))]
         for index, thing in enumerate(street.things):
             self._things.append(self._copy(index, thing, road))
         eye = self.scene.camera
@@ -119,7 +120,7 @@ class Renderer:
 
     def _copy(self, index: int, thing: Thing, road):
         if thing.name not in self._prototypes:
-            self._prototypes[thing.name] = self._mesh(thing.name, prototypes.make(thing.name))
+            self._prototypes[thing.name] = upload(self.bpy, self.materials, thing.name, prototypes.make(thing.name))
             self._prototypes[thing.name].use_fake_user = True
         copy = self._object(f"thing {index}", self._prototypes[thing.name])
         turn = float(road.heading(thing.s)) + thing.heading
@@ -134,40 +135,6 @@ class Renderer:
         thing = self.bpy.data.objects.new(name, mesh)
         self.scene.collection.objects.link(thing)
         return thing
-
-    def _mesh(self, name: str, mesh: Mesh):
-        """Our mesh as Blender's: one material a surface and class, colours and metres as attributes."""
-        slots: dict[tuple[str, int], int] = {}
-        vertices, loops, sizes, slot, smooth, uv, colour = [], [], [], [], [], [], []
-        first = 0
-        for p in mesh.patches:
-            n, k = p.faces.shape
-            vertices.append(p.vertices)
-            loops.append((p.faces + first).ravel())
-            sizes.append(np.full(n, k))
-            slot.append(np.full(n, slots.setdefault((p.surface, p.label), len(slots))))
-            smooth.append(np.full(n, p.smooth))
-            uv.append(p.uv.reshape(-1, 2))
-            colour.append(p.colour)
-            first += len(p.vertices)
-        vertices, loops, sizes = np.concatenate(vertices), np.concatenate(loops), np.concatenate(sizes)
-        data = self.bpy.data.meshes.new(name)
-        data.vertices.add(len(vertices))
-        data.vertices.foreach_set("co", vertices.astype(np.float32).ravel())
-        data.loops.add(len(loops))
-        data.loops.foreach_set("vertex_index", loops.astype(np.int32))
-        data.polygons.add(len(sizes))
-        data.polygons.foreach_set("loop_start", (np.cumsum(sizes) - sizes).astype(np.int32))
-        for pair in slots:
-            data.materials.append(self.materials.get(*pair))
-        data.polygons.foreach_set("material_index", np.concatenate(slot).astype(np.int32))
-        data.polygons.foreach_set("use_smooth", np.concatenate(smooth))
-        data.uv_layers.new(name="metres").data.foreach_set("uv", np.concatenate(uv).astype(np.float32).ravel())
-        paint = data.attributes.new("paint", "FLOAT_VECTOR", "FACE")
-        paint.data.foreach_set("vector", np.concatenate(colour).astype(np.float32).ravel())
-        data.update(calc_edges=True)
-        data.set_sharp_from_angle(angle=np.radians(38))
-        return data
 
     def light(self, sky: Sky, lamps: list[Light]) -> None:
         """Set sun, sky and lamps."""

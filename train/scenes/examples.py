@@ -18,12 +18,12 @@ import cv2
 from train.scenes import CONDITIONS, command, frames
 from train.scenes.frames import replace_file
 
-SIZE, QUALITY = (1024, 512), 84
+SIZE, QUALITY = (1024, 512), 90
 SAMPLES = {"clear": 8, "fog": 5, "rain": 6, "snow": 5, "night": 8}  # fog and snow hide noise
 # seed -> title and what the picture shows. Chosen by eye among the streets of seeds 500 to 559.
 CHOSEN: dict[int, tuple[str, str]] = {
     520: (
-        "Street of flats",
+        "Sunny flats",
         "a wide street of flats and shops in sunshine, a cyclist, a parked car and a lorry ahead, a red car "
         "coming, trees and their shadows on the road.",
     ),
@@ -33,38 +33,38 @@ CHOSEN: dict[int, tuple[str, str]] = {
         "pavement.",
     ),
     525: (
-        "Suburban crossing",
+        "Suburb",
         "a crossing with green lights and a zebra in a suburb, a cyclist ahead, detached houses, people "
         "on the pavement.",
     ),
     504: (
-        "Tram boulevard",
+        "Tramway",
         "a tram coming on rails in the middle of a shopping street, people under awnings, old houses.",
     ),
     533: (
-        "Along the park",
+        "Park road",
         "low sun over a road along a park, long shadows of trees, a bus and a cyclist, people walking.",
     ),
-    505: ("Avenue with a bus", "an avenue with a red bus, cars, a cyclist, trees and shops on both sides."),
+    505: ("Red bus", "an avenue with a red bus, cars, a cyclist, trees and shops on both sides."),
     503: (
-        "Brick suburb",
+        "Brick homes",
         "a road past brick houses and a garden wall, a tank lorry and cars ahead, bicycles at the wall.",
     ),
     512: ("Delivery", "a lorry with a blue tarpaulin among cars on an avenue of large trees."),
     554: (
-        "Autumn crossing",
+        "Autumn",
         "a crossing with traffic lights among autumn trees, a van and a red car, bicycles on the grass.",
     ),
     511: (
-        "Shopping street",
+        "Shops",
         "a narrow street of shops with bollards, a grey car ahead, parked cars, bicycles at a wall.",
     ),
     500: (
-        "Town crossing",
+        "Crossing",
         "traffic lights and a zebra before two tall houses of an old town, somebody about to cross.",
     ),
     545: (
-        "Street of trees",
+        "Tree street",
         "a van coming along a street of flats between trees, a cyclist ahead, warning signs, a hedge.",
     ),
 }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.scenes import ROAD, SIDEWALK, TERRAIN, buildings, ground
-from train.scenes.furniture import fence, garden_wall
+from train.scenes import ROAD, SIDEWALK, TERRAIN, boundaries, buildings, ground
 from train.scenes.ground import FAR, KERB, NEAR
 from train.scenes.mesh import Mesh
 from train.scenes.road import Road
@@ -24,7 +23,8 @@ def build(street: Street) -> Mesh:
     for sign in (-1, 1):
         _side(mesh, street, road, rng, sign, grass)
         _houses(mesh, street, road, rng, sign)
-        _boundary(mesh, street, road, rng, sign)
+        boundaries.garden(mesh, street, road, rng, sign)
+        boundaries.railing(mesh, street, road, sign)
     return mesh
 
 
@@ -215,33 +215,3 @@ def _side_street(mesh: Mesh, street: Street, road: Road, rng, sign: int, k, fron
             start = t if (toward > 0) == (sign > 0) else t + width
             mesh.join(house, [road.at(s, sign * start, KERB - 0.06)], heading + (0 if toward > 0 else np.pi))
             t += width + gap
-
-
-def _boundary(mesh: Mesh, street: Street, road: Road, rng: np.random.Generator, sign: int) -> None:
-    side = street.side(sign)
-    kind = side.boundary
-    if side.park and kind == "none":
-        kind = "railing"
-    if kind in ("none", "hedge"):
-        return
-    t, step = sign * (street.half + side.verge + side.walk + 0.25), 4.0
-    colour = {
-        "pickets": ("#d9d6cc", "#8a6a48", "#5f4a38"),
-        "railing": ("#2c3032", "#39423c", "#4a4e52"),
-        "mesh": ("#5c7060", "#6b6f70", "#4f5a52"),
-        "wall": ("#a88468", "#9a9488", "#8f5a48"),
-    }[kind][rng.integers(3)]
-    if kind == "wall":
-        height = rng.uniform(0.8, 2.2)
-        piece = garden_wall(("brick", "stone", "concrete")[rng.integers(3)], step, height, colour)
-    else:
-        piece = fence(kind, step, colour)
-    gate = rng.uniform(15, 24)
-    for s in np.arange(-8, 130, step):
-        if not street.in_junction(s + 2, 4.5) and (s % gate) >= step:
-            mesh.join(piece, [road.at(s, t, KERB - 0.03)], float(road.heading(s + step / 2)))
-    if street.kind == "industrial" and sign < 0 and rng.random() < 0.5:
-        rail = fence("guard", step, "#9a9da0")
-        for s in np.arange(-8, 130, step):
-            if not street.in_junction(s + 2, 4.5):
-                mesh.join(rail, [road.at(s, sign * (street.half + 0.4), KERB)], float(road.heading(s + step / 2)))
