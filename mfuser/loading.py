@@ -8,7 +8,7 @@ from pathlib import Path
 from mfuser import checkpoint, open_vocabulary, presets
 from mfuser.checkpoint import WeightsError
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, usable_device
+from mfuser.segmenter import Segmenter, native_precision, usable_device
 
 FOREIGN = (".pth", ".pt", ".ckpt")  # checkpoints of the authors
 
@@ -42,6 +42,7 @@ def load(
     if classes is not None:
         open_vocabulary.check(classes, built.classes)  # before gigabytes are read
     device = usable_device(device)
+    precision = precision or native_precision(device)
     try:
         model = MFuser.from_preset(built, weights=folder)
     except checkpoint.MisfitError as error:
@@ -71,6 +72,7 @@ def _official(
         known = ", ".join(f"dinov2-l+{v}" for v in presets.OFFICIAL)
         raise ValueError(f"{path} is a checkpoint of the authors, for one of {known}: not for preset {name!r}.")
     device = usable_device(device)
+    precision = precision or native_precision(device)
     model = MFuser.from_official(path, vlm)
     return Segmenter(model.for_inference(), device, precision, path.name, classes)
 

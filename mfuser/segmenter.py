@@ -57,17 +57,19 @@ def native_precision(device: str | torch.device) -> str:
 
 
 class Segmenter:
-    """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap."""
+    """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap.
+
+    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16.
+    """
 
     def __init__(
         self,
         model: MFuser,
         device: str = "cpu",
-        precision: str | None = None,
+        precision: str = "float32",
         weights: str = "random",
         classes: Sequence[str] | None = None,
     ):
-        precision = precision or native_precision(device)
         if precision not in PRECISIONS:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()

@@ -112,7 +112,11 @@ def test_a_folder_of_weights_makes_the_same_model(build_model, tiny_preset, tmp_
     assert second.temperatures == {"vfm": 1.0, "vlm": 1.0, "fused": 0.5}
     with torch.no_grad():
         for stream in STREAMS:
-            assert torch.equal(first(pixels, stream).semantic(), second(pixels, stream).semantic())
+            # Weights are equal bit by bit; products may differ in the last digit with where they lie in memory.
+            a, b = first(pixels, stream).semantic(), second(pixels, stream).semantic()
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
 
 
 def test_missing_weights_name_the_file_and_the_way_out(tiny_preset, tmp_path):

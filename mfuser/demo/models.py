@@ -10,7 +10,7 @@ import torch
 from mfuser import presets
 from mfuser.loading import load
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, usable_device
+from mfuser.segmenter import Segmenter, native_precision, usable_device
 
 
 def loader(
@@ -30,7 +30,8 @@ def loader(
         if name == opening and random:
             torch.manual_seed(0)  # the same pictures at every start
             model = MFuser.from_preset(name, pretrained=False).for_inference()
-            return Segmenter(model, usable_device(device), precision)
+            place = usable_device(device)
+            return Segmenter(model, place, precision or native_precision(place))
         if name == opening and weights is not None:
             return load(name, device, precision, weights)
         status = next(s for s in presets.available() if s["name"] == name)

@@ -94,7 +94,8 @@ def test_two_processes_train_as_one(tmp_path, streets, tiny_run):
         difference = largest_difference(reference, found)
         strict = largest_difference(without_key_biases(reference), without_key_biases(found))
         print(f"{name}: largest difference of weights {difference:.1e}, without key biases {strict:.1e}")
-        assert difference < 1e-4 and strict < 1e-6
+        assert strict < 1e-6  # everything that has a gradient
+        assert difference < 2 * 4 * 1e-4  # as far as four steps of Adam can carry two roundings apart
         for ours, theirs in zip(log(runs[name]), records, strict=True):
             assert ours["step"] == theirs["step"]
             if "loss" in ours:
