@@ -45,7 +45,7 @@ def usable_device(name: str | None = None) -> str:
 
 
 def native_precision(device: str | torch.device) -> str:
-    """"bf16" on a device that computes in it natively, "float32" elsewhere.
+    """ "bf16" on a device that computes in it natively, "float32" elsewhere.
 
     Emulated bfloat16 is slower than float32; native it takes two thirds of the time or less.
     """

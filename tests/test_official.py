@@ -251,7 +251,9 @@ def test_load_takes_a_checkpoint(state, pair_preset, tmp_path, monkeypatch):
         segmenter.model.set_class_ids(IDS)
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3)).astype(np.uint8)
     analysis = segmenter.analyse(image)
-    assert analysis.made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"} and analysis.masks["fused"].shape == (40, 70)
+    assert analysis.made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"} and analysis.masks[
+        "fused"
+    ].shape == (40, 70)
     assert analysis.tokens.keys() == {"vfm", "vlm", "fused"} and len(analysis.layers) == 4
     named = mfuser.load(f"dinov2-l+{vlm}", device="cpu", precision="float32", weights=tmp_path / "iter_20000.pth")
     assert named.preset is pair_preset

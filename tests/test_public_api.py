@@ -69,7 +69,12 @@ def test_promised_names():
 
     assert set(mfuser.__all__) == {"MFuser", "Segmenter", "load", "presets", "weather"}
     assert list(inspect.signature(mfuser.load).parameters) == ["preset", "device", "precision", "weights", "classes"]
-    assert list(inspect.signature(mfuser.Segmenter.analyse).parameters)[:4] == ["self", "image", "windows", "resolution"]
+    assert list(inspect.signature(mfuser.Segmenter.analyse).parameters)[:4] == [
+        "self",
+        "image",
+        "windows",
+        "resolution",
+    ]
     assert list(inspect.signature(mfuser.weather.apply).parameters) == ["image", "condition", "severity", "seed"]
     promised = {"masks", "confidence", "ran"} | {"shares", "pca", "similarity", "offsets", "layer", "text"}
     assert promised <= set(Analysis.__dataclass_fields__) | set(vars(Analysis))

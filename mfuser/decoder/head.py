@@ -78,9 +78,7 @@ class SegmentationHead(nn.Module):
         )
         self.query_decoder = QueryDecoder(c.width, text_dim, classes, c.query_layers, c.heads, c.query_ffn)
 
-    def forward(
-        self, taps: list[Tensor], text: Tensor, visual: Tensor, mix: Tensor | None = None
-    ) -> MFuserOutput:
+    def forward(self, taps: list[Tensor], text: Tensor, visual: Tensor, mix: Tensor | None = None) -> MFuserOutput:
         """taps: 4 maps (B, C, g, g). text: (K, C_t). visual: (B, 1 + g*g, C_t or visual_width), global first.
 
         mix: (N, K) when text is of N names of the user's own: how their positions are mixed of the trained ones.

@@ -117,9 +117,7 @@ class Endpoints:
         }
         return adverse.analysis.image, *(adverse.analysis.masks.get(s) for s in STREAMS), scores
 
-    def _result(
-        self, image: str | None, preset: str, windows: str, resolution: float, classes: str = ""
-    ) -> Result:
+    def _result(self, image: str | None, preset: str, windows: str, resolution: float, classes: str = "") -> Result:
         if not image:
             raise ValueError("No image was given: pass a file, for example gradio_client.handle_file(path).")
         return self.session.result(image, self.session.settings(preset, windows, resolution, classes))

@@ -177,9 +177,7 @@ class Session:
 
         def make() -> Result:
             pixels = weather.apply(clear.analysis.image, condition, severity=severity, seed=seed)
-            analysis = self._analyse(
-                settings.preset, pixels, settings.windows, settings.resolution, settings.classes
-            )
+            analysis = self._analyse(settings.preset, pixels, settings.windows, settings.resolution, settings.classes)
             return Result(analysis, clear.original, clear.labels)
 
         return self.cache.get_or_make(key, make)

@@ -58,9 +58,7 @@ def test_images_of_a_batch_do_not_meet(vfm, pixels):
 @pytest.mark.parametrize("strides", [(4, 8, 16), (16, 32), (32,)])
 def test_trunk_gives_the_asked_strides(strides: tuple[int, ...], pixels):
     maps = Trunk(strides).eval()(pixels)
-    assert {s: tuple(m.shape[1:]) for s, m in maps.items()} == {
-        s: (STAGES[s][1], 64 // s, 96 // s) for s in strides
-    }
+    assert {s: tuple(m.shape[1:]) for s, m in maps.items()} == {s: (STAGES[s][1], 64 // s, 96 // s) for s in strides}
 
 
 def test_every_stride_that_is_read_matters(vlm, pixels):
