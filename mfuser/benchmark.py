@@ -20,7 +20,8 @@ from mfuser.fusion.selective_scan import fastest_kernel, selective_scan
 from mfuser.loading import load
 from mfuser.memory import peak_memory
 from mfuser.model import MFuser
-from mfuser.segmenter import PRECISIONS, Segmenter, store_weights
+from mfuser.precision import PRECISIONS, store_weights
+from mfuser.segmenter import Segmenter
 
 PRODUCT = (1025, 1024, 4096)  # one ViT-L layer: tokens, channels in, channels out
 ADAPTER = {"length": 2594, "dim": 512, "state": 16}  # the scan of one ViT-L adapter over both encoders' tokens

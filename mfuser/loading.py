@@ -8,7 +8,8 @@ from pathlib import Path
 from mfuser import checkpoint, open_vocabulary, presets
 from mfuser.checkpoint import WeightsError
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, native_precision, usable_device
+from mfuser.precision import native_precision, usable_device
+from mfuser.segmenter import Segmenter
 
 FOREIGN = (".pth", ".pt", ".ckpt")  # checkpoints of the authors
 

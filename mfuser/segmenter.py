@@ -1,4 +1,4 @@
-"""An image in, an Analysis out: decides working size, windows, precision and device, and runs the three streams."""
+"""An image in, an Analysis out: runs the three streams, at the sizes of `windows` and in the formats of `precision`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mfuser import fallbacks, images, open_vocabulary, presets
 from mfuser.analysis import Analysis
@@ -23,37 +23,12 @@ from mfuser.encoders.vocabulary import END
 from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import Features, MFuser
 from mfuser.open_vocabulary import Words
+from mfuser.precision import PRECISIONS, store_weights
+from mfuser.windows import sliding_size, window_places, working_size
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
-LARGE_TABLE = 1_000_000  # entries; the token tables of text towers are larger
-CROP, STRIDE = 512, 341  # the paper's sliding windows, in pixels
 BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains nothing from more
-
-
-def usable_device(name: str | None = None) -> str:
-    """The device of a name, CUDA or else the CPU for None. Raises ValueError for one that cannot be used here."""
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch has no one class for this
-        usable = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise ValueError(f"Device {name!r} cannot be used here; choose one of {', '.join(usable)}.") from error
-    return name
-
-
-def native_precision(device: str | torch.device) -> str:
-    """ "bf16" on a device that computes in it natively, "float32" elsewhere.
-
-    Emulated bfloat16 is slower than float32; native it takes two thirds of the time or less.
-    """
-    if torch.device(device).type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if native else "float32"
 
 
 class Segmenter:
@@ -329,20 +304,6 @@ class Segmenter:
         }
 
 
-def store_weights(model: MFuser, dtype: torch.dtype) -> None:
-    """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
-
-    Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too. So
-    does the text tower, whose embeddings are computed once for all images.
-    """
-    texts = set(model.vlm.text.modules())
-    for module in (m for m in model.modules() if m not in texts):
-        heavy = isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention))
-        if heavy or (isinstance(module, nn.Embedding) and module.weight.numel() > LARGE_TABLE):
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
-
-
 @dataclass
 class _Seen:
     """What the encoders gave for a picture. Arrays as in Analysis; features stay on the device, for the decoders."""
@@ -395,41 +356,6 @@ def _upsampled(scores: Tensor, certain: Tensor, size: tuple[int, int]) -> tuple[
     """Mask (H, W) uint8 and confidence (H, W) float32 of scores (1, K, h, w) and certainties (1, 1, h, w)."""
     certain = F.interpolate(certain, size=size, mode="bilinear", align_corners=False)
     return upsampled_argmax(scores, size)[0].cpu().numpy(), _array(certain[0, 0])
-
-
-def working_size(size: tuple[int, int], preset: presets.Preset, resolution: int | None = None) -> tuple[int, int]:
-    """(height, width) at which the network sees an image: short side near `resolution`, long side within
-    `preset.longest`, both rounded to multiples of `preset.divisor` (the aspect changes by less than one multiple).
-
-    Raises ValueError for a resolution below one multiple or above `preset.longest`.
-    """
-    resolution = preset.resolution if resolution is None else int(resolution)
-    if not preset.divisor <= resolution <= preset.longest:
-        low, high = preset.divisor, preset.longest
-        raise ValueError(f"Resolution {resolution} is out of range: choose {low} to {high} pixels.")
-    scale = min(resolution / min(size), preset.longest / max(size))
-    return tuple(max(preset.divisor, round(n * scale / preset.divisor) * preset.divisor) for n in size)
-
-
-def sliding_size(size: tuple[int, int], preset: presets.Preset, resolution: int | None = None) -> tuple[int, int]:
-    """(height, width) of an image for sliding windows: its ratio kept, as large as fits into `preset.sliding`, the
-    short side at most `resolution` if given. An image of a Cityscapes camera, 1024 x 2048, stays as it is."""
-    short, long = preset.sliding
-    scale = min((resolution or short) / min(size), long / max(size))
-    return tuple(max(preset.divisor, int(n * scale + 0.5)) for n in size)
-
-
-def window_places(
-    height: int, width: int, crop: int = CROP, stride: int = STRIDE
-) -> Iterator[tuple[int, int, int, int]]:
-    """(y, x, h, w) of the paper's windows: the last ones are shifted inside; a smaller image is one window."""
-
-    def starts(n: int) -> list[int]:
-        return [min(i * stride, n - crop) for i in range(-(-(n - crop) // stride) + 1)] if n > crop else [0]
-
-    for y in starts(height):
-        for x in starts(width):
-            yield y, x, min(crop, height), min(crop, width)
 
 
 def _array(x: Tensor) -> np.ndarray:

@@ -11,8 +11,10 @@ import torch
 
 import mfuser
 from mfuser import images
+from mfuser.precision import native_precision, usable_device
 from mfuser.presets import NANO, PRESETS, STREAMS
-from mfuser.segmenter import Segmenter, native_precision, sliding_size, usable_device, window_places, working_size
+from mfuser.segmenter import Segmenter
+from mfuser.windows import sliding_size, window_places, working_size
 
 
 @pytest.fixture(scope="module")

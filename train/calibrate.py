@@ -25,7 +25,7 @@ from tqdm import tqdm
 from mfuser import checkpoint, images, presets, weather
 from mfuser.cityscapes import IGNORE
 from mfuser.model import MFuser, encoders_of
-from mfuser.segmenter import working_size
+from mfuser.windows import working_size
 from train.augment import Augmentation, distort_colours
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mfuser import images, presets
 from mfuser.model import MFuser
-from mfuser.segmenter import working_size
+from mfuser.windows import working_size
 from train.data import SegmentationData, open_dataset
 from train.weights import load_encoders
 

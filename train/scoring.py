@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from mfuser import images, presets, weather
 from mfuser.model import MFuser, encoders_of
-from mfuser.segmenter import upsampled_argmax, window_places, working_size
+from mfuser.segmenter import upsampled_argmax
+from mfuser.windows import window_places, working_size
 from train.config import Hardware
 from train.data import SegmentationData
 from train.data.batches import worker_options

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from mfuser import checkpoint, presets
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, working_size
+from mfuser.segmenter import Segmenter
+from mfuser.windows import working_size
 from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
 from train.weights import load_model

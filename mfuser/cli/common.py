@@ -67,7 +67,7 @@ def load_model(args: argparse.Namespace, classes: Sequence[str] | None = None):
     Raises ValueError, for a resolution too: not once per image.
     """
     from mfuser.loading import load
-    from mfuser.segmenter import working_size
+    from mfuser.windows import working_size
 
     working_size((512, 512), presets.get(args.preset), args.resolution)
     return load(args.preset, args.device, args.precision, args.weights, classes)

@@ -62,7 +62,7 @@ def devices() -> list[dict[str, str]]:
     import torch
 
     from mfuser.fusion.selective_scan import fastest_kernel
-    from mfuser.segmenter import native_precision
+    from mfuser.precision import native_precision
 
     names = {"cpu": platform.processor() or platform.machine()}
     names |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}

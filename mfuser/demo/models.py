@@ -10,7 +10,8 @@ import torch
 from mfuser import presets
 from mfuser.loading import load
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter, native_precision, usable_device
+from mfuser.precision import native_precision, usable_device
+from mfuser.segmenter import Segmenter
 
 
 def loader(

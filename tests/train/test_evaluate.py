@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from mfuser import checkpoint, images
-from mfuser.segmenter import window_places, working_size
+from mfuser.windows import window_places, working_size
 from train import scoring
 from train.__main__ import main
 from train.config import Hardware

@@ -13,7 +13,8 @@ import torch
 
 from mfuser import presets
 from mfuser.cli.common import output_folder, write_bytes
-from mfuser.segmenter import Segmenter, usable_device
+from mfuser.precision import usable_device
+from mfuser.segmenter import Segmenter
 from train.efficiency import table
 from train.gpu import adapters, fixture, inference, kernels, step
 from train.gpu.timing import PRECISIONS, Row, ceilings, float32_mode, machine
