@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import threading
+import statistics
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,10 +20,9 @@ import tyro
 
 from mfuser import presets
 from train.config import Append, FitConfig, choose_hardware, defaults
+from train.launch import train_all
 from train.report import read_log
 from train.state import RunFiles, require_writable
-
-LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
 
 
 @dataclass(frozen=True)
@@ -82,11 +76,14 @@ class AblateConfig:
     lrs: tuple[float, ...] = (4e-4,)
     # Optimizer steps of each short run.
     tune_iterations: int = 300
+    # Sets that choose the rate; default: those of --val.
+    tune_val: Annotated[tuple[str, ...], Append] = ()
     # Folder of the rows' runs, table.md and table.json.
     out: Path = Path("runs/ablate")
     # Folder of encoder-*.safetensors; default: the preset's own.
     encoders: Path | None = None
-    # Rows trained at the same time, in processes of their own; 0 chooses: all on a GPU, one on a CPU.
+    # Runs trained at the same time, in processes of their own, spread over all GPUs; 0 chooses: all on GPUs, one on a
+    # CPU.
     parallel: int = 0
     # auto, cpu, cuda or cuda:N.
     device: str = "auto"
@@ -94,8 +91,8 @@ class AblateConfig:
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     # Processes that load data for each row; -1 shares the cores among the rows.
     workers: int = -1
-    # Of weights, data and dropout, the same for every row.
-    seed: int = 2023
+    # Of weights, data and dropout, the same for every row; with several the table has means and deviations.
+    seeds: tuple[int, ...] = (2023,)
     # Most images of each evaluation; 0 for all.
     eval_limit: int = 0
     # Replace what --out holds.
@@ -107,6 +104,8 @@ class AblateConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
         if not self.lrs or min(self.lrs) <= 0:
             raise ValueError(f"--lrs needs one learning rate or more, each above 0, got {self.lrs}.")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"--seeds needs one seed or more, each once, got {self.seeds}.")
 
     def chosen(self) -> list[str]:
         """Names of the rows asked for, in the table's order."""
@@ -136,27 +135,26 @@ def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
     rows = config.chosen()
     require_writable(config.out)
     cuda = choose_hardware(config.device, config.precision, 0).device.type == "cuda"
-    parallel = config.parallel or (len(rows) if cuda else 1)
-    parallel = min(parallel, len(rows))
     started, earlier = time.time(), 0.0 if config.overwrite else earlier_minutes(config.out / "table.json")
+    rates = dict.fromkeys(rows, config.lrs[0])
     if len(config.lrs) > 1:
         trials = [(name, lr) for name in rows for lr in config.lrs]
+        parallel = how_many(config, len(trials), cuda)
         runs = [settings(config, name, lr, parallel, tune=True) for name, lr in trials]
         train_all(runs, parallel)
         scores = {trial: mean_score(run) for trial, run in zip(trials, runs, strict=True)}
         rates = {name: max(config.lrs, key=lambda lr: scores[name, lr]) for name in rows}
-    else:
-        rates = dict.fromkeys(rows, config.lrs[0])
-    runs = [settings(config, name, rates[name], parallel) for name in rows]
-    train_all(runs, parallel)
-    found = {name: row_result(TABLE4[name], run) for name, run in zip(rows, runs, strict=True)}
+    parallel = how_many(config, len(rows) * len(config.seeds), cuda)
+    runs = {name: [settings(config, name, rates[name], parallel, seed=s) for s in config.seeds] for name in rows}
+    train_all([run for number in range(len(config.seeds)) for run in (runs[name][number] for name in rows)], parallel)
+    found = {name: row_result(TABLE4[name], runs[name]) for name in rows}
     report = {
         "command": command,
         "preset": config.preset,
         "iterations": config.iterations,
         "batch": config.batch,
-        "crop": runs[0].crop,
-        "seed": config.seed,
+        "crop": runs[rows[0]][0].crop,
+        "seeds": list(config.seeds),
         "device": torch.cuda.get_device_name() if cuda else "CPU",
         "minutes": round(earlier + (time.time() - started) / 60, 1),
         "rows": found,
@@ -170,16 +168,25 @@ def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
     return report
 
 
-def settings(config: AblateConfig, name: str, lr: float, parallel: int, tune: bool = False) -> FitConfig:
-    """The run of a row."""
+def how_many(config: AblateConfig, runs: int, cuda: bool) -> int:
+    """Runs at the same time."""
+    return min(config.parallel or (runs if cuda else 1), runs)
+
+
+def settings(
+    config: AblateConfig, name: str, lr: float, parallel: int, tune: bool = False, seed: int | None = None
+) -> FitConfig:
+    """The run of a row, or a short one that tries a learning rate."""
+    seed = config.seeds[0] if seed is None else seed
     row, start = TABLE4[name], defaults(config.preset)
     iterations = config.tune_iterations if tune else config.iterations
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    out = config.out / (f"tune-{name}-{lr:g}" if tune else name)
+    folder = name if len(config.seeds) == 1 else f"{name}-seed{seed}"
+    out = config.out / (f"tune-{name}-{lr:g}" if tune else folder)
     return replace(
         start,
         data=config.data,
-        val=config.val,
+        val=(tune and config.tune_val) or config.val,
         streams=(row.stream,),
         fusion="" if row.fusion == presets.get(config.preset).fusion.kind else row.fusion,
         out=out,
@@ -196,91 +203,12 @@ def settings(config: AblateConfig, name: str, lr: float, parallel: int, tune: bo
         device=config.device,
         precision=config.precision,
         workers=config.workers if config.workers >= 0 else max(0, min(4, cores // parallel - 1)),
-        seed=config.seed,
+        seed=seed,
         eval_limit=config.eval_limit,
         save_every=min(250, iterations),
         pictures_every=0,
         tensorboard=False,
     )
-
-
-def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
-    """Train in processes, `parallel` of them at a time. Raises ValueError with the last words of one that failed."""
-    waiting = [run for run in runs if run.overwrite or not finished(run)]
-    with ThreadPoolExecutor(max(1, parallel)) as pool, ending_all():
-        list(pool.map(lambda run: train_one(run, show=parallel == 1), waiting))
-
-
-_running: set[subprocess.Popen] = set()
-
-
-@contextmanager
-def ending_all() -> Iterator[None]:
-    """When this process is asked to end, or fails, its rows save and end as well."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if main_thread else None
-    try:
-        yield
-    except BaseException:
-        for process in list(_running):
-            process.terminate()
-        raise
-    finally:
-        if main_thread:
-            signal.signal(signal.SIGTERM, before)
-
-
-def finished(run: FitConfig) -> bool:
-    """The row's weights and its score are there."""
-    files = RunFiles(run.out, run.streams[0])
-    return files.finished(run.iterations) and any("evaluation" in record for record in read_log(files.log))
-
-
-def train_one(run: FitConfig, show: bool) -> None:
-    """One run of `fit` in a process of its own; its words go to `run.txt` of its folder, or to the screen."""
-    run.out.mkdir(parents=True, exist_ok=True)
-    print(f"{run.out.name}: training", flush=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if not show else None
-    log = run.out / "run.txt"
-    with log.open("w") as file:
-        done = subprocess.Popen(
-            [*LAUNCH, "fit", *to_arguments(run)],
-            stdout=None if show else file,
-            stderr=None if show else subprocess.STDOUT,
-            env=environment,
-        )
-        _running.add(done)
-        try:
-            done.wait()
-        finally:
-            _running.discard(done)
-    if done.returncode:
-        words = [] if show else log.read_text().replace("\r", "\n").strip().splitlines()[-1:]
-        raise ValueError(
-            f"The row {run.out.name!r} ended with code {done.returncode}: {' '.join(words) or 'see above'}"
-        )
-    print(f"{run.out.name}: done", flush=True)
-
-
-def to_arguments(run: FitConfig) -> Iterator[str]:
-    """The command line of a run: what differs from its preset's defaults."""
-    start = defaults(run.preset)
-    yield from ("--preset", run.preset)
-    for field in fields(run):
-        value, flag = getattr(run, field.name), "--" + field.name.replace("_", "-")
-        if value == getattr(start, field.name) or field.name == "preset":
-            continue
-        if isinstance(value, bool):
-            yield flag if value else flag.replace("--", "--no-", 1)
-        elif field.name in ("data", "val"):
-            yield from (word for one in value for word in (flag, one))
-        else:
-            yield flag
-            yield from map(str, value if isinstance(value, tuple) else (value,))
 
 
 def mean_score(run: FitConfig) -> float:
@@ -297,16 +225,21 @@ def last_scores(run: FitConfig) -> dict[str, float]:
     return {name: scores["miou"] for name, scores in records[-1]["evaluation"].items()}
 
 
-def row_result(row: Row, run: FitConfig) -> dict[str, Any]:
-    """What the table says about a row."""
-    steps = [r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "loss" in r]
+def row_result(row: Row, runs: Sequence[FitConfig]) -> dict[str, Any]:
+    """What the table says about a row: means over its seeds, and the standard deviation of a sample of them."""
+    every = [last_scores(run) for run in runs]
+    steps = [[r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "loss" in r][-1] for run in runs]
     return {
         "title": row.title,
-        "miou": last_scores(run),
-        "lr": run.lr,
-        "trained": trained_parameters(run),
-        "loss": round(steps[-1]["loss"], 3),
-        "images_per_s": steps[-1]["images_per_s"],
+        "miou": {name: statistics.mean(scores[name] for scores in every) for name in every[0]},
+        "deviation": {
+            name: statistics.stdev(scores[name] for scores in every) if len(every) > 1 else 0.0 for name in every[0]
+        },
+        "each": every,
+        "lr": runs[0].lr,
+        "trained": trained_parameters(runs[0]),
+        "loss": round(statistics.mean(step["loss"] for step in steps), 3),
+        "images_per_s": round(statistics.mean(step["images_per_s"] for step in steps), 2),
         "paper": row.paper,
     }
 
@@ -328,13 +261,17 @@ def earlier_minutes(path: Path) -> float:
 def table(report: dict[str, Any]) -> str:
     """Markdown: our mIoU on every set beside the paper's four numbers."""
     rows = list(report["rows"].values())
-    sets = list(rows[0]["miou"])
-    head = ["", *(f"{name}" for name in sets), "trained (M)", "paper: C", "B", "M", "mean"]
+    sets, several = list(rows[0]["miou"]), len(report["seeds"]) > 1
+    head = ["", *(f"{name}" for name in sets), "learning rate", "trained (M)", "paper: C", "B", "M", "mean"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     best = {name: max(row["miou"][name] for row in rows) for name in sets}
     for row in rows:
         ours = [f"**{row['miou'][s]:.2f}**" if row["miou"][s] == best[s] else f"{row['miou'][s]:.2f}" for s in sets]
+        if several:
+            ours = [f"{text} ± {row['deviation'][s]:.2f}" for text, s in zip(ours, sets, strict=True)]
         theirs = [f"{value:.2f}" for value in row["paper"]]
-        lines.append("| " + " | ".join([row["title"], *ours, f"{row['trained'] / 1e6:.2f}", *theirs]) + " |")
+        cells = [row["title"], *ours, f"{row['lr']:g}", f"{row['trained'] / 1e6:.2f}", *theirs]
+        lines.append("| " + " | ".join(cells) + " |")
     said = f"{report['preset']}, {report['iterations']} steps of {report['batch']} crops of {report['crop']} pixels"
-    return "\n".join([*lines, "", f"{said}, seed {report['seed']}, {report['device']}, {report['minutes']} minutes."])
+    seeds = ("seeds " if several else "seed ") + ", ".join(map(str, report["seeds"]))
+    return "\n".join([*lines, "", f"{said}, {seeds}, {report['device']}, {report['minutes']} minutes."])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from train import ablate
+from train import ablate, launch
 from train.__main__ import main
-from train.ablate import TABLE4, AblateConfig, settings, to_arguments
+from train.ablate import TABLE4, AblateConfig, settings
 from train.config import defaults
 from train.fit import fit, parse_arguments
 from train.interrupt import Interrupt
+from train.launch import to_arguments
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "tiny_command.py"))
 
@@ -29,7 +31,7 @@ def config(streets, out, **changes) -> AblateConfig:
 
 
 def test_rows_in_processes_and_their_table(streets, tiny_run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ablate, "LAUNCH", COMMAND)
+    monkeypatch.setattr(launch, "LAUNCH", COMMAND)
     out = tmp_path / "ablation"
     report = ablate.ablate(config(streets, out, parallel=2), "the command")
     assert list(report["rows"]) == ["vlm", "mvfuser"] and report["command"] == "the command"
@@ -39,12 +41,12 @@ def test_rows_in_processes_and_their_table(streets, tiny_run, tmp_path, monkeypa
     text = (out / "table.md").read_text()
     assert "| VLM only |" in text and "66.15 |" in text and "2 steps of 2 crops of 64 pixels" in text
     assert text.strip() in capsys.readouterr().out
-    monkeypatch.setattr(ablate, "LAUNCH", ("/nowhere",))  # nothing is left to train
+    monkeypatch.setattr(launch, "LAUNCH", ("/nowhere",))  # nothing is left to train
     assert ablate.ablate(config(streets, out), "")["rows"] == report["rows"]
 
 
 def test_a_failing_row_is_named_with_its_words(streets, tiny_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablate, "LAUNCH", (*COMMAND[:1], "-c", "print('no memory'); raise SystemExit(2)"))
+    monkeypatch.setattr(launch, "LAUNCH", (*COMMAND[:1], "-c", "print('no memory'); raise SystemExit(2)"))
     with pytest.raises(ValueError, match="row '(vlm|mvfuser)' ended with code 2: no memory"):
         ablate.ablate(config(streets, tmp_path / "ablation", parallel=2))
 
@@ -52,11 +54,11 @@ def test_a_failing_row_is_named_with_its_words(streets, tiny_run, tmp_path, monk
 def test_the_best_rate_of_short_runs_trains_a_row(streets, tiny_run, tmp_path, monkeypatch):
     trained = []
 
-    def here(run, show):
+    def here(run, show, environment):
         trained.append((run.out.name, run.lr, run.iterations))
         assert fit(run, Interrupt())
 
-    monkeypatch.setattr(ablate, "train_one", here)
+    monkeypatch.setattr(launch, "train_one", here)
     scores = {"tune-vlm-0.0001": 1.0, "tune-vlm-0.01": 2.0}
     monkeypatch.setattr(ablate, "mean_score", lambda run: scores[run.out.name])
     changes = {"rows": ("vlm",), "lrs": (1e-4, 1e-2), "tune_iterations": 1}
@@ -88,10 +90,44 @@ def test_a_command_line_makes_the_same_run():
     assert parse_arguments(list(to_arguments(run))) == run
 
 
+def test_seeds_give_means_and_deviations(streets, tiny_run, tmp_path, monkeypatch):
+    seeds = []
+
+    def here(run, show, environment):
+        seeds.append((run.out.name, run.seed))
+        assert fit(run, Interrupt())
+
+    monkeypatch.setattr(launch, "train_one", here)
+    monkeypatch.setattr(ablate, "last_scores", lambda run: {"val": {1: 40.0, 2: 44.0}[run.seed]})
+    report = ablate.ablate(config(streets, tmp_path / "ablation", rows=("vlm",), seeds=(1, 2)))
+    assert seeds == [("vlm-seed1", 1), ("vlm-seed2", 2)]
+    assert report["rows"]["vlm"]["miou"] == {"val": 42.0} and report["rows"]["vlm"]["each"][1] == {"val": 44.0}
+    assert report["rows"]["vlm"]["deviation"]["val"] == pytest.approx(8**0.5)
+    assert "**42.00** ± 2.83" in ablate.table(report) and "seeds 1, 2" in ablate.table(report)
+
+
+@pytest.mark.parametrize("named, gpus", [("", ["0", "1", "2"]), ("4,6,7", ["4", "6", "7"])])
+def test_runs_are_spread_over_the_gpus(named, gpus, streets, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 3)
+    barrier, places = threading.Barrier(6), {}
+
+    def here(run, show, environment):
+        places[run.out.name] = environment["CUDA_VISIBLE_DEVICES"]
+        barrier.wait(10)  # all six run at once
+
+    monkeypatch.setattr(launch, "train_one", here)
+    given = config(streets, tmp_path, rows=("table4",), device="auto")
+    launch.train_all([settings(given, name, 1e-4, parallel=6) for name in given.chosen()[:6]], parallel=6)
+    assert sorted(places.values()) == sorted(2 * gpus)
+
+
 def test_faults_are_named(capsys):
     assert main(["ablate"]) == 2 and "No data to train on" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--lrs needs one learning rate"):
         AblateConfig(lrs=())
+    with pytest.raises(ValueError, match="--seeds needs one seed"):
+        AblateConfig(seeds=(1, 1))
 
 
 @pytest.mark.parametrize("name", [name for name, row in TABLE4.items() if row.stream == "fused"])

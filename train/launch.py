@@ -1,0 +1,124 @@
+"""Runs of `fit` in processes of their own, several at a time, over all GPUs."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from train.config import FitConfig, defaults
+from train.report import read_log
+from train.state import RunFiles
+
+LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
+
+
+def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
+    """Train in processes, `parallel` of them at a time, spread evenly over the GPUs that this process sees.
+
+    Raises ValueError with the last words of one that failed.
+    """
+    waiting = [run for run in runs if run.overwrite or not finished(run)]
+    places: queue.Queue[str | None] = queue.Queue()
+    gpus = visible_gpus() if any(run.device in ("auto", "cuda") for run in waiting) else []
+    for number in range(parallel):
+        places.put(gpus[number % len(gpus)] if len(gpus) > 1 else None)
+
+    def train(run: FitConfig) -> None:
+        place = places.get()
+        try:
+            train_one(run, parallel == 1, {} if place is None else {"CUDA_VISIBLE_DEVICES": place})
+        finally:
+            places.put(place)
+
+    with ThreadPoolExecutor(max(1, parallel)) as pool, ending_all():
+        list(pool.map(train, waiting))
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use."""
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] if named else [str(number) for number in range(count)]
+
+
+_running: set[subprocess.Popen] = set()
+
+
+@contextmanager
+def ending_all() -> Iterator[None]:
+    """When this process is asked to end, or fails, its rows save and end as well."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if main_thread else None
+    try:
+        yield
+    except BaseException:
+        for process in list(_running):
+            process.terminate()
+        raise
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+def finished(run: FitConfig) -> bool:
+    """The row's weights and its score are there."""
+    files = RunFiles(run.out, run.streams[0])
+    return files.finished(run.iterations) and any("evaluation" in record for record in read_log(files.log))
+
+
+def train_one(run: FitConfig, show: bool, environment: Mapping[str, str]) -> None:
+    """One run of `fit` in a process of its own; its words go to `run.txt` of its folder, or to the screen."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    print(f"{run.out.name}: training", flush=True)
+    threads = {} if show else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    log = run.out / "run.txt"
+    with log.open("w") as file:
+        done = subprocess.Popen(
+            [*LAUNCH, "fit", *to_arguments(run)],
+            stdout=None if show else file,
+            stderr=None if show else subprocess.STDOUT,
+            env={**os.environ, **threads, **environment},
+        )
+        _running.add(done)
+        try:
+            done.wait()
+        finally:
+            _running.discard(done)
+    if done.returncode:
+        words = [] if show else log.read_text().replace("\r", "\n").strip().splitlines()[-1:]
+        raise ValueError(
+            f"The row {run.out.name!r} ended with code {done.returncode}: {' '.join(words) or 'see above'}"
+        )
+    print(f"{run.out.name}: done", flush=True)
+
+
+def to_arguments(run: FitConfig) -> Iterator[str]:
+    """The command line of a run: what differs from its preset's defaults."""
+    start = defaults(run.preset)
+    yield from ("--preset", run.preset)
+    for field in fields(run):
+        value, flag = getattr(run, field.name), "--" + field.name.replace("_", "-")
+        if value == getattr(start, field.name) or field.name == "preset":
+            continue
+        if isinstance(value, bool):
+            yield flag if value else flag.replace("--", "--no-", 1)
+        elif field.name in ("data", "val"):
+            yield from (word for one in value for word in (flag, one))
+        else:
+            yield flag
+            yield from map(str, value if isinstance(value, tuple) else (value,))
