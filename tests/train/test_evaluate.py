@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 from mfuser import checkpoint, images
+from mfuser import windows as sliding
 from mfuser.windows import window_places, working_size
 from train import scoring
 from train.__main__ import main
@@ -225,7 +226,7 @@ def test_an_image_that_becomes_unreadable_is_left_out_and_told(streets, trained,
 def test_sliding_windows_cover_the_image(streets, trained, seeing, monkeypatch):
     """A model that decides by colour gives the same mask from windows as from the whole."""
     dataset = open_dataset(f"camvid:{streets}", "val")
-    monkeypatch.setattr(scoring, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
+    monkeypatch.setattr(sliding, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
     whole, parts = (
         evaluate(seeing, ("fused",), dataset, "common", CPU, windows=windows)["fused"]
         for windows in ("single", "sliding")
