@@ -20,13 +20,15 @@ from torch import nn
 
 from mfuser import checkpoint, images
 from mfuser import windows as sliding
+from mfuser.model import MFuser
 from mfuser.windows import window_places, working_size
 from train import scoring
 from train.__main__ import main
 from train.config import Hardware
 from train.data import SegmentationData, open_dataset
 from train.evaluate import evaluate, summary, table
-from train.scoring import same_size_batches
+from train.scoring import CountStore, same_size_batches
+from train.weights import load_model
 
 CPU = Hardware(torch.device("cpu"), "float32")
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,6 +197,19 @@ def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path
     assert len(seen) == 2 and json.loads((out / "scores.json").read_text()) == whole
     assert main(command(trained, *more)) == 0 and len(seen) == 2
     assert main(command(trained, *more, "--weather", "fog")) == 0 and len(seen) == 5  # other settings, other counts
+
+
+def test_encoders_are_prepared_for_inference_and_score_the_same(streets, trained, tmp_path, tiny_preset, monkeypatch):
+    prepared, plain = [], MFuser.for_inference
+    monkeypatch.setattr(MFuser, "for_inference", lambda self: prepared.append(1) or plain(self))
+    out = tmp_path / "scores"
+    assert main(command(trained, "--data", f"camvid:{streets}", "--out", str(out))) == 0 and prepared
+    found = CountStore(out / "images", next((out / "images").iterdir()).name.split(".")[0]).read()
+    model = load_model(tiny_preset, trained, ("vlm", "fused"))
+    expected = evaluate(model, ("vlm", "fused"), open_dataset(f"camvid:{streets}", "val"), "common", CPU)
+    for stream, matrix in expected.items():
+        counts = sum(image[stream] for image in found.values())
+        assert np.abs(counts[:, :-1] - matrix.counts).sum() <= 0.002 * matrix.counts.sum()  # ties may fall either way
 
 
 def test_scores_by_condition(streets, trained, tmp_path):
