@@ -183,6 +183,23 @@ def test_several_sets_files_and_pictures(streets, trained, tmp_path, capsys):
     assert "% of clear mIoU at severity 1 to 5" in capsys.readouterr().out
 
 
+def test_sets_that_are_called_alike_keep_their_own_scores(streets, trained, tmp_path):
+    for name, kept in (("A", 3), ("B", 2)):
+        for kind in ("images", "labels"):
+            (tmp_path / name / "val" / kind).mkdir(parents=True)
+            for i in range(kept):
+                shutil.copy(streets / "val" / kind / f"{i}.png", tmp_path / name / "val" / kind / f"{i}.png")
+    specs = [f"camvid:{tmp_path}/{name}/val" for name in ("A", "B", "A")]
+    out = tmp_path / "scores"
+    assert main(command(trained, "--data", *specs, str(streets / "val"), "--out", str(out))) == 0
+    reports = json.loads((out / "scores.json").read_text())
+    names = ["camvid:A/val", "camvid:B/val", "camvid:A/val (2)", "folder:val"]
+    assert [(r["data"], r["images"]) for r in reports] == list(zip(names, (3, 2, 3, 3), strict=True))
+    rows = list(csv.DictReader((out / "scores.csv").open()))
+    assert len({(r["data"], r["stream"], r["class"]) for r in rows}) == len(rows)
+    assert len(list(out.glob("confusion-*-fused.png"))) == 4
+
+
 def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path, monkeypatch):
     out = tmp_path / "scores"
     more = ["--data", f"camvid:{streets}", "--out", str(out), "--batch", "1"]
