@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mfuser import fallbacks, images, open_vocabulary, presets
+from mfuser import fallbacks, images, kernels, open_vocabulary, presets
 from mfuser.analysis import Analysis
 from mfuser.decoder.head import MFuserOutput
 from mfuser.encoders.vocabulary import END
@@ -24,6 +24,7 @@ from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import Features, MFuser
 from mfuser.open_vocabulary import Words
 from mfuser.precision import PRECISIONS, store_weights
+from mfuser.streamline import compile_blocks, streamline
 from mfuser.windows import sliding_size, window_places, working_size
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains
 class Segmenter:
     """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap.
 
-    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16.
+    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16, and on CUDA
+    modules are merged (`mfuser.streamline`), so that it can no longer be trained or saved.
     """
 
     def __init__(
@@ -48,9 +50,12 @@ class Segmenter:
         if precision not in PRECISIONS:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()
-        if precision != "float32":
-            store_weights(self.model, PRECISIONS[precision])
         self.device, self.precision, self.weights = torch.device(device), precision, weights
+        if precision != "float32":
+            if self.device.type == "cuda":
+                streamline(self.model, PRECISIONS[precision], skip=self.model.vlm.text)
+                kernels.trust(self.device)
+            store_weights(self.model, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
         self.remember = 0  # bytes for what the encoders gave, so that another class list runs the decoders only
         self._seen: OrderedDict[tuple, _Seen] = OrderedDict()
@@ -60,6 +65,12 @@ class Segmenter:
     @property
     def preset(self) -> presets.Preset:
         return self.model.preset
+
+    def compile(self) -> Segmenter:
+        """Let torch.compile fuse the encoder blocks; returns the segmenter. For many passes on a GPU: it needs a C
+        compiler there, and the first pass waits for it."""
+        compile_blocks(self.model)
+        return self
 
     @torch.inference_mode()
     def analyse(
