@@ -95,22 +95,21 @@ def _rotate_example(device: torch.device) -> tuple:
 # -- SwiGLU with a norm -----------------------------------------------------------------------------------------------
 
 
-def gated_norm_plain(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """LayerNorm of SiLU(gate) * value over the n = len(weight) real channels of a padded width W.
+def gated_norm_plain(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: float) -> Tensor:
+    """LayerNorm of SiLU(gate) * value over the first `real` channels of a padded width W.
 
-    x: (..., 2 W), gates then values, each n and W - n that do not count. weight, bias: (n,). Returns (..., W), zero in
-    the padding.
+    x: (..., 2 W), gates then values. weight, bias: (W,). Returns (..., W), zero in the padding.
     """
-    n = len(weight)
-    gate, value = (part[..., :n] for part in x.chunk(2, dim=-1))
+    gate, value = (part[..., :real] for part in x.chunk(2, dim=-1))
+    weight, bias = (p[:real].to(x.dtype) for p in (weight, bias))
     with torch.autocast(x.device.type, enabled=False):
-        y = F.layer_norm(F.silu(gate) * value, (n,), weight.to(x.dtype), bias.to(x.dtype), eps)
-    return F.pad(y, (0, x.shape[-1] // 2 - n))
+        y = F.layer_norm(F.silu(gate) * value, (real,), weight, bias, eps)
+    return F.pad(y, (0, x.shape[-1] // 2 - real))
 
 
 def _gated_norm_example(device: torch.device) -> tuple:
-    x, weight, bias = example_values(device, (2, 37, 2 * 176), (170,), (170,))
-    return x, weight, bias, 1e-6
+    x, weight, bias = example_values(device, (2, 37, 2 * 176), (176,), (176,))
+    return x, weight, bias, 170, 1e-6
 
 
 # -- MVFuser's gate ---------------------------------------------------------------------------------------------------

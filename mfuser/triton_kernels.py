@@ -14,30 +14,26 @@ from torch import Tensor
 
 
 @triton.jit
-def _rotate(x, table, out, tokens, width, sb, sn, half: tl.constexpr, pairs: tl.constexpr):
+def _rotate(x, table, out, tokens, width, sb, sn, head: tl.constexpr, block: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)  # one token: all its heads side by side
     place = row % tokens
-    source = x + (row // tokens) * sb + place * sn
-    i = tl.arange(0, pairs)
-    inside = i < width // 2
-    even = tl.load(source + 2 * i, mask=inside, other=0.0).to(tl.float32)
-    odd = tl.load(source + 2 * i + 1, mask=inside, other=0.0).to(tl.float32)
-    angle = table + place * 4 * half + 2 * (i % half)  # sines of a head's channels, then cosines
-    sine_even, sine_odd = tl.load(angle, mask=inside, other=0.0), tl.load(angle + 1, mask=inside, other=0.0)
-    angle += 2 * half
-    cosine_even, cosine_odd = tl.load(angle, mask=inside, other=0.0), tl.load(angle + 1, mask=inside, other=0.0)
-    target = out + row * width
-    tl.store(target + 2 * i, (even * cosine_even - odd * sine_even).to(out.dtype.element_ty), mask=inside)
-    tl.store(target + 2 * i + 1, (odd * cosine_odd + even * sine_odd).to(out.dtype.element_ty), mask=inside)
+    c = tl.arange(0, block)
+    inside = c < width
+    values = tl.load(x + (row // tokens) * sb + place * sn + c, mask=inside, other=0.0).to(tl.float32)
+    angle = table + place * 2 * head + c % head  # sines of a head's channels, then cosines
+    sine, cosine = tl.load(angle, mask=inside, other=0.0), tl.load(angle + head, mask=inside, other=0.0)
+    even, odd = tl.split(tl.reshape(values, (block // 2, 2)))
+    turned = tl.reshape(tl.join(-odd, even), (block,))
+    tl.store(out + row * width + c, (values * cosine + turned * sine).to(out.dtype.element_ty), mask=inside)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    b, n, heads, width = x.shape
-    x = x if x.stride(-1) == 1 and x.stride(-2) == width else x.contiguous()
-    out = torch.empty((b, n, heads, width), dtype=x.dtype, device=x.device)
-    whole = heads * width
-    pairs = triton.next_power_of_2(whole // 2)
-    _rotate[(b * n,)](x, table.float(), out, n, whole, x.stride(0), x.stride(1), width // 2, pairs, num_warps=4)
+    b, n, heads, head = x.shape
+    x = x if x.stride(-1) == 1 and x.stride(-2) == head else x.contiguous()
+    out = torch.empty((b, n, heads, head), dtype=x.dtype, device=x.device)
+    width = heads * head
+    block = triton.next_power_of_2(width)
+    _rotate[(b * n,)](x, table.float(), out, n, width, x.stride(0), x.stride(1), head, block, num_warps=4)
     return out
 
 
@@ -45,22 +41,22 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 def _gated_norm(x, weight, bias, out, sn, real, padded, eps, block: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, block)
+    stored = i < padded  # a multiple of 8: wide loads; what lies in the padding is masked afterwards
+    gate = tl.load(x + row * sn + i, mask=stored, other=0.0).to(tl.float32)
+    value = tl.load(x + row * sn + padded + i, mask=stored, other=0.0).to(tl.float32)
     inside = i < real
-    gate = tl.load(x + row * sn + i, mask=inside, other=0.0).to(tl.float32)
-    value = tl.load(x + row * sn + padded + i, mask=inside, other=0.0).to(tl.float32)
-    y = gate / (1 + tl.exp(-gate)) * value
+    y = tl.where(inside, gate / (1 + tl.exp(-gate)) * value, 0.0)
     mean = tl.sum(y, 0) / real
     centred = tl.where(inside, y - mean, 0.0)
     scale = 1 / tl.sqrt(tl.sum(centred * centred, 0) / real + eps)
-    w = tl.load(weight + i, mask=inside, other=0.0).to(tl.float32)
-    b = tl.load(bias + i, mask=inside, other=0.0).to(tl.float32)
-    y = centred * scale * w + b  # weight and bias are 0 in the padding, and so is this
-    tl.store(out + row * padded + i, y.to(out.dtype.element_ty), mask=i < padded)
+    w = tl.load(weight + i, mask=stored, other=0.0).to(tl.float32)
+    b = tl.load(bias + i, mask=stored, other=0.0).to(tl.float32)
+    y = centred * scale * w + tl.where(inside, b, 0.0)
+    tl.store(out + row * padded + i, y.to(out.dtype.element_ty), mask=stored)
 
 
-def gated_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    x = x.contiguous()
-    padded, real = x.shape[-1] // 2, len(weight)
+def gated_norm(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: float) -> Tensor:
+    x, padded = x.contiguous(), len(weight)
     out = torch.empty((*x.shape[:-1], padded), dtype=x.dtype, device=x.device)
     rows, block = out.numel() // padded, triton.next_power_of_2(padded)
     _gated_norm[(rows,)](x, weight, bias, out, 2 * padded, real, padded, eps, block, num_warps=8)

@@ -82,10 +82,10 @@ def test_a_gated_norm_looks_at_real_channels_alone():
     x = torch.randn(3, 2 * 16)
     noisy = x.clone()
     noisy.view(3, 2, 16)[..., 13:] = 1e6  # the padding
-    weight, bias = torch.randn(13), torch.randn(13)
+    weight, bias = torch.randn(16), torch.randn(16)
     gate, value = x.view(3, 2, 16)[..., :13].unbind(1)
-    expected = F.layer_norm(F.silu(gate) * value, (13,), weight, bias, 1e-6)
-    found = kernels.gated_norm(noisy, weight, bias, 1e-6)
+    expected = F.layer_norm(F.silu(gate) * value, (13,), weight[:13], bias[:13], 1e-6)
+    found = kernels.gated_norm(noisy, weight, bias, 13, 1e-6)
     assert found.shape == (3, 16) and not found[:, 13:].any()
     torch.testing.assert_close(found[:, :13], expected)
 

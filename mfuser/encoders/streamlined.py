@@ -97,7 +97,9 @@ class PaddedSwiGLU(nn.Module):
             torch.cat([F.pad(p.weight.data, (0, 0, 0, more)) for p in halves]),
             torch.cat([F.pad(b, (0, more)) for b in biases]),
         )
-        self.norm = source.norm
+        self.real, self.eps = source.norm.normalized_shape[0], source.norm.eps
+        values = (F.pad(p.data, (0, more)) for p in (source.norm.weight, source.norm.bias))
+        self.weight, self.bias = (nn.Parameter(v, requires_grad=False) for v in values)
         bias = source.fc2.bias
         self.fc2 = linear_of(F.pad(source.fc2.weight.data, (0, more)), None if bias is None else bias.data)
 
@@ -106,7 +108,7 @@ class PaddedSwiGLU(nn.Module):
         return type(source.norm) in LAYER_NORMS and type(source.act) is nn.SiLU
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(kernels.gated_norm(self.fc1(x), self.norm.weight, self.norm.bias, self.norm.eps))
+        return self.fc2(kernels.gated_norm(self.fc1(x), self.weight, self.bias, self.real, self.eps))
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
