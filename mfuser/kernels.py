@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -37,10 +38,11 @@ class Kernel:
         fused = self.trusted.get(x.device, False) and not torch.is_grad_enabled()
         return (self.fused if fused else self.plain)(x, *arguments)
 
-    def fused(self, *arguments: Any) -> Tensor:
+    def fused(self, x: Tensor, *arguments: Any) -> Tensor:
         from mfuser import triton_kernels
 
-        return getattr(triton_kernels, self.name)(*arguments)
+        with torch.cuda.device(x.device) if x.is_cuda else nullcontext():  # Triton launches on the current device
+            return getattr(triton_kernels, self.name)(x, *arguments)
 
     @torch.no_grad()
     def error(self, device: torch.device) -> float:

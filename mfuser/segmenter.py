@@ -51,6 +51,7 @@ class Segmenter:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()
         self.device, self.precision, self.weights = torch.device(device), precision, weights
+        self._parameters = _parameters(self.model)
         if precision != "float32":
             if self.device.type == "cuda":
                 streamline(self.model, PRECISIONS[precision], skip=self.model.vlm.text)
@@ -290,10 +291,6 @@ class Segmenter:
         self, pixels: Tensor, windows: str, seen: _Seen, again: bool, clock: _Clock, seconds: float
     ) -> dict[str, Any]:
         model, ms, decoding = self.model, seen.milliseconds, clock.milliseconds
-        params = {s: sum(p.numel() for m in model.owners(s).values() for p in m.parameters()) for s in model.heads}
-        vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (model.vfm, model.vlm))
-        text = sum(p.numel() for p in model.vlm.text.parameters()) if "vfm" in params else 0  # a decoder's queries
-        own = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
         return {
             "preset": self.preset.name,
             "encoders": {"vfm": self.preset.vfm.title, "vlm": self.preset.vlm.title},
@@ -311,8 +308,17 @@ class Segmenter:
                 "total": seconds * 1000,
             },
             "training": {s: presets.training_command(self.preset, s) for s in presets.STREAMS if s not in model.heads},
-            "parameters": {s: params.get(s, 0) + n for s, n in own.items()},
+            "parameters": dict(self._parameters),
         }
+
+
+def _parameters(model: MFuser) -> dict[str, int]:
+    """Parameters that each stream needs, its encoders' included."""
+    params = {s: sum(p.numel() for m in model.owners(s).values() for p in m.parameters()) for s in model.heads}
+    vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (model.vfm, model.vlm))
+    text = sum(p.numel() for p in model.vlm.text.parameters()) if "vfm" in params else 0  # a decoder's queries
+    own = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
+    return {s: params.get(s, 0) + n for s, n in own.items()}
 
 
 @dataclass
