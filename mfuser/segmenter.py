@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mfuser import fallbacks, images, open_vocabulary, presets
+from mfuser import fallbacks, images, kernels, open_vocabulary, presets
 from mfuser.analysis import Analysis
 from mfuser.decoder.head import MFuserOutput
 from mfuser.encoded import Clock, Encoded, Memory, encode, to_array
@@ -24,6 +24,7 @@ from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import MFuser
 from mfuser.open_vocabulary import Words
 from mfuser.precision import PRECISIONS, store_weights
+from mfuser.streamline import compile_blocks, streamline
 from mfuser.windows import STRIDE, network_size, sliding_scores, window_places, working_size
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains
 class Segmenter:
     """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap.
 
-    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16.
+    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16, and on CUDA
+    modules are merged (`mfuser.streamline`), so that it can no longer be trained or saved.
     """
 
     def __init__(
@@ -48,9 +50,13 @@ class Segmenter:
         if precision not in PRECISIONS:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()
-        if precision != "float32":
-            store_weights(self.model, PRECISIONS[precision])
         self.device, self.precision, self.weights = torch.device(device), precision, weights
+        self._parameters = _parameters(self.model)
+        if precision != "float32":
+            if self.device.type == "cuda":
+                streamline(self.model, PRECISIONS[precision], skip=self.model.vlm.text)
+                kernels.trust(self.device)
+            store_weights(self.model, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
         self.remember = 0  # bytes for what the encoders gave, so that another class list runs the decoders only
         self._memory = Memory()
@@ -60,6 +66,12 @@ class Segmenter:
     @property
     def preset(self) -> presets.Preset:
         return self.model.preset
+
+    def compile(self) -> Segmenter:
+        """Let torch.compile fuse the encoder blocks; returns the segmenter. For many passes on a GPU: it needs a C
+        compiler there, and the first pass waits for it."""
+        compile_blocks(self.model)
+        return self
 
     @torch.inference_mode()
     def analyse(
@@ -227,10 +239,6 @@ class Segmenter:
 
     def _ran(self, pixels: Tensor, encoded: Encoded, clock: Clock, seconds: float) -> dict[str, Any]:
         model, ms, decoding = self.model, encoded.milliseconds, clock.milliseconds
-        params = {s: sum(p.numel() for m in model.owners(s).values() for p in m.parameters()) for s in model.heads}
-        vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (model.vfm, model.vlm))
-        text = sum(p.numel() for p in model.vlm.text.parameters()) if "vfm" in params else 0  # a decoder's queries
-        own = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
         return {
             "preset": self.preset.name,
             "encoders": {"vfm": self.preset.vfm.title, "vlm": self.preset.vlm.title},
@@ -246,7 +254,7 @@ class Segmenter:
                 "total": seconds * 1000,
             },
             "training": {s: presets.training_command(self.preset, s) for s in presets.STREAMS if s not in model.heads},
-            "parameters": {s: params.get(s, 0) + n for s, n in own.items()},
+            "parameters": dict(self._parameters),
         }
 
 
@@ -258,6 +266,15 @@ def _layout(windows: str, pixels: Tensor) -> dict[str, Any]:
     places = list(window_places(height, width))
     layout = {"image_size": (height, width), "count": len(places), "window_size": places[0][2:], "stride": STRIDE}
     return {"windows": windows, "window_layout": layout}
+
+
+def _parameters(model: MFuser) -> dict[str, int]:
+    """Parameters that each stream needs, its encoders' included."""
+    params = {s: sum(p.numel() for m in model.owners(s).values() for p in m.parameters()) for s in model.heads}
+    vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (model.vfm, model.vlm))
+    text = sum(p.numel() for p in model.vlm.text.parameters()) if "vfm" in params else 0  # a decoder's queries
+    own = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
+    return {s: params.get(s, 0) + n for s, n in own.items()}
 
 
 def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:
