@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfuser import kernels
-from mfuser.fusion.selective_scan import selective_scan
+from mfuser.exact import plain
+from mfuser.fusion.scan_kernels import compiled
+from mfuser.fusion.selective_scan import fastest_kernel, selective_scan
 
 FRONT = 7  # zero rows before the tokens of a folded MVFuser
+PIECE = 4096  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
 
 
 class MVFuser(nn.Module):
@@ -59,10 +63,16 @@ class MVFuser(nn.Module):
         """
         if self.scale is None:
             return self.folded(self.framed([tokens]), tokens.shape[1])
+        if tokens.shape[1] > PIECE and self.compiled_scan_runs(tokens):
+            return self.in_pieces(tokens)
+        return self.offsets(tokens, selective_scan)
+
+    def offsets(self, tokens: Tensor, scan: Callable[..., Tensor], own: slice = slice(None)) -> Tensor:
+        """Offsets of the tokens `own` of (B, L, C); the others are there for the convolutions."""
         x, z = self.in_proj(tokens).chunk(2, dim=-1)  # 2 x (B, L, C/2)
-        x, z = conv_silu(x, self.conv1d_x), conv_silu(z, self.conv1d_z)
+        x, z = conv_silu(x, self.conv1d_x)[:, own], conv_silu(z, self.conv1d_z)[:, own]
         dt, b, c = self.x_proj(x).split([self.rank, self.state, self.state], dim=-1)
-        y = selective_scan(
+        y = scan(
             x.transpose(1, 2),
             self.dt_proj(dt).transpose(1, 2),  # holds the bias already; the scan adds it once more, as released
             -torch.exp(self.A_log.float()),
@@ -76,6 +86,26 @@ class MVFuser(nn.Module):
         y = y.contiguous() if y.is_cuda else y  # or every operator from here would read across rows
         y = self.norm(y) * F.silu(z)  # (B, L, C/2)
         return self.scale * self.dropout(self.out_proj(y))
+
+    @staticmethod
+    def compiled_scan_runs(tokens: Tensor) -> bool:
+        """True when `selective_scan` would choose the compiled kernel."""
+        values_only = not torch.is_grad_enabled() and fastest_kernel(tokens.device) == "compiled"
+        return values_only and not plain() and compiled.ready()
+
+    def in_pieces(self, tokens: Tensor) -> Tensor:
+        """What `forward` gives, PIECE tokens after the other; the scan goes on where it was. CPU, without gradients."""
+        batch, length, _ = tokens.shape
+        scan = partial(compiled.scan, states=compiled.no_states(batch, self.half, self.state))
+        reach = max(conv.kernel_size[0] // 2 for conv in (self.conv1d_x, self.conv1d_z))
+        out: Tensor | None = None
+        for first in range(0, length, PIECE):
+            last = min(first + PIECE, length)
+            low, high = max(0, first - reach), min(length, last + reach)
+            piece = self.offsets(tokens[:, low:high], scan, slice(first - low, last - low))
+            out = piece.new_empty(batch, length, piece.shape[-1]) if out is None else out
+            out[:, first:last] = piece
+        return out
 
     # -- inference in half precision ----------------------------------------------------------------------------------
 

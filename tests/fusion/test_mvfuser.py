@@ -11,9 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import official
+from mfuser import exact, official
 from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu, shifted_conv
+from mfuser.fusion.scan_kernels import compiled
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -134,6 +135,22 @@ def test_shifted_products_equal_the_convolution_with_gradients(length: int, kern
         found[name] = (y, *torch.autograd.grad((y * upstream).sum(), (x, conv.weight)))
     for a, b in zip(found["conv"], found["shifted"], strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.skipif(not compiled.installed(), reason="needs numba")
+@pytest.mark.parametrize("length", [9, 16, 37])
+@torch.no_grad()
+def test_in_pieces_it_computes_the_same(randomise, monkeypatch, length: int):
+    mvfuser, tokens = randomise(MVFuser(40)).eval(), torch.randn(2, length, 40)
+    whole, calls = mvfuser(tokens), []
+    monkeypatch.setattr("mfuser.fusion.mvfuser.PIECE", 8)
+    run = compiled.scan
+    monkeypatch.setattr(compiled, "scan", lambda *a, **k: calls.append(a[0].shape[-1]) or run(*a, **k))
+    torch.testing.assert_close(mvfuser(tokens), whole, rtol=1e-5, atol=1e-7)
+    assert calls == [8] * (length // 8) + [length % 8] * (length % 8 > 0)
+    with exact.plain_torch():
+        mvfuser(tokens)
+    assert len(calls) == -(-length // 8)  # the exact path stays in one piece
 
 
 @pytest.mark.parametrize("width", [32, 48])

@@ -50,10 +50,12 @@ def scan(
     D: Tensor | None = None,
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
+    states: Tensor | None = None,
 ) -> Tensor:
     """Same function as `reference.scan`; CPU tensors that need no gradient.
 
     Reads (batch, length, dim) rows, so u and delta cost no copy when they are transposes of such tensors in float32.
+    states: where the sequence before this one ended, from `no_states`; takes up, in place, where this one ends.
     """
     run, dim = function(), u.shape[1]
     missing = -dim % 16
@@ -71,7 +73,7 @@ def scan(
     batch, length, padded = x.shape
     a = F.pad(A.detach().float() * LOG2E, (0, 0, 0, missing))  # the kernel's exponential has base 2
     a = a.view(padded // 16, 16, -1).transpose(1, 2).contiguous()
-    y, h = torch.empty_like(x), x.new_zeros(batch * padded // 16, a.shape[1], 16)
+    y, h = torch.empty_like(x), no_states(batch, dim, a.shape[1]) if states is None else states
     arrays = [t.numpy() for t in (x, steps, a, b, c, channels(D), channels(delta_bias))]
 
     def part(first: int, last: int) -> None:
@@ -79,6 +81,11 @@ def scan(
 
     spread(part, len(h), 1 if x.numel() < SMALL else torch.get_num_threads())
     return y[..., :dim].transpose(1, 2).to(u.dtype)
+
+
+def no_states(batch: int, dim: int, state: int) -> Tensor:
+    """States of a sequence that has not begun: zeros, float32, sixteen channels side by side."""
+    return torch.zeros(batch * (dim + -dim % 16) // 16, state, 16)
 
 
 def spread(part: Callable[[int, int], None], count: int, threads: int) -> None:
