@@ -61,12 +61,12 @@ def rendered(root, streets) -> Path:
 @pytest.fixture
 def tiny(monkeypatch, tiny_preset):
     """The tiny preset and its recipe in this process too."""
+    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)  # first: the script registers it for good
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("tiny_reproduce", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for preset in (tiny_preset, module.LONG):
-        monkeypatch.setitem(presets.PRESETS, preset.name, preset)
+    monkeypatch.setitem(presets.PRESETS, module.LONG.name, module.LONG)
     for name, settings in module.TINY.items():
         monkeypatch.setitem(recipe.RECIPE, name, settings)
     monkeypatch.setattr(reproduce, "LAUNCH", module.LAUNCH)
