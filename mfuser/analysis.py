@@ -44,7 +44,7 @@ class Analysis:
     layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: (before, after), (h, w, C) float16
     offset_norms: list[dict[str, np.ndarray]]  # per fused block: name -> (h, w) float32
     texts: tuple[np.ndarray, np.ndarray]  # (K, C_t) class embeddings before and after MTEnhancer
-    ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows, milliseconds
+    ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows and their layout, milliseconds
     encode_text: TextEncoder | None = field(default=None, repr=False)
     made: dict[str, str] = field(default_factory=dict)  # stream -> key of MADE: how its mask came about
     _queries: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)

@@ -13,17 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser.exact import plain
+
 logger = logging.getLogger(__name__)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """F.linear; without gradients, on a CPU and in float32 by oneDNN."""
+    """F.linear; without gradients, on a CPU and in float32 by oneDNN, outside `exact.plain_torch`."""
     if (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and x.numel() > 0
+        and not plain()
         and usable()
     ):
         return _onednn(x, weight, bias)

@@ -108,6 +108,8 @@ def test_windows_and_resolution_reach_the_network(folder):
     assert run("segment", "street.png", "--preset", "tiny", *arguments) == 0
     ran = json.loads((folder / "results" / "street" / "analysis.json").read_text())["ran"]
     assert (ran["windows"], ran["input_size"]) == ("sliding", [96, 128])
+    layout = {"image_size": [96, 128], "count": 1, "window_size": [96, 128], "stride": 341}
+    assert ran["window_layout"] == layout
 
 
 def test_folders_and_globs_make_one_folder_per_image(folder, capsys):

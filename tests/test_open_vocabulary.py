@@ -148,7 +148,7 @@ def test_encoders_run_once_for_several_lists(tiny_model, street, monkeypatch):
     segmenter.analyse(street[:, ::-1].copy(), classes=NAMES)
     segmenter.remember = 1  # no room: nothing is kept
     segmenter.analyse(street)
-    assert len(looks) == 2 and not segmenter._seen
+    assert len(looks) == 2 and not len(segmenter._memory)
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,7 @@ def test_sliding_over_one_window_is_the_single_pass(segmenter):
     image = picture(64, 96)
     single, sliding = segmenter.analyse(image), segmenter.analyse(image, windows="sliding")
     assert (single.ran["windows"], sliding.ran["windows"]) == ("single", "sliding")
+    assert "window_layout" not in single.ran
     for stream in STREAMS:
         assert (single.masks[stream] == sliding.masks[stream]).mean() > 0.999
         assert np.array_equal(single.tokens[stream], sliding.tokens[stream])

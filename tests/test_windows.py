@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from mfuser.presets import NANO, PRESETS
-from mfuser.windows import sliding_size, window_places, working_size
+from mfuser.windows import network_size, sliding_scores, sliding_size, window_places, working_size
 
 
 @pytest.mark.parametrize(
@@ -96,3 +98,36 @@ def test_a_cityscapes_image_has_the_papers_18_windows():
 def test_a_single_pass_has_the_native_grid_where_it_can():
     assert working_size((512, 512), PRESETS["dinov2-l+eva02-clip-l"]) == (504, 504)  # 36 x 36 patches of 14
     assert working_size((512, 512), PRESETS["dinov2-l+clip-l"]) == (512, 512)
+
+
+def test_sliding_windows_need_a_preset_that_has_them():
+    large = PRESETS["dinov2-l+clip-l"]
+    assert network_size((720, 960), large, "sliding") == sliding_size((720, 960), large)
+    assert network_size((720, 960), large, "sliding", 512) == sliding_size((720, 960), large, 512)
+    assert network_size((720, 960), large) == working_size((720, 960), large)
+    assert network_size((720, 960), NANO, "sliding") == working_size((720, 960), NANO)
+    with pytest.raises(ValueError, match="Resolution 9 is out of range"):
+        network_size((720, 960), large, "sliding", 9)
+
+
+@pytest.mark.parametrize("batch", [None, 2, 5, 100])
+def test_scores_of_windows_are_averaged_however_they_are_batched(batch: int | None):
+    """Two images of four windows; scores are of a quarter of the size, and depend on what lies around a pixel."""
+    pixels, sizes = torch.rand(2, 3, 600, 700), []
+
+    def scores(crops: torch.Tensor) -> dict[str, torch.Tensor]:
+        sizes.append(len(crops))
+        cells = F.avg_pool2d(crops, 4)
+        return {"vfm": cells - cells.mean((-1, -2), keepdim=True), "vlm": cells[:, :1]}
+
+    found = sliding_scores(scores, pixels, batch)
+    assert {s: tuple(v.shape) for s, v in found.items()} == {"vfm": (2, 3, 600, 700), "vlm": (2, 1, 600, 700)}
+    total, count = torch.zeros(2, 3, 600, 700), torch.zeros(600, 700)
+    places = list(window_places(600, 700))
+    assert len(places) == 4 and sum(sizes) == 8 and max(sizes) <= max(2, batch or 2)
+    for y, x, h, w in places:
+        own = scores(pixels[..., y : y + h, x : x + w])["vfm"]
+        total[..., y : y + h, x : x + w] += F.interpolate(own, size=(h, w), mode="bilinear", align_corners=False)
+        count[y : y + h, x : x + w] += 1
+    assert count.max() == 4
+    torch.testing.assert_close(found["vfm"], total / count)

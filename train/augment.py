@@ -1,4 +1,4 @@
-"""Augmentation of one sample: weather, scale, crop, flip, colours. Every draw comes from the generator passed in."""
+"""Augmentation of one sample: weather, scale, crop, flip, camera, colours. All draws come from the generator given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from mfuser import images, weather
 from mfuser.cityscapes import IGNORE
+from train.camera import another_camera
 
 # 255 x CLIP's mean, which the released code pads with: zero after its normalisation.
 PADDING = (123, 117, 104)
@@ -22,7 +23,8 @@ class Augmentation:
     weather: probability of a rendered condition from `conditions`, at a random severity 1..5. base: short side in
     pixels that scale 1 means; None keeps the native size. scale: range of the random resize. crop: side of the square
     crop. category_cap: a crop in which one group covers more than this share of the labelled pixels is drawn again.
-    flip: probability of mirroring. photometric: random brightness, contrast, saturation and hue.
+    flip: probability of mirroring. camera: probability of another camera's softness, noise, tone and compression.
+    photometric: random brightness, contrast, saturation and hue.
     """
 
     crop: int = 512
@@ -30,6 +32,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.5, 2.0)
     category_cap: float = 0.75
     flip: float = 0.5
+    camera: float = 0.0
     photometric: bool = True
     weather: float = 0.0
     conditions: tuple[str, ...] = ("fog", "rain", "snow", "night")
@@ -60,6 +63,8 @@ class Augmentation:
         image, label = images.resize(image, height, width)[window], label[window]
         if rng.random() < self.flip:
             image, label = image[:, ::-1], label[:, ::-1]
+        if self.camera and rng.random() < self.camera:  # 0 draws nothing: samples of older runs stay what they were
+            image = another_camera(image, rng)
         if self.photometric:
             image = distort_colours(image, rng)
         return pad(image, self.crop, PADDING), pad(label, self.crop, IGNORE)

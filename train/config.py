@@ -68,6 +68,8 @@ class FitConfig:
     category_cap: float = 0.75
     # Probability of mirroring, 0 to 1.
     flip: float = 0.5
+    # Probability of another camera's softness, noise, tone, white balance and compression, 0 to 1.
+    camera: float = 0.0
     # Random brightness, contrast, saturation and hue.
     photometric: bool = True
     # Probability of rendered weather, 0 to 1.
@@ -141,7 +143,7 @@ class FitConfig:
         for name in (*whole, "weight_decay", "clip", "rare", "cache"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(self, name)}.")
-        for name in ("weather", "ema", "flip", "category_cap"):
+        for name in ("weather", "camera", "ema", "flip", "category_cap"):
             if not 0 <= getattr(self, name) <= 1 or (name == "ema" and self.ema == 1):
                 raise ValueError(f"--{name.replace('_', '-')} must lie between 0 and 1, got {getattr(self, name)}.")
         if self.dropout != -1 and not 0 <= self.dropout < 1:

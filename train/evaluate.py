@@ -18,9 +18,10 @@ from PIL import Image
 from mfuser import presets, weather
 from mfuser.charts import retention_chart
 from mfuser.model import MFuser
+from mfuser.precision import PRECISIONS, store_weights
 from train.charts import confusion_picture
 from train.config import Hardware, choose_hardware
-from train.data import SegmentationData, open_dataset
+from train.data import SegmentationData, open_datasets
 from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
 from train.processes import Processes, open_processes
@@ -99,10 +100,12 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     streams = config.streams or preset.streams
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
     folder = config.weights.parent if config.weights is not None and config.weights.is_file() else config.weights
-    datasets = [open_dataset(spec, "val", limit=config.limit or None) for spec in config.data]
+    datasets = open_datasets(config.data, "val", limit=config.limit or None)
     for condition in (*config.swept(), *([config.weather] if config.weather else [])):
         weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong
-    model = load_model(preset, folder, streams).to(hardware.device)
+    model = load_model(preset, folder, streams).to(hardware.device).for_inference()
+    if config.precision == "bf16":  # stored as they are computed, or every product would convert them again
+        store_weights(model, PRECISIONS["bf16"])
     stamp = weights_stamp(folder or preset.weights, streams)
     reports = []
     for spec, dataset in zip(config.data, datasets, strict=True):

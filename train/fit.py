@@ -203,6 +203,7 @@ def make_batches(
         scale=config.scale,
         category_cap=config.category_cap,
         flip=config.flip,
+        camera=config.camera,
         photometric=config.photometric,
         weather=config.weather,
         conditions=config.conditions,

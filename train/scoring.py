@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from mfuser import images, presets, weather
 from mfuser.model import MFuser, encoders_of
 from mfuser.segmenter import upsampled_argmax
-from mfuser.windows import window_places, working_size
+from mfuser.windows import network_size, sliding_scores
 from train.config import Hardware
 from train.data import SegmentationData
 from train.data.batches import worker_options
@@ -52,7 +51,7 @@ class EvaluationItems(Dataset):
         self.windows = windows
         if condition:  # say at once what is wrong with it
             weather.apply(np.zeros((32, 32, 3), np.uint8), condition, severity)
-        evaluation_size((preset.divisor,) * 2, preset, self.resolution, windows)
+        network_size((preset.divisor,) * 2, preset, windows, self.resolution)  # says what is wrong with the resolution
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -65,21 +64,9 @@ class EvaluationItems(Dataset):
             return index, str(error), None
         if self.condition:
             picture = weather.apply(picture, self.condition, self.severity, seed=index)
-        size = evaluation_size(picture.shape[:2], self.preset, self.resolution, self.windows)
+        size = network_size(picture.shape[:2], self.preset, self.windows, self.resolution)
         resized = images.resize(picture, *size)
         return index, torch.from_numpy(resized).permute(2, 0, 1), torch.from_numpy(label.copy())
-
-
-def evaluation_size(
-    size: tuple[int, int], preset: presets.Preset, resolution: int | None, windows: str
-) -> tuple[int, int]:
-    """(height, width) at which the network sees an image. The paper's windows run over the image fitted, in its own
-    ratio, into 1024 x 2048; a preset of other windows, and a single pass, have their working size."""
-    room = preset.sliding
-    if windows == "single" or room is None or resolution is not None:
-        return working_size(size, preset, resolution)
-    scale = min(room[0] / min(size), room[1] / max(size))
-    return tuple(max(preset.divisor, int(n * scale + 0.5)) for n in size)
 
 
 def same_size_batches(
@@ -106,23 +93,13 @@ def semantic_scores(model: MFuser, streams: Sequence[str], pixels: Tensor, windo
 
     pixels: (B, 3, H, W) float RGB on the device. windows: "single", or "sliding" for the paper's 512-pixel windows.
     """
-    if windows == "single":
-        embedded: dict[str, Any] = {}
-        for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
-            embedded |= model.embed(pixels, name)
-        decoded = {s: model.decode(model.features(embedded, s), s) for s in streams}
-        return {stream: out.semantic().float() for stream, out in decoded.items()}
-    height, width = pixels.shape[-2:]
-    total: dict[str, Tensor] = {}
-    count = pixels.new_zeros(1, 1, height, width)
-    for y, x, h, w in window_places(height, width):
-        inside = (..., slice(y, y + h), slice(x, x + w))
-        for stream, scores in semantic_scores(model, streams, pixels[inside], "single").items():
-            if stream not in total:
-                total[stream] = pixels.new_zeros(len(pixels), scores.shape[1], height, width)
-            total[stream][inside] += F.interpolate(scores, size=(h, w), mode="bilinear", align_corners=False)
-        count[inside] += 1
-    return {stream: scores / count for stream, scores in total.items()}
+    if windows == "sliding":
+        return sliding_scores(lambda crops: semantic_scores(model, streams, crops, "single"), pixels)
+    embedded: dict[str, Any] = {}
+    for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
+        embedded |= model.embed(pixels, name)
+    decoded = {s: model.decode(model.features(embedded, s), s) for s in streams}
+    return {stream: out.semantic().float() for stream, out in decoded.items()}
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser import kernels
+
 
 class MultiScaleDeformableAttention(nn.Module):
     """Every query samples a few points in every level of the pyramid and mixes them.
@@ -47,21 +49,46 @@ class MultiScaleDeformableAttention(nn.Module):
         predicted, not to the values. reference: (Q, 2) query centres (x, y) in 0..1. sizes: [(h, w)] per level.
         Returns: (B, Q, C) with the residual added.
         """
-        b, q, _ = query.shape
         placed = query + pos
-        # Points before queries: the long axis comes last, where softmax, sampling and mixing run contiguously.
-        weights = self.attention_weights(placed).transpose(1, 2).reshape(b * self.heads, -1, q).softmax(1)
-        weights = weights.unflatten(1, (self.levels, self.points)).unsqueeze(1)  # (B*heads, 1, levels, points, Q)
-        offsets = self.sampling_offsets(placed).view(b, q, self.heads, self.levels, self.points, 2)
-        offsets = offsets.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B*heads, levels, points, Q, 2)
-        # Offsets are in cells of the level sampled; grid_sample counts from -1 to 1.
-        cell = 2 / query.new_tensor([(w, h) for h, w in sizes])[:, None, None]  # (levels, 1, 1, 2)
-        # In float32 also beside bfloat16 maps, whose 8 bits of a place would be a quarter of a cell.
-        grids = torch.addcmul(2 * reference.float() - 1, offsets.float(), cell.float())
-        mixed = 0
-        for level, part in enumerate(self.value_proj(query).split([h * w for h, w in sizes], dim=1)):
-            h, w = sizes[level]
-            maps = part.transpose(1, 2).reshape(b * self.heads, -1, h, w)  # (B*heads, C/heads, h, w)
-            sampled = F.grid_sample(maps.float(), grids[:, level], padding_mode="zeros", align_corners=False)
-            mixed = mixed + (sampled * weights[:, :, level].float()).sum(2)  # (B*heads, C/heads, Q)
-        return self.output_proj(mixed.to(query.dtype).reshape(b, -1, q).transpose(1, 2)) + query
+        offsets, logits = self.sampling_offsets(placed), self.attention_weights(placed)
+        mixed = sample(self.value_proj(query), offsets, logits, reference, sizes, self.heads)
+        return self.output_proj(mixed.to(query.dtype)) + query
+
+
+def sample_plain(
+    value: Tensor, offsets: Tensor, logits: Tensor, reference: Tensor, sizes: list[tuple[int, int]], heads: int
+) -> Tensor:
+    """Every query's mix of points in the maps of all levels; bilinear, zero outside.
+
+    value: (B, cells, C), levels one after the other, heads side by side. offsets: (B, Q, heads * levels * points * 2),
+    x before y, in cells of the level. logits: (B, Q, heads * levels * points), whose softmax over a head's points mixes
+    them. reference: (Q, 2) query centres (x, y) in 0..1. sizes: [(h, w)] per level. Returns: (B, Q, C).
+    """
+    (b, q, _), levels = offsets.shape, len(sizes)
+    # Points before queries: the long axis comes last, where softmax, sampling and mixing run contiguously.
+    weights = logits.transpose(1, 2).reshape(b * heads, -1, q).softmax(1)
+    weights = weights.unflatten(1, (levels, -1)).unsqueeze(1)  # (B*heads, 1, levels, points, Q)
+    offsets = offsets.view(b, q, heads, levels, -1, 2)
+    offsets = offsets.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B*heads, levels, points, Q, 2)
+    # Offsets are in cells of the level sampled; grid_sample counts from -1 to 1.
+    cell = 2 / reference.new_tensor([(w, h) for h, w in sizes])[:, None, None]  # (levels, 1, 1, 2)
+    # In float32 also beside bfloat16 maps, whose 8 bits of a place would be a quarter of a cell.
+    grids = torch.addcmul(2 * reference.float() - 1, offsets.float(), cell.float())
+    mixed = 0
+    for level, part in enumerate(value.split([h * w for h, w in sizes], dim=1)):
+        h, w = sizes[level]
+        maps = part.transpose(1, 2).reshape(b * heads, -1, h, w)  # (B*heads, C/heads, h, w)
+        sampled = F.grid_sample(maps.float(), grids[:, level], padding_mode="zeros", align_corners=False)
+        mixed = mixed + (sampled * weights[:, :, level].float()).sum(2)  # (B*heads, C/heads, Q)
+    return mixed.reshape(b, -1, q).transpose(1, 2)
+
+
+def _sample_example(device: torch.device) -> tuple:
+    sizes, heads, points = [(3, 4), (6, 8)], 2, 3
+    shapes = (1, 60, 48), (1, 60, heads * 2 * points * 2), (1, 60, heads * 2 * points)
+    value, offsets, logits = kernels.example_values(device, *shapes)
+    return value, 2 * offsets, logits, torch.linspace(0, 1, 120, device=device).view(60, 2), sizes, heads
+
+
+sample = kernels.Kernel("sample", sample_plain, _sample_example)
+kernels.KERNELS.append(sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -59,14 +60,14 @@ class PixelDecoder(nn.Module):
                 for size, level in zip(sizes, self.level_encoding.weight, strict=True)
             ]
         )[None]
+        pos = pos.to(query.dtype) if query.is_cuda else pos  # or every sum with it would be float32
         reference = torch.cat([pixel_centres(size, query.device) for size in sizes])
         keys, places = self.text_proj(text), mixed(self.text_pos_embed.weight, mix)
         for layer in self.layers:
             query = layer(query, pos, reference, sizes, keys, places)
         memory = self.post_norm(query).split([h * w for h, w in sizes], dim=1)
         memories = [m.transpose(1, 2).unflatten(-1, tuple(size)) for m, size in zip(memory, sizes, strict=True)]
-        finest = F.interpolate(memories[-1], size=pyramid[0].shape[-2:], mode="bilinear", align_corners=False)
-        fine = self.lateral_conv(pyramid[0]) + finest
+        fine = self.lateral_conv(pyramid[0]) + resized(memories[-1], pyramid[0].shape[-2:])
         return memories, self.mask_feature(F.relu(self.output_conv(fine)))
 
 
@@ -109,6 +110,12 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor | Upsampled) -> Tensor:
         return self.gn(x.through(self.conv) if isinstance(x, Upsampled) else self.conv(x))
+
+
+def resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """x (B, C, h, w) at another size, bilinear; on CUDA in its own dtype, where autocast would take float32."""
+    with torch.autocast("cuda", enabled=False) if x.is_cuda else nullcontext():
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def mixed(rows: Tensor, mix: Tensor | None) -> Tensor:

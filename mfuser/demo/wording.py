@@ -99,7 +99,11 @@ def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:
     """The line that always shows what really ran."""
     ran = analysis.ran
     height, width = ran["input_size"]
-    passes = "sliding windows for the masks" if ran["windows"] == "sliding" else "one pass"
+    passes = "one pass"
+    if ran["windows"] == "sliding":
+        layout = ran["window_layout"]
+        (h, w), (window_h, window_w) = layout["image_size"], layout["window_size"]
+        passes = f"masks from {layout['count']} windows of {window_w} × {window_h} over {w} × {h}"
     earlier = ", the encoders ran earlier" if ran["encoders_ran"] == "earlier" else ""
     facts = [
         ran["preset"],

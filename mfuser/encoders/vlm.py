@@ -114,7 +114,8 @@ class EVA02CLIP(OpenCLIPEncoder):
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         block = self.trunk.blocks[index]
-        return block(tokens, rope=rotary_table(grid, block.attn.head_dim, self.span, tokens.device))
+        rows = getattr(block.attn, "table_prefix", 0)  # timm's attention takes no rows for the class token
+        return block(tokens, rope=rotary_table(grid, block.attn.head_dim, self.span, tokens.device, rows))
 
     def norm(self, tokens: Tensor) -> Tensor:
         return self.trunk.norm(tokens)
@@ -124,9 +125,9 @@ class EVA02CLIP(OpenCLIPEncoder):
 
 
 @lru_cache(maxsize=8)
-def rotary_table(grid: tuple[int, int], width: int, span: int, device: torch.device) -> Tensor:
-    """Sines and cosines (h*w, 2 * width) float32 of rotary positions: the first half of a head's channels turns with
-    the row, the second with the column, and neighbouring channels form a pair."""
+def rotary_table(grid: tuple[int, int], width: int, span: int, device: torch.device, prefix: int = 0) -> Tensor:
+    """Sines and cosines (prefix + h*w, 2 * width) float32 of rotary positions: the first half of a head's channels
+    turns with the row, the second with the column, and neighbouring channels form a pair; the prefix does not turn."""
     with torch.inference_mode(False):  # a cached inference tensor could not take part in training
         half = width // 2
         frequency = 1 / 10000 ** (torch.arange(0, half, 2, device=device).float() / half)
@@ -137,7 +138,7 @@ def rotary_table(grid: tuple[int, int], width: int, span: int, device: torch.dev
 
         h, w = grid
         rows, columns = angles(h)[:, None].expand(h, w, half), angles(w)[None].expand(h, w, half)
-        angle = torch.cat([rows, columns], dim=-1).flatten(0, 1)
+        angle = F.pad(torch.cat([rows, columns], dim=-1).flatten(0, 1), (0, 0, prefix, 0))
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 

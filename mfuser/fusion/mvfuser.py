@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser import kernels
 from mfuser.fusion.selective_scan import selective_scan
+
+FRONT = 7  # zero rows before the tokens of a folded MVFuser
 
 
 class MVFuser(nn.Module):
@@ -54,6 +57,8 @@ class MVFuser(nn.Module):
 
         lengths and grid, which other adapters need (see `alternatives.Adapter`), are not looked at.
         """
+        if self.scale is None:
+            return self.folded(self.framed([tokens]), tokens.shape[1])
         x, z = self.in_proj(tokens).chunk(2, dim=-1)  # 2 x (B, L, C/2)
         x, z = conv_silu(x, self.conv1d_x), conv_silu(z, self.conv1d_z)
         dt, b, c = self.x_proj(x).split([self.rank, self.state, self.state], dim=-1)
@@ -71,6 +76,50 @@ class MVFuser(nn.Module):
         y = y.contiguous() if y.is_cuda else y  # or every operator from here would read across rows
         y = self.norm(y) * F.silu(z)  # (B, L, C/2)
         return self.scale * self.dropout(self.out_proj(y))
+
+    # -- inference in half precision ----------------------------------------------------------------------------------
+
+    def fold_scales(self) -> None:
+        """Fold the norm's weight and the output's scale into the last product, in place: for inference alone.
+
+        `forward` then runs `folded`. Safe to call again.
+        """
+        if self.scale is not None:
+            self.out_proj.weight.data = self.scale.data * self.out_proj.weight.data * self.norm.weight.data
+            self.scale = self.norm.weight = None
+
+    @staticmethod
+    def framed(parts: list[Tensor]) -> Tensor:
+        """Parts (B, ., C) one after the other between FRONT rows of zeros and at least one, a multiple of 8 in all."""
+        length = sum(part.shape[1] for part in parts)
+        rows = FRONT, 1 + -(FRONT + length + 1) % 8
+        before, after = (parts[0].new_zeros(len(parts[0]), n, parts[0].shape[-1]) for n in rows)
+        return torch.cat([before, *parts, after], dim=1)
+
+    def folded(self, rows: Tensor, length: int) -> Tensor:
+        """What `forward` gives for the `length` tokens that `framed` made `rows` of, (B, length, C).
+
+        The side of the scan runs channels first, as the scan reads it, so that nothing is transposed or copied. The
+        zero rows stand for the convolutions' padding, and with them every product and every row of the scan starts at
+        16 bytes: a causal convolution's outputs lie one row late, in row 8.
+        """
+        x_weight, z_weight = self.in_proj.weight.chunk(2)
+        x, first = conv_silu_framed(product(x_weight, rows.transpose(1, 2)), self.conv1d_x)  # (B, C/2, rows)
+        z, late = conv_silu_framed(F.linear(rows, z_weight).transpose(1, 2), self.conv1d_z)
+        here = slice(first, first + length)
+        dt, b, c = product(self.x_proj.weight, x).split([self.rank, self.state, self.state], dim=1)
+        y = selective_scan(
+            x[..., here],
+            product(self.dt_proj.weight, dt)[..., here],
+            -torch.exp(self.A_log.float()),
+            b[..., here],
+            c[..., here],
+            self.D,
+            delta_bias=2 * self.dt_proj.bias.float(),  # twice, as released
+            delta_softplus=True,
+        )
+        gated = kernels.gated_rms(y, z.transpose(1, 2)[:, late : late + length], self.norm.eps)
+        return self.out_proj(gated)
 
 
 class RMSNorm(nn.Module):
@@ -112,6 +161,29 @@ def conv_silu(x: Tensor, conv: nn.Conv1d) -> Tensor:
         y = causal_conv1d_fn(padded, conv.weight.squeeze(1).to(x.dtype), None, activation="silu")
         return y.transpose(1, 2)[:, shift:]
     return F.silu(conv(x.transpose(1, 2))).transpose(1, 2)
+
+
+def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> tuple[Tensor, int]:
+    """SiLU of a depthwise 'same' convolution over the rows of `MVFuser.framed`, (B, C, rows) in any layout.
+
+    Returns the same shape, and the row of it where the tokens start.
+    """
+    kernel = conv.kernel_size[0]
+    if causal_fits(x, kernel):
+        from causal_conv1d import causal_conv1d_fn
+
+        return causal_conv1d_fn(x, conv.weight.squeeze(1).to(x.dtype), None, activation="silu"), FRONT + kernel // 2
+    return F.silu(conv(x)), FRONT
+
+
+def causal_fits(x: Tensor, kernel: int) -> bool:
+    """True when causal-conv1d takes a (B, C, rows) tensor and such a kernel as they are."""
+    return x.is_cuda and kernel == 3 and x.shape[1] % 8 == 0 and causal_conv_installed()
+
+
+def product(weight: Tensor, x: Tensor) -> Tensor:
+    """weight (M, C) times x (B, C, N) -> (B, M, N), rows side by side whatever the layout of x."""
+    return torch.bmm(weight.expand(len(x), -1, -1), x)
 
 
 def shifted_conv(x: Tensor, weight: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mfuser.exact import plain
 from mfuser.fusion.scan_kernels import chunked, compiled, cuda, reference
 
 logger = logging.getLogger(__name__)
@@ -52,12 +53,12 @@ def selective_scan(
 
     delta_bias is added to delta first; delta_softplus then applies softplus. The recurrence runs in float32 whatever
     the input dtype. kernel: "reference", "chunked" (plain torch), "compiled" (CPU without gradients, numba), "cuda"
-    (mamba-ssm) or None for the fastest valid one.
+    (mamba-ssm) or None for the fastest valid one ("chunked" on a CPU inside `exact.plain_torch`).
     Returns: (batch, dim, length), dtype of u. Raises ValueError for an unknown kernel or one that cannot run here.
     """
     arguments = (u, delta, A, B, C, D, delta_bias)
     grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in arguments)
-    name = kernel or fastest_kernel(u.device, grad)
+    name = kernel or ("chunked" if plain() and u.device.type == "cpu" else fastest_kernel(u.device, grad))
     if name not in KERNELS:
         raise ValueError(f"Unknown scan kernel {name!r}; choose one of {', '.join(KERNELS)}.")
     if name == "cuda" and not (u.is_cuda and cuda.installed()):

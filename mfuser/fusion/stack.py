@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mfuser.encoders.base import VisionEncoder
 from mfuser.fusion.alternatives import ADAPTERS, Grid
+from mfuser.fusion.mvfuser import MVFuser
 from mfuser.presets import FusionConfig
 
 
@@ -40,7 +41,11 @@ class CoAdapters(nn.Module):
         """
         own = vfm if self.vfm_in is None else self.vfm_in[index](vfm)
         lengths = (vfm.shape[1], vlm.shape[1])
-        offsets = self.adapters[index](torch.cat([own, vlm], dim=1), lengths, grid)  # VFM tokens first
+        adapter = self.adapters[index]
+        if isinstance(adapter, MVFuser) and adapter.scale is None:  # one copy of the tokens instead of two
+            offsets = adapter.folded(adapter.framed([own, vlm]), sum(lengths))
+        else:
+            offsets = adapter(torch.cat([own, vlm], dim=1), lengths, grid)  # VFM tokens first
         to_vfm, to_vlm = offsets.split(lengths, dim=1)
         return (to_vfm if self.vfm_out is None else self.vfm_out[index](to_vfm)), to_vlm
 

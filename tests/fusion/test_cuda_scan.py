@@ -14,7 +14,7 @@ from mfuser.fusion.scan_kernels import cuda, reference
 def fwd(u, delta, A, B, C, D, z, delta_bias, softplus):
     """As the extension: groups of B and C in axis 1, one dtype for all of a sequence, float32 for the rest."""
     assert B.shape[1] == C.shape[1] == 1 and z is None and {x.dtype for x in (delta, B, C)} == {u.dtype}
-    assert all(x.is_contiguous() for x in (u, delta, A, B, C))
+    assert all(x.stride(-1) == 1 for x in (u, delta, B, C)) and A.is_contiguous()
     assert all(x is None or x.dtype == torch.float32 for x in (A, D, delta_bias))
     y = reference.scan(u, delta, A, B[:, 0], C[:, 0], D, delta_bias, softplus)
     return [y, torch.zeros(len(u), u.shape[1], 1, 2 * A.shape[1])]
@@ -54,6 +54,17 @@ def test_arguments_and_gradients_reach_their_places(softplus: bool, optional: bo
     for a, b in zip(*found, strict=True):
         assert a.shape == b.shape
         torch.testing.assert_close(b, a)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_rows_inside_a_larger_tensor_are_read_in_place_where_wide_loads_can(dtype: torch.dtype):
+    whole = torch.randn(2, 4, 32).to(dtype)
+    with torch.no_grad():
+        assert cuda.in_rows(whole[..., 8:29]).data_ptr() == whole[..., 8:].data_ptr()
+        for x in (whole[..., 1:22], whole.transpose(1, 2), torch.randn(2, 4, 31).to(dtype)[..., :30]):
+            rows = cuda.in_rows(x)
+            assert rows.is_contiguous() and rows.data_ptr() != x.data_ptr() and torch.equal(rows, x)
+    assert cuda.in_rows(whole[..., 8:29]).is_contiguous(), "the kernel of the gradients reads whole tensors"
 
 
 def test_a_sequence_takes_the_dtype_of_u():

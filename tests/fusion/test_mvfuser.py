@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mfuser import official
+from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu, shifted_conv
 
 
@@ -141,6 +146,52 @@ def test_inference_equals_training_path(randomise, width: int):
         fast = module(tokens)
     assert slow.requires_grad
     torch.testing.assert_close(fast, slow.detach(), rtol=1e-5, atol=1e-5 * slow.abs().max().item())
+
+
+def folded(module: MVFuser) -> MVFuser:
+    made = copy.deepcopy(module)
+    made.fold_scales()
+    made.fold_scales()  # again changes nothing
+    return made
+
+
+@pytest.mark.parametrize(("width", "length"), [(32, 1), (48, 70), (64, 24)])
+@torch.inference_mode()
+def test_folded_it_computes_the_same(randomise, width: int, length: int):
+    module = randomise(MVFuser(width)).eval()
+    tokens = torch.randn(2, length, width, generator=torch.Generator().manual_seed(1))
+    expected = module(tokens)
+    torch.testing.assert_close(folded(module)(tokens), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+@torch.inference_mode()
+def test_folded_it_takes_a_causal_convolution_as_it_is(randomise, monkeypatch):
+    """A stand-in with causal-conv1d's call: outputs come one row late, at an address that wide loads can read."""
+
+    def causal_conv1d_fn(x, weight, bias, activation):
+        assert x.shape[-1] % 8 == 0 and (x.stride(2) == 1 or x.stride(1) == 1) and bias is None
+        return F.silu(F.conv1d(F.pad(x, (2, 0)), weight[:, None], groups=len(weight)))
+
+    module = randomise(MVFuser(32)).eval()
+    tokens = torch.randn(2, 29, 32, generator=torch.Generator().manual_seed(1))
+    expected = module(tokens)
+    monkeypatch.setitem(sys.modules, "causal_conv1d", SimpleNamespace(causal_conv1d_fn=causal_conv1d_fn))
+    monkeypatch.setattr(mvfuser, "causal_fits", lambda x, kernel: True)
+    scans: list[torch.Tensor] = []
+    through = mvfuser.selective_scan
+    monkeypatch.setattr(mvfuser, "selective_scan", lambda *a, **k: scans.extend((*a[:2], *a[3:5])) or through(*a, **k))
+    found = folded(module)(tokens)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    assert all(x.shape[-1] == 29 and x.stride(-1) == 1 for x in scans)
+    assert all(n % 8 == 0 for x in scans for n in (*x.stride()[:-1], x.storage_offset()))
+
+
+def test_framed_rows_are_a_multiple_of_8_with_zeros_around():
+    for length in range(1, 20):
+        rows = MVFuser.framed([torch.ones(1, length, 4), torch.ones(1, 2, 4)])
+        n = length + 2
+        assert rows.shape[1] % 8 == 0 and rows.shape[1] - n - 7 in range(1, 9)
+        assert rows[:, 7 : 7 + n].min() == 1 and rows.sum() == 4 * n
 
 
 def test_bfloat16_weights_keep_the_scan_in_float32(randomise):

@@ -19,13 +19,16 @@ from PIL import Image
 from torch import nn
 
 from mfuser import checkpoint, images
+from mfuser import windows as sliding
+from mfuser.model import MFuser
 from mfuser.windows import window_places, working_size
 from train import scoring
 from train.__main__ import main
 from train.config import Hardware
 from train.data import SegmentationData, open_dataset
 from train.evaluate import evaluate, summary, table
-from train.scoring import same_size_batches
+from train.scoring import CountStore, same_size_batches
+from train.weights import load_model
 
 CPU = Hardware(torch.device("cpu"), "float32")
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +183,23 @@ def test_several_sets_files_and_pictures(streets, trained, tmp_path, capsys):
     assert "% of clear mIoU at severity 1 to 5" in capsys.readouterr().out
 
 
+def test_sets_that_are_called_alike_keep_their_own_scores(streets, trained, tmp_path):
+    for name, kept in (("A", 3), ("B", 2)):
+        for kind in ("images", "labels"):
+            (tmp_path / name / "val" / kind).mkdir(parents=True)
+            for i in range(kept):
+                shutil.copy(streets / "val" / kind / f"{i}.png", tmp_path / name / "val" / kind / f"{i}.png")
+    specs = [f"camvid:{tmp_path}/{name}/val" for name in ("A", "B", "A")]
+    out = tmp_path / "scores"
+    assert main(command(trained, "--data", *specs, str(streets / "val"), "--out", str(out))) == 0
+    reports = json.loads((out / "scores.json").read_text())
+    names = ["camvid:A/val", "camvid:B/val", "camvid:A/val (2)", "folder:val"]
+    assert [(r["data"], r["images"]) for r in reports] == list(zip(names, (3, 2, 3, 3), strict=True))
+    rows = list(csv.DictReader((out / "scores.csv").open()))
+    assert len({(r["data"], r["stream"], r["class"]) for r in rows}) == len(rows)
+    assert len(list(out.glob("confusion-*-fused.png"))) == 4
+
+
 def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path, monkeypatch):
     out = tmp_path / "scores"
     more = ["--data", f"camvid:{streets}", "--out", str(out), "--batch", "1"]
@@ -194,6 +214,19 @@ def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path
     assert len(seen) == 2 and json.loads((out / "scores.json").read_text()) == whole
     assert main(command(trained, *more)) == 0 and len(seen) == 2
     assert main(command(trained, *more, "--weather", "fog")) == 0 and len(seen) == 5  # other settings, other counts
+
+
+def test_encoders_are_prepared_for_inference_and_score_the_same(streets, trained, tmp_path, tiny_preset, monkeypatch):
+    prepared, plain = [], MFuser.for_inference
+    monkeypatch.setattr(MFuser, "for_inference", lambda self: prepared.append(1) or plain(self))
+    out = tmp_path / "scores"
+    assert main(command(trained, "--data", f"camvid:{streets}", "--out", str(out))) == 0 and prepared
+    found = CountStore(out / "images", next((out / "images").iterdir()).name.split(".")[0]).read()
+    model = load_model(tiny_preset, trained, ("vlm", "fused"))
+    expected = evaluate(model, ("vlm", "fused"), open_dataset(f"camvid:{streets}", "val"), "common", CPU)
+    for stream, matrix in expected.items():
+        counts = sum(image[stream] for image in found.values())
+        assert np.abs(counts[:, :-1] - matrix.counts).sum() <= 0.002 * matrix.counts.sum()  # ties may fall either way
 
 
 def test_scores_by_condition(streets, trained, tmp_path):
@@ -225,7 +258,7 @@ def test_an_image_that_becomes_unreadable_is_left_out_and_told(streets, trained,
 def test_sliding_windows_cover_the_image(streets, trained, seeing, monkeypatch):
     """A model that decides by colour gives the same mask from windows as from the whole."""
     dataset = open_dataset(f"camvid:{streets}", "val")
-    monkeypatch.setattr(scoring, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
+    monkeypatch.setattr(sliding, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
     whole, parts = (
         evaluate(seeing, ("fused",), dataset, "common", CPU, windows=windows)["fused"]
         for windows in ("single", "sliding")

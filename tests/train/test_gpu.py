@@ -49,7 +49,9 @@ def test_inference_and_profile_are_reported(tmp_path: Path, capsys):
 def test_kernels_and_adapters_are_reported(tmp_path: Path):
     command = ["gpu", "--out", str(tmp_path), "--device", "cpu", "--part", "kernels", "adapters", "--tokens", "1024"]
     assert main(command) == 0
-    agreement, convolutions, scans = report(tmp_path, "kernels").values()
+    agreement, convolutions, scans, steps, folded = report(tmp_path, "kernels").values()
+    assert {r["step"] for r in steps} == {"rotate", "gated_norm", "gated_rms", "sample"}
+    assert not any(r["used"] for r in steps) and all(r["holds"] for r in folded)
     assert all(r["holds"] for r in agreement if r["precision"] == "float32") and all(r["holds"] for r in convolutions)
     assert {r["scan"] for r in scans} == {"chunked"} and all(r["ms with gradients"] > r["ms"] > 0 for r in scans)
     (rows,) = report(tmp_path, "adapters").values()
@@ -85,11 +87,6 @@ def test_flops_of_a_forward_pass_grow_with_the_crop(tiny_preset):
     with torch.no_grad():
         small, large = (inference.forward_flops(model, size, CPU) for size in (64, 128))
     assert 3 < large / small < 6
-
-
-def test_blocks_of_both_encoders_are_found(tiny_preset, build_model):
-    model = build_model(tiny_preset)
-    assert [len(inference.block_list(e)) for e in (model.vfm, model.vlm)] == [model.vfm.depth, model.vlm.depth]
 
 
 def test_stages_put_everything_back(tiny_preset):

@@ -1,7 +1,7 @@
 """Labelled (and unlabelled) photographs, named alike everywhere: `[name:]ROOT[/split]`."""
 
 from train.data import sets  # noqa: F401  each set registers itself
-from train.data.dataset import SegmentationData, open_dataset
+from train.data.dataset import SegmentationData, open_dataset, open_datasets
 from train.data.groups import CITYSCAPES, LabelGroups
 from train.data.registry import DATASETS, DatasetType, has_split, register
 
@@ -13,5 +13,6 @@ __all__ = [
     "SegmentationData",
     "has_split",
     "open_dataset",
+    "open_datasets",
     "register",
 ]

@@ -170,6 +170,30 @@ def open_dataset(
     return SegmentationData(kind, pairs, f"{kind.name}:{root.name}{inside}", cache_bytes, skip_broken)
 
 
+def open_datasets(specs: Sequence[str], split: str, limit: int | None = None) -> list[SegmentationData]:
+    """Open sets side by side, as `open_dataset` does, each with a name of its own, also as part of a file's name: sets
+    that would be called alike take as many of the folders above them as tell them apart, the same set again a number.
+    """
+    datasets = [open_dataset(spec, split, limit=limit) for spec in specs]
+    paths = []
+    for spec, dataset in zip(specs, datasets, strict=True):
+        kind, _, name = dataset.name.partition(":")
+        above = locate(parse(spec)[1], split)[0].resolve().parent
+        paths.append((kind, (*above.parts[1:], name)))
+
+    def plain(path: tuple[str, tuple[str, ...]], folders: int) -> str:  # as part of a file's name
+        return "-".join((path[0], *path[1][-folders:])).replace("/", "-")
+
+    for i, (dataset, path) in enumerate(zip(datasets, paths, strict=True)):
+        kind, parts = path
+        lengths = range(1, len(parts))
+        enough = (n for n in lengths if all(plain(p, n) != plain(path, n) for p in paths if p != path))
+        dataset.name = f"{kind}:{'/'.join(parts[-next(enough, len(parts)) :])}"
+        if before := paths[:i].count(path):
+            dataset.name += f" ({before + 1})"
+    return datasets
+
+
 def _map(function: Callable, items: Sequence) -> list:
     """Thread-parallel map; a ValueError or OSError takes the place of a result."""
 

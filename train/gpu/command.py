@@ -125,6 +125,8 @@ def kernel_tables(device: torch.device) -> dict[str, list[Row]]:
         "MVFuser against the reference": kernels.agreement(device, shapes),
         "Convolution with SiLU against shifted products": kernels.convolutions(device, lengths),
         "Selective scan of one adapter": kernels.scan_times(device, **options),
+        "One kernel against many passes": kernels.fused_steps(device),
+        "MVFuser as inference runs it, in bfloat16": kernels.folded(device, shapes),
     }
 
 
@@ -156,15 +158,16 @@ def rounded(row: Row) -> Row:
 
 
 def profile_tables(args: argparse.Namespace, device: torch.device) -> dict[str, list[Row]]:
-    """Where the time of the first preset goes, at the largest batch."""
-    name, batch = args.presets[0], max(args.batches)
+    """Where the time of each preset goes, at the largest batch."""
+    batch = max(args.batches)
     tables: dict[str, list[Row]] = {}
-    segmenter: Any = Segmenter(inference.random_model(name, device), str(device), "bf16")
-    title = f"{name}, bf16, batch {batch}"
-    tables[f"Parts of a forward pass: {title}"] = inference.stages(segmenter, batch, args.size)
-    tables[f"Kernels of a forward pass: {title}"] = inference.operators(segmenter, batch, args.size)
-    del segmenter
-    inference.release(device)
+    for name in args.presets:
+        segmenter: Any = Segmenter(inference.random_model(name, device), str(device), "bf16")
+        title = f"{name}, bf16, batch {batch}"
+        tables[f"Parts of a forward pass: {title}"] = inference.stages(segmenter, batch, args.size)
+        tables[f"Kernels of a forward pass: {title}"] = inference.operators(segmenter, batch, args.size)
+        del segmenter
+        inference.release(device)
     return tables
 
 

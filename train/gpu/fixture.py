@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +174,15 @@ def rows(folder: Path, stages: Stages) -> Iterator[Row]:
         yield stage, float(single), tolerance(stage)[0], deviation, tolerance(stage)[1]
 
 
+def differences(stages: Stages, exact: Stages) -> Iterator[Row]:
+    """Of two runs, as `rows`, but over whole tensors: (stage, 99 % of the single differences, mark, difference of the
+    deviation, mark)."""
+    for stage, want in exact.items():
+        want, got = want.double().numpy(), stages[stage].double().numpy()
+        single = np.quantile(np.abs(got - want), 0.99) / want.std()
+        yield stage, float(single), tolerance(stage)[0], float(abs(got.std() / want.std() - 1)), tolerance(stage)[1]
+
+
 def excerpts(folder: Path, stages: Stages) -> Iterator[tuple[str, float, float, float]]:
     """(name, 99 % of the differences over the deviation, the largest, mark of the stage) of dense excerpts, which a
     shift by one position or swapped halves would change everywhere."""
@@ -210,6 +219,48 @@ def excerpts(folder: Path, stages: Stages) -> Iterator[tuple[str, float, float, 
             raise ValueError(f"{key} has the shape {tuple(got.shape)}, stored is {want.shape}.")
         difference = np.abs(got.double().numpy().reshape(want.shape) - want) / want.std()
         yield key, float(np.quantile(difference, 0.99)), float(difference.max()), tolerance(stage)[0]
+
+
+GROUPS = {
+    "inputs and tokens": ("input", "tokens"),
+    "blocks 0 to 5 with their MVFusers": tuple(f"block{i}." for i in range(6)),
+    "blocks 6 to 11": tuple(f"block{i}." for i in range(6, 12)),
+    "blocks 12 to 23": tuple(f"block{i}." for i in range(12, 24)),
+    "class texts and MTEnhancer": ("text",),
+    "joint embedding and text similarity": ("vis", "score_map"),
+    "pyramid, the three finer levels": ("fused1", "fused2", "fused3", "fpn1", "fpn2", "fpn3"),
+    "pyramid, the coarsest level": ("fused4", "fpn4"),
+    "pixel decoder": ("pd.", "memory", "mask_features"),
+    "query decoder": ("dec.", "quer"),
+    "class and mask logits": ("dec.cls", "dec.mask", "cls", "mask_last", "masks_strided"),
+    "semantic map": ("sem",),
+}
+
+
+def group(stage: str) -> str:
+    """Which of `GROUPS` a stage, or the excerpt of one, belongs to: that of the longest fitting start."""
+    fitting = [(len(start), name) for name, starts in GROUPS.items() for start in starts if stage.startswith(start)]
+    return max(fitting)[1]
+
+
+def grouped(table: Iterable[Row], values: Iterable[tuple[str, float, float, float]]) -> list[dict[str, str]]:
+    """One row of text for each group: how many stages, and of every kind of difference the one that comes nearest to
+    its mark, as "difference (mark)". table, values: of `rows` and `excerpts`."""
+    table, values = list(table), list(values)
+    found = []
+    for name in GROUPS:
+        own = [row for row in table if group(row[0]) == name]
+        dense = [row for row in values if group(row[0]) == name]
+        pairs = {
+            "single values": [row[1:3] for row in own],
+            "deviation": [row[3:5] for row in own],
+            "99 % of all values": [(most, mark) for _, most, _, mark in dense],
+            "all values": [(worst, 10 * mark) for _, _, worst, mark in dense],
+        }
+        nearest = {kind: max(p, key=lambda pair: pair[0] / pair[1], default=None) for kind, p in pairs.items()}
+        texts = {k: "" if pair is None else f"{pair[0]:.1e} ({pair[1]:.0e})" for k, pair in nearest.items()}
+        found.append({"stages": name, "count": str(len(own)), **texts})
+    return found
 
 
 def mask_margins(folder: Path, stages: Stages) -> list[float]:

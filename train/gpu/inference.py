@@ -14,6 +14,7 @@ from mfuser.fusion.mvfuser import MVFuser
 from mfuser.fusion.selective_scan import fastest_kernel
 from mfuser.model import MFuser
 from mfuser.segmenter import Segmenter
+from mfuser.streamline import blocks_of, compile_blocks
 from train.efficiency import formulas
 from train.gpu.counting import step_flops
 from train.gpu.timing import PRECISIONS, Row, float32_mode, median_ms, one_ms, peak_gb, synchronise
@@ -181,22 +182,6 @@ def operators(segmenter: Segmenter, batch: int, size: int, count: int = 30) -> l
     return [{"kernel": e.key[:90], "ms": round(getattr(e, key) / 1000, 3), "calls": e.count} for e in kernels]
 
 
-def compile_blocks(model: MFuser) -> None:
-    """Let torch.compile fuse what lies between the products of every encoder block, in place."""
-    blocks = [b for encoder in (model.vfm, model.vlm) for b in block_list(encoder)]
-    for block in blocks:
-        block.compile(dynamic=False)
-
-
-def block_list(encoder: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of a vision tower."""
-    for name, module in encoder.named_modules():
-        held = isinstance(module, (nn.ModuleList, nn.Sequential)) and not name.startswith("text")
-        if held and len(module) == encoder.depth and hasattr(module[0], "attn"):
-            return list(module)
-    raise ValueError(f"{type(encoder).__name__} keeps its blocks in no list: they cannot be compiled one by one.")
-
-
 @torch.inference_mode()
 def compiled(name: str, size: int, batches: Sequence[int], rates: dict[str, float], device: torch.device) -> list[Row]:
     """bf16 with compiled blocks: time of the first pass, and how far the masks' logits are from uncompiled ones."""
@@ -207,11 +192,11 @@ def compiled(name: str, size: int, batches: Sequence[int], rates: dict[str, floa
     segmenter, rows = Segmenter(model, str(device), "bf16"), []
     for batch in batches:
         torch._dynamo.reset()
-        for block in (b for encoder in (model.vfm, model.vlm) for b in block_list(encoder)):
+        for block in blocks_of(model):
             block._compiled_call_impl = None
         pixels = pixels_of(batch, size, device)
         before = segmenter.forward(pixels).mask_logits[-1].float()
-        compile_blocks(model)
+        compile_blocks(model, dynamic=False)
         first = one_ms(lambda: segmenter.forward(pixels), device)  # noqa: B023
         after = segmenter.forward(pixels).mask_logits[-1].float()
         row = measure_one(segmenter, "bf16", batch, size, flops, rates["bf16"])

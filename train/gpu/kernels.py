@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mfuser import kernels as steps
 from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser, causal_conv_installed, conv_silu, shifted_conv
 from mfuser.fusion.scan_kernels import cuda
@@ -117,6 +118,39 @@ def convolutions(device: torch.device, lengths: Sequence[int] = (1, 2, 3, 8, 45,
             row = {"tokens": length, "dtype": str(dtype).removeprefix("torch.")}
             row |= {k: f"{e:.1e}" for k, e in zip(("output", "gradient", "kernel"), errors, strict=True)}
             rows.append({**row, "mark": mark, "holds": max(errors) <= mark})
+    return rows
+
+
+def folded(device: torch.device, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> list[Row]:
+    """Errors of a folded MVFuser in bfloat16, as a segmenter on CUDA runs it, and of the one it was made from."""
+    steps.trust(device)
+    rows = []
+    for width, length, batch in shapes:
+        module, tokens = ordinary(width), torch.randn(batch, length, width)
+        with torch.no_grad(), through("reference", False):
+            expected = module(tokens)
+        module, tokens, row = module.to(device), tokens.to(device).bfloat16(), {"width": width, "tokens": length}
+        for name in ("as trained", "folded"):
+            if name == "folded":
+                module.fold_scales()
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+                row[name] = error(module(tokens).float().cpu(), expected)
+        holds = row["folded"] <= MARKS["bf16"]
+        rows.append({**row, **{n: f"{row[n]:.1e}" for n in ("as trained", "folded")}, "holds": holds})
+    return rows
+
+
+def fused_steps(device: torch.device) -> list[Row]:
+    """Errors of the steps that have a kernel of their own on CUDA, and whether it is used there."""
+    steps.trust(device)
+    rows = []
+    for step in steps.KERNELS:
+        row = {"step": step.name, "used": step.trusted.get(device, False), "error": "", "mark": steps.MARK}
+        try:
+            row["error"] = f"{step.error(device):.1e}" if device.type == "cuda" else "no GPU"
+        except Exception as reason:  # as in `trust`: what cannot run is reported, and is not used
+            row["error"] = f"{type(reason).__name__}: {reason}"[:120]
+        rows.append(row)
     return rows
 
 

@@ -30,10 +30,18 @@ def scan(
     delta_softplus: bool = False,
 ) -> Tensor:
     """mamba-ssm's fused kernel; CUDA tensors only. All of one sequence's inputs take the dtype of u."""
-    u, delta, B, C = (x.to(u.dtype).contiguous() for x in (u, delta, B, C))
+    u, delta, B, C = (in_rows(x.to(u.dtype)) for x in (u, delta, B, C))
     D = None if D is None else D.float()
     delta_bias = None if delta_bias is None else delta_bias.float()
     return _FusedScan.apply(u, delta, A.float().contiguous(), B, C, D, delta_bias, delta_softplus)
+
+
+def in_rows(x: Tensor) -> Tensor:
+    """x in a layout that the kernel reads: whole; without gradients also rows inside a larger tensor that each start at
+    16 bytes, as its widest loads need."""
+    unit = 16 // x.element_size()
+    apart = all(s % unit == 0 for s in (*x.stride()[:-1], x.storage_offset()))
+    return x if x.stride(-1) == 1 and apart and not torch.is_grad_enabled() else x.contiguous()
 
 
 class _FusedScan(torch.autograd.Function):

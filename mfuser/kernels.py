@@ -1,0 +1,137 @@
+"""Steps that are many passes over memory in torch and one in Triton: on CUDA in half precision, without gradients.
+
+Each is written twice. The plain one is the meaning and runs everywhere; Triton's runs after `trust` has seen it compute
+the same on the device at hand. Triton comes with torch's CUDA builds for Linux.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+HALF = (torch.bfloat16, torch.float16)
+MARK = 1e-2  # relative, of norms: half precision rounds each value by 4e-3 at most
+
+
+class Kernel:
+    """A step: called, it runs Triton's version where that is trusted, and the plain one elsewhere.
+
+    name: of Triton's version in `triton_kernels`. example: arguments in bfloat16, made on a device, to compare both by.
+    """
+
+    def __init__(self, name: str, plain: Callable[..., Tensor], example: Callable[[torch.device], tuple]):
+        self.name, self.plain, self.example = name, plain, example
+        self.trusted: dict[torch.device, bool] = {}
+
+    def __call__(self, x: Tensor, *arguments: Any) -> Tensor:
+        if x.dtype not in HALF or torch.compiler.is_compiling():  # a compiler fuses the plain one by itself
+            return self.plain(x, *arguments)
+        fused = self.trusted.get(x.device, False) and not torch.is_grad_enabled()
+        return (self.fused if fused else self.plain)(x, *arguments)
+
+    def fused(self, x: Tensor, *arguments: Any) -> Tensor:
+        from mfuser import triton_kernels
+
+        with torch.cuda.device(x.device) if x.is_cuda else nullcontext():  # Triton launches on the current device
+            return getattr(triton_kernels, self.name)(x, *arguments)
+
+    @torch.no_grad()
+    def error(self, device: torch.device) -> float:
+        """Relative difference of both versions on the example."""
+        arguments = self.example(device)
+        exact = [a.float() if isinstance(a, Tensor) and a.dtype in HALF else a for a in arguments]
+        with torch.autocast(device.type, enabled=False):
+            plain, fused = self.plain(*exact), self.fused(*arguments).float()
+        return ((fused - plain).norm() / plain.norm()).item()
+
+
+def trust(device: torch.device) -> None:
+    """Compare every kernel with its plain version on a CUDA device, once; what fails or differs is not used there."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return
+    device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    for kernel in KERNELS:
+        if device not in kernel.trusted:
+            try:
+                error = kernel.error(device)
+            except Exception as reason:  # no compiler, an older Triton, another GPU: torch's own steps remain
+                logger.info("%s runs in plain torch on %s: %s", kernel.name, device, reason)
+                error = float("inf")
+            kernel.trusted[device] = error <= MARK
+
+
+def example_values(device: torch.device, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Normal values in bfloat16, the same on every device."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator).to(device, torch.bfloat16) for shape in shapes]
+
+
+# -- rotary positions -------------------------------------------------------------------------------------------------
+
+
+def rotate_plain(x: Tensor, table: Tensor) -> Tensor:
+    """Turn neighbouring channels of x (B, N, heads, D) by the angles of their token.
+
+    table: (N, 2 D) float32, sines then cosines of each channel. Computed in float32; returns the shape and dtype of x.
+    """
+    sine, cosine = table[:, None].chunk(2, dim=-1)
+    turned = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
+    return (x * cosine + turned * sine).to(x.dtype)
+
+
+def _rotate_example(device: torch.device) -> tuple:
+    packed, angle = example_values(device, (2, 37, 3 * 3, 32), (37, 32))
+    angle = angle.float().repeat_interleave(2, dim=-1)[:, :32]
+    return packed[:, :, :6], torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+# -- SwiGLU with a norm -----------------------------------------------------------------------------------------------
+
+
+def gated_norm_plain(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: float) -> Tensor:
+    """LayerNorm of SiLU(gate) * value over the first `real` channels of a padded width W.
+
+    x: (..., 2 W), gates then values. weight, bias: (W,). Returns (..., W), zero in the padding.
+    """
+    gate, value = (part[..., :real] for part in x.chunk(2, dim=-1))
+    weight, bias = (p[:real].to(x.dtype) for p in (weight, bias))
+    with torch.autocast(x.device.type, enabled=False):
+        y = F.layer_norm(F.silu(gate) * value, (real,), weight, bias, eps)
+    return F.pad(y, (0, x.shape[-1] // 2 - real))
+
+
+def _gated_norm_example(device: torch.device) -> tuple:
+    x, weight, bias = example_values(device, (2, 37, 2 * 176), (176,), (176,))
+    return x, weight, bias, 170, 1e-6
+
+
+# -- MVFuser's gate ---------------------------------------------------------------------------------------------------
+
+
+def gated_rms_plain(y: Tensor, z: Tensor, eps: float) -> Tensor:
+    """Root-mean-square norm of y over its channels, times SiLU of z.
+
+    y: (B, C, L), as a scan gives it. z: (B, L, C). Returns (B, L, C).
+    """
+    y = y.transpose(1, 2).float()
+    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(z.dtype) * F.silu(z)
+
+
+def _gated_rms_example(device: torch.device) -> tuple:
+    y, z = example_values(device, (2, 96, 45), (2, 47, 96))
+    return y, z[:, 1:46], 1e-5
+
+
+rotate = Kernel("rotate", rotate_plain, _rotate_example)
+gated_norm = Kernel("gated_norm", gated_norm_plain, _gated_norm_example)
+gated_rms = Kernel("gated_rms", gated_rms_plain, _gated_rms_example)
+KERNELS: list[Kernel] = [rotate, gated_norm, gated_rms]

@@ -1,0 +1,106 @@
+"""Steps that have a kernel of their own on CUDA: when it runs, and, where Triton's interpreter is there, what it gives.
+
+TRITON_INTERPRET=1 python -m pytest tests/test_kernels.py
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
+
+from mfuser import kernels
+from mfuser.decoder import deformable_attention  # noqa: F401  has a kernel of its own
+from mfuser.kernels import KERNELS, Kernel
+from mfuser.streamline import streamline
+
+CPU = torch.device("cpu")
+
+
+def made(fails: bool = False) -> Kernel:
+    """A kernel whose second version can be told from its first."""
+
+    class Told(Kernel):
+        def fused(self, x: torch.Tensor, *arguments) -> torch.Tensor:
+            if fails:
+                raise RuntimeError("no compiler")
+            return x * 2 + 1e-3
+
+    return Told("told", lambda x: x * 2, lambda device: tuple(kernels.example_values(device, (3, 4))))
+
+
+def test_a_kernel_runs_where_it_is_trusted_in_half_precision_without_gradients():
+    kernel, x = made(), torch.ones(2, dtype=torch.bfloat16)
+    assert kernel.error(CPU) < 1e-2
+    with torch.no_grad():
+        assert torch.equal(kernel(x), x * 2)
+        kernel.trusted[CPU] = True
+        assert torch.equal(kernel(x), x * 2 + 1e-3) or torch.equal(kernel(x).float(), (x * 2 + 1e-3).float())
+        assert torch.equal(kernel(x.float()), x.float() * 2)
+    calls: list[int] = []
+    kernel.fused = lambda *arguments: calls.append(1)
+    kernel(x)
+    assert not calls, "a kernel has no gradient"
+
+
+def test_nothing_is_trusted_on_a_cpu():
+    kernels.trust(CPU)
+    assert not any(kernel.trusted.get(CPU) for kernel in KERNELS)
+
+
+@pytest.mark.parametrize(("kernel", "right"), [(made(), True), (made(fails=True), False)])
+def test_what_fails_is_not_trusted(monkeypatch, kernel: Kernel, right: bool):
+    monkeypatch.setattr(kernels, "KERNELS", [kernel])
+    monkeypatch.setattr(kernel, "example", lambda device: tuple(kernels.example_values(CPU, (3, 4))))
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: True)
+    kernels.trust(torch.device("cuda", 0))
+    assert kernel.trusted == {torch.device("cuda", 0): right}
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=[k.name for k in KERNELS])
+def test_triton_computes_the_plain_version(kernel: Kernel):
+    if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("needs Triton and TRITON_INTERPRET=1")
+    assert kernel.error(CPU) <= kernels.MARK
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rotation_is_timms(dtype: torch.dtype):
+    g = torch.Generator().manual_seed(0)
+    x, angle = torch.randn(2, 7, 3, 8, generator=g).to(dtype), torch.randn(7, 4, generator=g)
+    angle = angle.repeat_interleave(2, dim=-1)
+    table = torch.cat([angle.sin(), angle.cos()], dim=-1)
+    expected = apply_rot_embed_cat(x.transpose(1, 2), table).transpose(1, 2)
+    assert torch.equal(kernels.rotate(x, table), expected)
+
+
+def test_a_gated_norm_looks_at_real_channels_alone():
+    x = torch.randn(3, 2 * 16)
+    noisy = x.clone()
+    noisy.view(3, 2, 16)[..., 13:] = 1e6  # the padding
+    weight, bias = torch.randn(16), torch.randn(16)
+    gate, value = x.view(3, 2, 16)[..., :13].unbind(1)
+    expected = F.layer_norm(F.silu(gate) * value, (13,), weight[:13], bias[:13], 1e-6)
+    found = kernels.gated_norm(noisy, weight, bias, 13, 1e-6)
+    assert found.shape == (3, 16) and not found[:, 13:].any()
+    torch.testing.assert_close(found[:, :13], expected)
+
+
+def test_gated_rms_is_a_norm_over_channels_times_a_gate():
+    y, z = torch.randn(2, 6, 5), torch.randn(2, 5, 6)
+    rows = y.transpose(1, 2)
+    torch.testing.assert_close(kernels.gated_rms(y, z, 1e-5), F.rms_norm(rows, (6,), eps=1e-5) * F.silu(z))
+
+
+def test_streamlined_modules_can_be_compiled_into_one_graph():
+    """With a compiler the plain versions run, which it fuses by itself."""
+    module = torch.nn.Sequential(torch.nn.LayerNorm(8), torch.nn.Linear(8, 8))
+    streamline(module, torch.float32)
+    x = torch.randn(2, 8)
+    with torch.no_grad():
+        compiled = torch.compile(module, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), module(x))
