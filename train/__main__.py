@@ -14,6 +14,8 @@ COMMANDS = {
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
     "gpu": ("train.gpu.command", "check, time and profile the paper's models on a GPU"),
+    "reproduce-nano": ("train.reproduce", "go from packages and photographs to the built-in weights, stage by stage"),
+    "card": ("train.card", "what the model card says: scores in weather, retention, calibration, worst frames"),
     "distance": ("train.distance", "how far two sets of pictures lie apart in the VFM's eyes"),
     "render": ("train.scenes.command", "render street scenes with exact labels and weather"),
 }
@@ -24,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     usage = "usage: python -m train {" + ",".join(COMMANDS) + "} ...\n"
     if arguments and arguments[0] in ("-h", "--help"):
-        print(usage + "".join(f"\n  {name:10} {text}" for name, (_, text) in COMMANDS.items()))
+        print(usage + "".join(f"\n  {name:14} {text}" for name, (_, text) in COMMANDS.items()))
         return 0
     if not arguments or arguments[0] not in COMMANDS:
         wrong = f"unknown command {arguments[0]!r}" if arguments else "no command"

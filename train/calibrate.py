@@ -98,14 +98,16 @@ def score_cells(
     hardware: Hardware,
     weather_share: float = 0.5,
     seed: int = 0,
+    colours: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Class scores at cells of the decoder's own grid, as the page decides confidence there.
 
+    weather_share: probability of rendered weather; colours: whether they are drawn at random too.
     Returns: per stream (N, 19) float32, and the label in the middle of each cell (N,) int64 group indices; at most
     `CELLS` labelled cells of a photograph, drawn from the seed. Raises ValueError when nothing is labelled.
     """
     model.eval()
-    items = DistortedItems(dataset, model.preset, weather_share, seed)
+    items = DistortedItems(dataset, model.preset, weather_share, seed, colours)
     loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     found: dict[str, list[Tensor]] = {stream: [] for stream in streams}
     labels: list[Tensor] = []
@@ -132,8 +134,16 @@ def score_cells(
 class DistortedItems(Dataset):
     """Whole photographs in random weather and colours at working size (3, h, w) uint8, with labels (H, W) uint8."""
 
-    def __init__(self, dataset: SegmentationData, preset: presets.Preset, weather_share: float, seed: int):
+    def __init__(
+        self,
+        dataset: SegmentationData,
+        preset: presets.Preset,
+        weather_share: float,
+        seed: int,
+        colours: bool = True,
+    ):
         self.dataset, self.preset, self.weather_share, self.seed = dataset, preset, weather_share, seed
+        self.colours = colours
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -144,7 +154,8 @@ class DistortedItems(Dataset):
         if rng.random() < self.weather_share:
             condition = str(rng.choice(Augmentation.conditions))
             picture = weather.apply(picture, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
-        picture = distort_colours(picture, rng)
+        if self.colours:
+            picture = distort_colours(picture, rng)
         resized = images.resize(picture, *working_size(picture.shape[:2], self.preset))
         return torch.from_numpy(resized).permute(2, 0, 1), torch.from_numpy(label.copy())
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
 
 import torch
 
+from train.children import LAUNCH, ending_all, options, run_child
 from train.config import FitConfig, defaults
 from train.report import read_log
 from train.state import RunFiles
-
-LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
 
 
 def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
@@ -52,29 +45,6 @@ def visible_gpus() -> list[str]:
     return named[:count] if named else [str(number) for number in range(count)]
 
 
-_running: set[subprocess.Popen] = set()
-
-
-@contextmanager
-def ending_all() -> Iterator[None]:
-    """When this process is asked to end, or fails, its rows save and end as well."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if main_thread else None
-    try:
-        yield
-    except BaseException:
-        for process in list(_running):
-            process.terminate()
-        raise
-    finally:
-        if main_thread:
-            signal.signal(signal.SIGTERM, before)
-
-
 def finished(run: FitConfig) -> bool:
     """The row's weights and its score are there."""
     files = RunFiles(run.out, run.streams[0])
@@ -82,28 +52,13 @@ def finished(run: FitConfig) -> bool:
 
 
 def train_one(run: FitConfig, show: bool, environment: Mapping[str, str]) -> None:
-    """One run of `fit` in a process of its own; its words go to `run.txt` of its folder, or to the screen."""
+    """One run of `fit` in a process of its own; its words go to `run.txt` there, and with `show` to the screen."""
     run.out.mkdir(parents=True, exist_ok=True)
     print(f"{run.out.name}: training", flush=True)
     threads = {} if show else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    log = run.out / "run.txt"
-    with log.open("w") as file:
-        done = subprocess.Popen(
-            [*LAUNCH, "fit", *to_arguments(run)],
-            stdout=None if show else file,
-            stderr=None if show else subprocess.STDOUT,
-            env={**os.environ, **threads, **environment},
-        )
-        _running.add(done)
-        try:
-            done.wait()
-        finally:
-            _running.discard(done)
-    if done.returncode:
-        words = [] if show else log.read_text().replace("\r", "\n").strip().splitlines()[-1:]
-        raise ValueError(
-            f"The row {run.out.name!r} ended with code {done.returncode}: {' '.join(words) or 'see above'}"
-        )
+    command = [*LAUNCH, "fit", *to_arguments(run)]
+    everything = {**os.environ, **threads, **environment}
+    run_child(f"The row {run.out.name!r}", command, run.out / "run.txt", show, everything)
     print(f"{run.out.name}: done", flush=True)
 
 
@@ -112,13 +67,6 @@ def to_arguments(run: FitConfig) -> Iterator[str]:
     start = defaults(run.preset)
     yield from ("--preset", run.preset)
     for field in fields(run):
-        value, flag = getattr(run, field.name), "--" + field.name.replace("_", "-")
-        if value == getattr(start, field.name) or field.name == "preset":
-            continue
-        if isinstance(value, bool):
-            yield flag if value else flag.replace("--", "--no-", 1)
-        elif field.name in ("data", "val"):
-            yield from (word for one in value for word in (flag, one))
-        else:
-            yield flag
-            yield from map(str, value if isinstance(value, tuple) else (value,))
+        value = getattr(run, field.name)
+        if value != getattr(start, field.name) and field.name != "preset":
+            yield from options(field.name, value)

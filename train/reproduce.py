@@ -1,0 +1,251 @@
+"""`python -m train reproduce-nano`: from packages and photographs to the built-in weights, one stage after another.
+
+Every stage is an ordinary command with the settings of `train.recipe`, in a process of its own; one whose output is
+there is skipped, one that was stopped goes on where its own checkpoints are.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from mfuser import presets
+from train.children import LAUNCH, ending_all, run_child
+from train.data.registry import parse
+from train.recipe import COMMAND_OF, LARGEST, PROTOCOLS, RECIPE, RENDERED, SCALED
+from train.rehearsal import duration
+from train.stages import Ledger, Stage
+from train.state import require_writable
+
+TRAINED, SETTLED, CALIBRATED = "trained", "settled", "calibrated"  # folders below --out
+ENCODER = {"pretrain-text": "text", "pretrain-vlm": "encoder-vlm", "pretrain-vfm": "encoder-vfm"}
+STAGES = (*COMMAND_OF, "collect")
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """From packages and photographs to the built-in weights: pre-training, decoders, names, confidence.
+
+    A stage whose output is there and has the same settings is skipped, and one that was stopped continues: simply give
+    the same command again. The settings stand in `train/recipe.py`.
+    """
+
+    # Folder with camvid/{train,val}/{images,labels}, idd_lite/{train,val}/{images,labels_group}, dawn_fog/images.
+    data_root: Path
+    # Folder of everything that the stages make; the weights end in its folder nano.
+    out: Path = Path("runs/reproduce")
+    # Labels that teach the decoders. "dgss": camvid train alone, scored on camvid val and idd_lite val. "shipped": all
+    # that is labelled, val splits and rendered scenes too.
+    protocol: Literal["dgss", "shipped"] = "shipped"
+    # Scenes of `python -m train render`, for the shipped protocol; without them the other sets share their part.
+    rendered: Path | None = None
+    # Whose weights are made.
+    preset: str = "nano"
+    # Which stages.
+    stages: tuple[
+        Literal[
+            "all", "pretrain-text", "pretrain-vlm", "pretrain-vfm", "fit-fused", "fit-vfm", "fit-vlm", "settle",
+            "calibrate", "collect",
+        ],
+        ...,
+    ] = ("all",)  # fmt: skip
+    # Factor of all iterations, to try it out: 0.01 for a hundredth.
+    scale: float = 1.0
+    # auto, cpu, cuda or cuda:N.
+    device: str = "auto"
+    # Of the forward pass, instead of the recipe's own; a stage that the recipe keeps in float32 stays there.
+    precision: Literal["recipe", "float32", "bf16"] = "recipe"
+    # Make stages of other settings anew, with all that follow them.
+    overwrite: bool = False
+    # Only say which stages there are, which are done, and which commands would run.
+    dry_run: bool = False
+
+
+def main(argv: Sequence[str]) -> None:
+    """Command line; raises ValueError or OSError with one sentence for bad input."""
+    config = tyro.cli(ReproduceConfig, args=list(argv), prog="python -m train reproduce-nano")
+    try:
+        reproduce(config)
+    except KeyboardInterrupt:
+        print(f"Stopped and saved; the same command continues. ({config.out})")
+        raise SystemExit(130) from None
+
+
+def reproduce(config: ReproduceConfig) -> Path:
+    """Run the stages that are not done. Returns the folder of the weights.
+
+    Raises ValueError or OSError for missing data, for a stage that fails, and, without `overwrite`, for one that is
+    there with other settings.
+    """
+    stages, ledger = plan(config), Ledger(config.out)
+    chosen = [stage for stage in stages.values() if "all" in config.stages or stage.name in config.stages]
+    if config.dry_run:
+        for number, stage in enumerate(chosen, 1):
+            print(f"{number}. {stage.name}: {status(ledger, stages, stage)}\n   {shown(stage)}")
+        return config.out / config.preset
+    for stage in chosen:
+        if not config.overwrite and (how := ledger.differs(stage)):
+            raise ValueError(
+                f"The stage {stage.name} in {config.out} was made otherwise: {how}. Pass --overwrite to make it anew, "
+                "with all that follows, or another --out."
+            )
+        for name in stage.follows:
+            if stages[name] not in chosen and not ledger.done(stages[name]):
+                raise ValueError(f"The stage {stage.name} needs {name}, which is not done: add it to --stages.")
+    require_writable(config.out)
+    with ending_all():
+        for number, stage in enumerate(chosen, 1):
+            run_stage(config, ledger, stage, f"{number}/{len(chosen)} {stage.name}")
+    target = config.out / config.preset
+    total = sum(ledger.read(stage.name).get("seconds", 0.0) for stage in stages.values())
+    for stage in stages.values():
+        print(f"{stage.name:14} {duration(ledger.read(stage.name).get('seconds', 0.0)):>12}")
+    print(f"{'together':14} {duration(total):>12}")
+    if ledger.done(stages["collect"]):
+        print(f"The weights are in {target}: python app.py --weights {target}")
+    return target
+
+
+def run_stage(config: ReproduceConfig, ledger: Ledger, stage: Stage, title: str) -> None:
+    """Run one stage unless it is done. Raises ValueError naming it with its last words."""
+    how = ledger.differs(stage)
+    if how and not config.overwrite:  # what it follows has just been made, to another result
+        raise ValueError(f"The stage {stage.name} was made otherwise: {how}. Pass --overwrite to make it anew.")
+    if how:
+        ledger.clear(stage)
+    elif ledger.done(stage):
+        print(f"{title}: done, skipped")
+        return
+    print(f"{title}: {shown(stage)}", flush=True)
+    ledger.begin(stage, shown(stage))
+    started = time.monotonic()
+    try:
+        if stage.name == "collect":
+            collect(config)
+        else:
+            run_child(f"The stage {stage.name}", [*LAUNCH, *stage.arguments()], ledger.log(stage), show=True)
+    finally:
+        ledger.spent(stage, time.monotonic() - started)
+    ledger.finish(stage)
+
+
+def status(ledger: Ledger, stages: dict[str, Stage], stage: Stage) -> str:
+    """What `--dry-run` says about a stage."""
+    if how := ledger.differs(stage):
+        return f"made otherwise, {how}: --overwrite makes it anew"
+    if ledger.done(stage):
+        return f"done in {duration(ledger.read(stage.name)['seconds'])}"
+    waits = [name for name in stage.follows if not ledger.done(stages[name])]
+    begun = "begun, would go on" if ledger.read(stage.name) else "would run"
+    return begun + (f" after {', '.join(waits)}" if waits else "")
+
+
+def shown(stage: Stage) -> str:
+    """The command of a stage, as it can be typed."""
+    if stage.name == "collect":
+        return f"copy {stage.copies[0]} to {stage.copies[1]}, at most {LARGEST / 1e6:g} MB"
+    return shlex.join(["python", "-m", "train", *stage.arguments()])
+
+
+def plan(config: ReproduceConfig) -> dict[str, Stage]:
+    """Every stage, in order. Raises ValueError for bad settings, an unknown preset, and data that is not there."""
+    if config.scale <= 0:
+        raise ValueError(f"--scale must be above 0, got {config.scale}.")
+    if config.rendered is not None and RENDERED not in PROTOCOLS[config.protocol].fit:
+        raise ValueError(f"--rendered teaches nothing in the protocol {config.protocol!r}: leave it out.")
+    preset, protocol = presets.get(config.preset), PROTOCOLS[config.protocol]
+    files, trained = presets.weight_files(preset), config.out / TRAINED
+    shares = {name: share for name, share in protocol.fit.items() if name != RENDERED or config.rendered is not None}
+    device = {"device": config.device}
+    stages: dict[str, Stage] = {}
+
+    def data(names: Sequence[str], labelled: int) -> tuple[list[str], list[str]]:
+        """(names with how many images, arguments) of sets of which the first ones must be labelled."""
+        arguments = [find(config, name) for name in names]
+        counts = [count(spec, i < labelled) for i, spec in enumerate(arguments)]
+        return [f"{name} ({n} images)" for name, n in zip(names, counts, strict=True)], arguments
+
+    for name, command in COMMAND_OF.items():
+        settings: dict[str, Any] = {"preset": preset.name, **scaled(config, name)}
+        if command == "pretrain":
+            target = name.removeprefix("pretrain-")
+            settings["stage"] = [target]
+            places = {**device, "out": trained}
+            if target != "text":
+                settings["data"], places["data"] = data(protocol.pretrain, labelled=target == "vlm")
+            made, leaves = [f"{TRAINED}/{ENCODER[name]}.safetensors"], [f"{TRAINED}/{target}.state.pt"]
+            follows = ["pretrain-text"] if target == "vlm" else []
+        elif command == "fit":
+            stream = name.removeprefix("fit-")
+            settings["streams"] = [stream]
+            settings["data"], sources = data(list(shares), labelled=len(shares))
+            if len(shares) > 1:
+                settings["mix"] = list(shares.values())
+            val = [find(config, one) for one in protocol.val]
+            places = {**device, "out": trained, "encoders": trained, "data": sources, "val": val, "resume": True}
+            made = [f"{TRAINED}/stream-{stream}.safetensors"]
+            leaves = [f"{TRAINED}/stream-{stream}.{suffix}" for suffix in ("state.pt", "jsonl", "png")]
+            follows = ["pretrain-vlm", "pretrain-vfm"]
+        else:
+            source, target = (TRAINED, SETTLED) if name == "settle" else (SETTLED, CALIBRATED)
+            (settings["data"],), (spec,) = data([getattr(protocol, name)], labelled=1)
+            places = {"weights": config.out / target, "data": spec} | (device if name == "calibrate" else {})
+            made, leaves = [f"{target}/{file}" for file in files], []
+            follows = [s for s in stages if s != "pretrain-text"] if name == "settle" else ["settle"]
+            stages[name] = Stage(name, command, settings, places, tuple(made), (), tuple(follows), (source, target))
+            continue
+        stages[name] = Stage(name, command, settings, places, tuple(made), tuple(leaves), tuple(follows))
+    made = tuple(f"{preset.name}/{file}" for file in files)
+    copies = (CALIBRATED, preset.name)
+    stages["collect"] = Stage("collect", "", {"preset": preset.name}, {}, made, (), ("calibrate",), copies)
+    return stages
+
+
+def scaled(config: ReproduceConfig, name: str) -> dict[str, Any]:
+    """The recipe's settings of a stage, shortened by --scale and in the --precision asked for."""
+    settings = dict(RECIPE[name])
+    for key in SCALED:
+        if key in settings:
+            settings[key] = max(1, round(settings[key] * config.scale))
+    if config.precision != "recipe" and settings.get("precision", "float32") != "float32":
+        settings["precision"] = config.precision
+    return settings
+
+
+def find(config: ReproduceConfig, name: str) -> str:
+    """The `--data` argument of a set of the recipe."""
+    if name == RENDERED:
+        return f"folder:{config.rendered}"
+    kind, _, folder = name.partition(":")
+    return f"{kind}:{config.data_root / folder}"
+
+
+def count(spec: str, labelled: bool) -> int:
+    """Photographs of a set. Raises ValueError when it is not there, or labels are missing."""
+    kind, root = parse(spec)
+    return len(kind.pairs(root, "train", labelled))
+
+
+def collect(config: ReproduceConfig) -> None:
+    """Check the copied weights, and lay their terms beside them. Raises ValueError for weights that are too large or do
+    not fit the preset."""
+    from train.weights import load_model
+
+    preset, target = presets.get(config.preset), config.out / config.preset
+    size = sum((target / file).stat().st_size for file in presets.weight_files(preset))
+    if size > LARGEST:
+        raise ValueError(
+            f"The weights in {target} have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:g} MB: fit with --half."
+        )
+    load_model(preset, target, preset.streams)
+    terms = preset.weights / "LICENSE.md" if preset.weights is not None else None
+    if terms is not None and terms.is_file():
+        shutil.copyfile(terms, target / "LICENSE.md")
+    print(f"{target}: {size / 1e6:.1f} MB, every tensor fits")
