@@ -18,7 +18,7 @@ from train.config import Hardware
 from train.data import SegmentationData
 from train.data.batches import worker_options
 from train.data.groups import LabelGroups
-from train.scoring import EvaluationItems, same_size_batches
+from train.scoring import EvaluationItems, readable, same_size_batches
 
 STREAMS = ("vlm", "fused")  # those with a text space
 BINS = 4000  # of cosines in [-1, 1], for average precision without keeping every pixel
@@ -66,14 +66,7 @@ def look(
     faults: list[str] = []
     progress = tqdm(total=len(dataset), desc=f"words {dataset.name}", leave=False, unit="img", mininterval=1)
 
-    def readable():
-        for index, picture, label in loader:
-            if label is None:
-                faults.append(picture)
-            else:
-                yield index, picture, label
-
-    for _, pixels, labels in same_size_batches(readable(), batch):
+    for _, pixels, labels in same_size_batches(readable(loader, faults), batch):
         dense = dense_embeddings(model, list(texts), pixels.to(hardware.device).float(), hardware)
         for row, label in enumerate(labels):
             truth = torch.from_numpy(table[label.numpy()])

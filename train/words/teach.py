@@ -23,7 +23,7 @@ import tyro
 from torch import Tensor
 
 from mfuser import checkpoint, presets
-from mfuser.cityscapes import CLASSES
+from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.model import MFuser
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset
@@ -35,7 +35,7 @@ from train.words import probe, wordnet
 from train.words.measure import STREAMS, look
 
 CACHE = "words-teacher.safetensors"
-TEMPERATURE, THRESHOLD = 0.05, 0.4  # of the cross-entropies; below the threshold a text names nothing
+TEMPERATURE, THRESHOLD = 0.05, 0.4  # of the cross-entropies; below the threshold of cosines a text names nothing
 NOTHING = len(CLASSES)  # label of texts that name nothing of a street
 SHARE = 0.4  # of such texts in a batch
 KEEP, MATCH = 50.0, 2.0  # weights of what must not move and of the sentence encoder
@@ -142,12 +142,14 @@ def teach(
     contexts["fused"] = model.heads["fused"].prompts.detach()
     held = [*contexts.values(), *(h.prompts.detach() for s, h in model.heads.items() if s != "fused")]
     length = min(LENGTH, tower.positions - max(p.shape[1] for p in held if p is not None))
-    names = vlm.tokenize([*CLASSES], length).to(device)
+    names = trim(vlm.tokenize([*CLASSES], length)).to(device)
     with torch.no_grad():
         before = [tower(names, prompts) for prompts in held]
         other = vlm.tokenize(phrases.imagenet_names(), length).to(device)
         stay = F.normalize(tower(other), dim=-1)  # what the patches were aligned with
     anchors = {stream: F.normalize(before[i], dim=-1) for i, stream in enumerate(contexts)}
+    # A name's mean similarity to its own pixels is far below 1: half of it parts something from nothing there.
+    thresholds = {s: float((anchors[s][list(groups.representatives)] * means[s]).sum(-1).mean()) / 2 for s in means}
     member = torch.from_numpy(groups.table()[: len(CLASSES)].copy()).long().to(device)  # class -> group, or 255
     ids = None
     if general is not None:
@@ -157,22 +159,22 @@ def teach(
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
         samples = draw(config.batch, random.Random(config.seed * 1_000_003 + i))
-        tokens = vlm.tokenize([t for t, _ in samples], length).to(device)
+        tokens = trim(vlm.tokenize([t for t, _ in samples], length)).to(device)
         labels = torch.tensor([label for _, label in samples], device=device)
         losses: dict[str, Tensor] = {}
+        grouped = torch.where(labels == NOTHING, len(groups), F.pad(member, (0, 1), value=IGNORE)[labels])
         for stream, prompts in contexts.items():
             found = F.normalize(tower(tokens, prompts), dim=-1)
-            losses[f"{stream} names"] = with_threshold(found @ anchors[stream].T, labels)
-            grouped = torch.where(labels == NOTHING, len(groups), F.pad(member, (0, 1), value=255)[labels])
-            losses[f"{stream} patches"] = with_threshold(found @ means[stream].T, grouped)
+            losses[f"{stream} names"] = with_threshold(found @ anchors[stream].T, labels, THRESHOLD)
+            losses[f"{stream} patches"] = with_threshold(found @ means[stream].T, grouped, thresholds[stream])
         after = [tower(names, prompts) for prompts in held]
         drift = torch.stack([(a - b).square().sum(-1) / b.square().sum(-1) for a, b in zip(after, before, strict=True)])
         losses["keep"] = KEEP * drift.mean()
         pick = torch.randint(len(other), (config.batch // 4,), generator=generator, device=device)
-        losses["stay"] = 1 - (F.normalize(tower(other[pick]), dim=-1) * stay[pick]).sum(-1).mean()
+        losses["stay"] = 1 - (F.normalize(tower(trim(other[pick])), dim=-1) * stay[pick]).sum(-1).mean()
         if ids is not None:
             pick = torch.randint(len(ids), (config.batch,), generator=generator, device=device)
-            losses["match"] = MATCH * (1 - (F.normalize(tower(ids[pick]), dim=-1) * targets[pick]).sum(-1).mean())
+            losses["match"] = MATCH * (1 - (F.normalize(tower(trim(ids[pick])), dim=-1) * targets[pick]).sum(-1).mean())
         return losses
 
     tower.train().requires_grad_(True)
@@ -183,10 +185,15 @@ def teach(
     return float(torch.stack(moved).max())
 
 
-def with_threshold(cosines: Tensor, labels: Tensor) -> Tensor:
+def with_threshold(cosines: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Cross-entropy over cosines (N, K) and a threshold, which stands for label K; label 255 is left out."""
-    logits = F.pad(cosines, (0, 1), value=THRESHOLD) / TEMPERATURE
-    return F.cross_entropy(logits, labels, ignore_index=255)
+    logits = F.pad(cosines, (0, 1), value=threshold) / TEMPERATURE
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE)
+
+
+def trim(ids: Tensor) -> Tensor:
+    """Token ids (N, T) without the columns that are padding in every row; the tower is causal, so nothing changes."""
+    return ids[:, : int((ids != 0).sum(1).max())]
 
 
 class Sampler:
@@ -210,7 +217,8 @@ class Sampler:
         if rng.random() < SHARE:
             return dress(rng.choice(self.rest), rng), NOTHING
         label = rng.randrange(len(CLASSES))
-        return dress(rng.choice((self.street if rng.random() < 0.5 else self.nouns)[label]), rng), label
+        known = rng.random() < 0.5 or not self.nouns[label]
+        return dress(rng.choice((self.street if known else self.nouns)[label]), rng), label
 
 
 def dress(noun: str, rng: random.Random) -> str:
