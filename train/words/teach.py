@@ -7,6 +7,8 @@ prompts of the fused stream,
 * which class a street phrase or a noun of WordNet names, or that it names nothing of a street: cross-entropy over the
   cosines with the class names and a threshold, and over those with the mean patch of each labelled group;
 * general English from a sentence encoder, without prompts, so that words of neither list find their place.
+
+What the class embeddings have moved in the end is undone in the tower's last matrix.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ TEMPERATURE, THRESHOLD = 0.05, 0.4  # of the cross-entropies; below the threshol
 NOTHING = len(CLASSES)  # label of texts that name nothing of a street
 SHARE = 0.4  # of such texts in a batch
 KEEP, MATCH = 50.0, 2.0  # weights of what must not move and of the sentence encoder
+RESTORED = 1e-3  # singular values of the class names below this share of the largest are not restored
 LENGTH = 16  # tokens of a text while training
 TEMPLATES = (*("{}",) * 6, "a {}", "the {}", *phrases._TEMPLATES)
 Sample = tuple[str, int]
@@ -181,8 +184,20 @@ def teach(
     run({"text": tower}, step, config)
     tower.eval().requires_grad_(False)
     with torch.no_grad():
+        restore(tower.tower.text_projection, torch.cat([tower(names, p) for p in held]), torch.cat(before))
         moved = [(tower(names, p) - b).norm(dim=-1) / b.norm(dim=-1) for p, b in zip(held, before, strict=True)]
     return float(torch.stack(moved).max())
+
+
+def restore(projection: Tensor, found: Tensor, wanted: Tensor) -> None:
+    """Change the tower's last matrix in place, as little as possible, so that it gives `wanted` where it gave `found`.
+
+    projection: (width, C_t). found, wanted: (n, C_t) embeddings of the same texts, n below `width`; almost equal.
+    Directions in which the texts hardly differ are left alone: there a small correction would turn all other texts.
+    """
+    p, found, wanted = projection.double(), found.double(), wanted.double()
+    hidden = found @ torch.linalg.pinv(p)  # (n, width) what enters the matrix
+    projection.add_((torch.linalg.pinv(hidden, rtol=RESTORED) @ (wanted - found)).to(projection.dtype))
 
 
 def with_threshold(cosines: Tensor, labels: Tensor, threshold: float) -> Tensor:

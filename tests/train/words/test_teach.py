@@ -102,6 +102,17 @@ def test_threshold_stands_for_nothing():
     assert right == pytest.approx(F.cross_entropy(logits, torch.tensor([0, 2])).item()) and right < 0.2 < wrong
 
 
+def test_what_has_moved_is_put_back():
+    generator = torch.Generator().manual_seed(0)
+    hidden, projection = torch.randn(12, 32, generator=generator), torch.randn(32, 48, generator=generator)
+    wanted = hidden @ projection + 0.05 * torch.randn(12, 48, generator=generator)
+    other = torch.randn(100, 32, generator=generator)
+    before = other @ projection
+    teach.restore(projection, hidden @ projection, wanted)
+    assert torch.allclose(hidden @ projection, wanted, atol=1e-4)
+    assert ((other @ projection - before).norm(dim=-1) / before.norm(dim=-1)).max() < 0.05, "little else has changed"
+
+
 def test_the_command_moves_words_and_keeps_class_names(
     small_wordnet, tmp_path, streets, monkeypatch, tiny_preset, fresh_model, capsys
 ):
@@ -124,7 +135,7 @@ def test_the_command_moves_words_and_keeps_class_names(
         texts = m.vlm.text(m.vlm.tokenize(["jalopy", "teapot", "car"], 12), m.heads["fused"].prompts)
         unit = F.normalize(texts.detach(), dim=-1)
         learnt.append(float(unit[0] @ unit[2] - unit[1] @ unit[2]))
-    assert drift < 0.4 and learnt[1] > learnt[0] + 0.05
+    assert drift < 0.05 and learnt[1] > learnt[0] + 0.05
 
 
 def test_bad_input_is_one_sentence(small_wordnet, tmp_path, streets, monkeypatch, tiny_preset, fresh_model, capsys):
