@@ -193,7 +193,8 @@ def restore(projection: Tensor, found: Tensor, wanted: Tensor) -> None:
     """Change the tower's last matrix in place, as little as possible, so that it gives `wanted` where it gave `found`.
 
     projection: (width, C_t). found, wanted: (n, C_t) embeddings of the same texts, n below `width`; almost equal.
-    Directions in which the texts hardly differ are left alone: there a small correction would turn all other texts.
+    Of more texts, the least squares. Directions in which they hardly differ are left alone: there a small correction
+    would turn all other texts.
     """
     p, found, wanted = projection.double(), found.double(), wanted.double()
     hidden = found @ torch.linalg.pinv(p)  # (n, width) what enters the matrix

@@ -45,6 +45,8 @@ GREY = (
 ).split()
 OVERRIDE = {"person": ("rider",)}  # roots inside another class's tree
 NOTHING = "nothing"
+# Of a class with more nouns only the common ones count: thousands of rare plants teach that unknown words are plants.
+MANY = 200
 
 
 def folder() -> Path:
@@ -73,14 +75,17 @@ def nouns() -> dict[str, tuple[str, ...]]:
         trees[name] -= set().union(*(trees[i] for i in inner))
     of = {offset: name for name in reversed(CLASSES) for offset in trees[name]}
     grey = _below(GREY, children)
-    found: dict[str, set[str]] = {name: set() for name in (*CLASSES, NOTHING)}
-    for lemma, offset in _first_senses().items():
+    found: dict[str, dict[str, bool]] = {name: {} for name in (*CLASSES, NOTHING)}
+    for lemma, (offset, common) in _first_senses().items():
         written = {w.casefold(): w for w in synsets[offset][0]}.get(lemma, lemma)
         if written != written.lower() or not written.replace(" ", "").replace("-", "").replace("'", "").isalpha():
             continue
         name = of.get(offset) or (None if offset in grey else NOTHING)
         if name is not None:
-            found[name].add(written)
+            found[name][written] = common
+    for name in CLASSES:
+        if len(found[name]) > MANY:
+            found[name] = {word: True for word, common in found[name].items() if common}
     return {name: tuple(sorted(words)) for name, words in found.items()}
 
 
@@ -122,11 +127,12 @@ def _synsets() -> dict[str, tuple[list[str], list[str], str]]:
     return found
 
 
-def _first_senses() -> dict[str, str]:
-    """Lemma in lower case -> offset of its most frequent sense."""
+def _first_senses() -> dict[str, tuple[str, bool]]:
+    """Lemma in lower case -> offset of its most frequent sense; does the lemma occur in WordNet's own tagged texts?"""
     found = {}
     for line in (folder() / "index.noun").read_text(encoding="latin1").splitlines():
         if not line.startswith(" "):
             fields = line.split()
-            found[fields[0].replace("_", " ")] = fields[-int(fields[2])]
+            count = int(fields[2])
+            found[fields[0].replace("_", " ")] = fields[-count], fields[-count - 1] != "0"
     return found
