@@ -114,6 +114,19 @@ def _gated_norm_example(device: torch.device) -> tuple:
     return x, weight, bias, 170, 1e-6
 
 
+# -- MVFuser's convolutions -------------------------------------------------------------------------------------------
+
+
+def conv_silu_plain(x: Tensor, weight: Tensor) -> Tensor:
+    """SiLU of a depthwise 'same' convolution. x: (B, C, N) in any layout. weight: (C, 1, odd). Returns (B, C, N)."""
+    return F.silu(F.conv1d(x, weight.to(x.dtype), padding="same", groups=len(weight)))
+
+
+def _conv_silu_example(device: torch.device) -> tuple:
+    x, weight = example_values(device, (2, 77, 40), (40, 1, 3))
+    return x.transpose(1, 2), weight
+
+
 # -- MVFuser's gate ---------------------------------------------------------------------------------------------------
 
 
@@ -133,5 +146,6 @@ def _gated_rms_example(device: torch.device) -> tuple:
 
 rotate = Kernel("rotate", rotate_plain, _rotate_example)
 gated_norm = Kernel("gated_norm", gated_norm_plain, _gated_norm_example)
+conv_silu = Kernel("conv_silu", conv_silu_plain, _conv_silu_example)
 gated_rms = Kernel("gated_rms", gated_rms_plain, _gated_rms_example)
-KERNELS: list[Kernel] = [rotate, gated_norm, gated_rms]
+KERNELS: list[Kernel] = [rotate, gated_norm, conv_silu, gated_rms]

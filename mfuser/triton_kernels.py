@@ -64,6 +64,38 @@ def gated_norm(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: float) -
 
 
 @triton.jit
+def _conv_silu(
+    x, weight, out, channels, length, sb, sc, sn, ob, oc, on,
+    taps: tl.constexpr, many: tl.constexpr, long: tl.constexpr,
+):  # fmt: skip
+    batch = tl.program_id(2).to(tl.int64)
+    c, n = tl.program_id(0) * many + tl.arange(0, many), tl.program_id(1) * long + tl.arange(0, long)
+    real = c < channels
+    total = tl.zeros((many, long), tl.float32)
+    for tap in tl.static_range(taps):
+        at = n + tap - taps // 2
+        inside = real[:, None] & ((at >= 0) & (at < length))[None, :]
+        read = tl.load(x + batch * sb + c[:, None] * sc + at[None, :] * sn, mask=inside, other=0.0)
+        share = tl.load(weight + c * taps + tap, mask=real, other=0.0).to(tl.float32)
+        total += read.to(tl.float32) * share[:, None]
+    target = out + batch * ob + c[:, None] * oc + n[None, :] * on
+    tl.store(
+        target, (total / (1 + tl.exp(-total))).to(out.dtype.element_ty), mask=real[:, None] & (n < length)[None, :]
+    )
+
+
+def conv_silu(x: Tensor, weight: Tensor) -> Tensor:
+    b, channels, length = x.shape
+    out = torch.empty_like(x)  # the same layout
+    many, long = (32, 128) if x.stride(2) == 1 else (128, 32)  # long reads along what lies side by side
+    _conv_silu[(triton.cdiv(channels, many), triton.cdiv(length, long), b)](
+        x, weight.contiguous(), out, channels, length, *x.stride(), *out.stride(), weight.shape[-1], many, long,
+        num_warps=4,
+    )  # fmt: skip
+    return out
+
+
+@triton.jit
 def _gated_rms(y, z, out, length, width, sb, sc, zb, zn, eps, block: tl.constexpr, tokens: tl.constexpr):
     batch = tl.program_id(1).to(tl.int64)
     n, c = tl.program_id(0) * tokens + tl.arange(0, tokens), tl.arange(0, block)

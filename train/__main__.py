@@ -9,6 +9,8 @@ COMMANDS = {
     "fit": ("train.fit", "train the adapters and decoders of a preset's streams"),
     "evaluate": ("train.evaluate", "mean IoU of trained streams on labelled sets"),
     "ablate": ("train.ablate", "train the fusion choices of the paper's Table 4 alike"),
+    "words": ("train.words.command", "how well free texts find things in labelled pictures"),
+    "teach": ("train.words.teach", "teach a trained model's text tower more words"),
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),

@@ -146,7 +146,7 @@ def count_images(
             mininterval=1,
             disable=not processes.writer,
         )
-        for indices, pixels, labels in same_size_batches(_readable(loader, faults), batch):
+        for indices, pixels, labels in same_size_batches(readable(loader, faults), batch):
             with hardware.autocast():
                 scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), windows)
             guesses = {s: upsampled_argmax(v.float(), labels.shape[-2:]).cpu().numpy() for s, v in scores.items()}
@@ -164,7 +164,8 @@ def count_images(
     return done, told
 
 
-def _readable(loader: DataLoader, faults: list[str]) -> Iterator[tuple[int, Tensor, Tensor]]:
+def readable(loader: DataLoader, faults: list[str]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Items of `EvaluationItems` that could be read; what was wrong with others goes into `faults`."""
     for index, picture, label in loader:
         if label is None:
             faults.append(picture)

@@ -203,7 +203,7 @@ def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> tuple[Tensor, int]:
         from causal_conv1d import causal_conv1d_fn
 
         return causal_conv1d_fn(x, conv.weight.squeeze(1).to(x.dtype), None, activation="silu"), FRONT + kernel // 2
-    return F.silu(conv(x)), FRONT
+    return kernels.conv_silu(x, conv.weight), FRONT
 
 
 def causal_fits(x: Tensor, kernel: int) -> bool:

@@ -6,6 +6,8 @@ import random
 
 from timm.data import ImageNetInfo
 
+from train.words import probe
+
 # Training phrases of each Cityscapes class. The first is the class name itself.
 CLASS_PHRASES: dict[str, tuple[str, ...]] = {
     "road": ("road", "street", "roadway", "asphalt road", "lane", "the road surface"),
@@ -66,17 +68,26 @@ def imagenet_names() -> list[str]:
     return [info.index_to_description(i).split(",")[0] for i in range(info.num_classes())]
 
 
+def imagenet_lemmas() -> list[str]:
+    """Every lemma of ImageNet-21k's classes, class after class, with repeats."""
+    info = ImageNetInfo("imagenet21k")
+    described = (info.index_to_description(i, detailed=True).partition(": ")[0] for i in range(info.num_classes()))
+    return [lemma.strip() for lemmas in described for lemma in lemmas.split(",")]
+
+
 def corpus(limit: int = 40_000, seed: int = 0) -> list[str]:
-    """Distinct training texts: all street phrases, then a seeded sample of lemmas and definitions."""
+    """Distinct training texts: all street phrases, then a seeded sample of lemmas and definitions.
+
+    Left out is what `train.words` tests with.
+    """
     nouns = [*(p for phrases in CLASS_PHRASES.values() for p in phrases), *_EXTRA]
     street = [template.format(noun) for noun in nouns for template in _TEMPLATES]
     street += [f"{adjective} {noun}" for noun in nouns for adjective in _ADJECTIVES]
     info = ImageNetInfo("imagenet21k")
-    general: list[str] = list(imagenet_names())
-    for i in range(info.num_classes()):
-        lemmas, _, definition = info.index_to_description(i, detailed=True).partition(": ")
-        general += [lemma.strip() for lemma in lemmas.split(",")]
-        general.append(definition[:100])
+    general = [*imagenet_names(), *imagenet_lemmas()]
+    general += [info.index_to_description(i, detailed=True).partition(": ")[2][:100] for i in range(info.num_classes())]
     rest = sorted(set(general) - set(street) - {""})
     random.Random(seed).shuffle(rest)
-    return (list(dict.fromkeys(street)) + rest)[:limit]
+    held_out = probe.held_out()
+    texts = list(dict.fromkeys(street)) + rest
+    return [text for text in texts if probe.normalise(text) not in held_out][:limit]

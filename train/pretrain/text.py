@@ -23,7 +23,7 @@ LENGTH = 24  # tokens per phrase while training
 def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[str, Tensor]:
     """Distil; returns the text tower's tensors. data is not used: the texts are `phrases.corpus`."""
     texts = phrases.corpus()
-    targets = teacher_embeddings(texts, out / TEACHER_CACHE).to(config.device)  # (N, 384) unit
+    targets = teacher_embeddings(texts, out / TEACHER_CACHE, config.device).to(config.device)  # (N, 384) unit
     ids = torch.cat([model.vlm.tokenize(texts[i : i + 4096], LENGTH) for i in range(0, len(texts), 4096)]).to(
         config.device
     )
@@ -40,7 +40,7 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
     return tower.state_dict()
 
 
-def teacher_embeddings(texts: list[str], cache: Path) -> Tensor:
+def teacher_embeddings(texts: list[str], cache: Path, device: str = "cpu") -> Tensor:
     """Unit sentence embeddings (N, 384) float32, from the cache when it holds these very texts.
 
     Raises ValueError when the teacher's package is not installed.
@@ -55,7 +55,7 @@ def teacher_embeddings(texts: list[str], cache: Path) -> Tensor:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ValueError("The text stage needs its teacher: pip install -r train/requirements-pretrain.txt") from error
-    teacher = SentenceTransformer(str(get_model_path()), device="cpu")
+    teacher = SentenceTransformer(str(get_model_path()), device=device)
     embeddings = teacher.encode(texts, batch_size=256, convert_to_tensor=True, normalize_embeddings=True)
     checkpoint.save(cache, {"embeddings": embeddings}, {"texts": fingerprint}, half=True)
     return embeddings.float().cpu()

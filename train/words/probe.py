@@ -1,0 +1,53 @@
+"""The phrases that test texts, and the rule that keeps them out of training."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from mfuser.cityscapes import CLASSES
+
+FILE = Path(__file__).with_name("phrases.txt")
+NOTHING = "nothing"
+KINDS = ("synonym", "plural", "adjective", "part", "region", "object")
+_ARTICLES = re.compile(r"^(?:a|an|the) ")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """text: what is looked for. classes: train ids that it should find, none for what is in no picture of a street."""
+
+    text: str
+    kind: str
+    classes: frozenset[int]
+
+
+@lru_cache(maxsize=1)
+def load() -> tuple[Phrase, ...]:
+    """All phrases of `phrases.txt`. Raises ValueError naming a line that cannot be read."""
+    found: list[Phrase] = []
+    for number, line in enumerate(FILE.read_text(encoding="utf-8").splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        head, _, texts = line.partition(": ")
+        kind, _, names = head.partition(" ")
+        classes = names.split("|") if names != NOTHING else []
+        if kind not in KINDS or not set(classes) <= set(CLASSES) or not texts or (kind == "object") == bool(classes):
+            raise ValueError(f"Line {number} of {FILE.name} is no `KIND CLASSES: phrase; phrase`: {line!r}.")
+        ids = frozenset(map(CLASSES.index, classes))
+        found += [Phrase(text.strip(), kind, ids) for text in texts.split(";")]
+    return tuple(found)
+
+
+def normalise(text: str) -> str:
+    """What makes texts the same: lower case, hyphens and white space as one space, no stop, no article in front."""
+    plain = " ".join(text.lower().replace("-", " ").replace(".", " ").split())
+    return _ARTICLES.sub("", plain)
+
+
+@lru_cache(maxsize=1)
+def held_out() -> frozenset[str]:
+    """Normalised phrases, which no training text may be."""
+    return frozenset(normalise(phrase.text) for phrase in load())
