@@ -182,7 +182,7 @@ def operators(segmenter: Segmenter, batch: int, size: int, count: int = 30) -> l
     return [{"kernel": e.key[:90], "ms": round(getattr(e, key) / 1000, 3), "calls": e.count} for e in kernels]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode the model would be made of tensors that keep no version
 def compiled(name: str, size: int, batches: Sequence[int], rates: dict[str, float], device: torch.device) -> list[Row]:
     """bf16 with compiled blocks: time of the first pass, and how far the masks' logits are from uncompiled ones."""
     model = random_model(name, device)
