@@ -107,7 +107,7 @@ def measure_model(
     threads, started = use_threads(threads), time.perf_counter()
     try:
         if random:
-            segmenter = Segmenter(random_model(name, precision), "cpu", precision)
+            segmenter = Segmenter(random_model(name, precision).for_inference(), "cpu", precision)
         else:
             segmenter = load(name, "cpu", precision)
     except ValueError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -38,6 +37,8 @@ def cluster(tokens: np.ndarray, count: int = CLUSTERS) -> Tensor:
     h, w, _ = tokens.shape
     rows = F.normalize(torch.from_numpy(tokens.astype(np.float32)), dim=-1).flatten(0, 1).numpy()
     k = min(count, len(np.unique(rows, axis=0)))
+    from sklearn.cluster import KMeans  # here, not above: see `visualize.pca_rgb`
+
     with threadpool_limits(1):
         centres = KMeans(k, n_init=1, random_state=0).fit(rows).cluster_centers_.astype(np.float32)
     distance = (centres**2).sum(-1) / 2 - rows @ centres.T  # half the square, less what all centres share

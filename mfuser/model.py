@@ -157,9 +157,9 @@ class MFuser(nn.Module):
         self._texts = {}
 
     def for_inference(self) -> MFuser:
-        """Prepare the frozen encoders for speed, in place; the model can no longer be trained or saved."""
-        self.vfm.for_inference()
-        self.vlm.for_inference()
+        """Prepare for speed, in place; the model can no longer be trained or saved. Safe to call again."""
+        for part in (self.vfm, self.vlm, *self.heads.values()):
+            part.for_inference()
         return self
 
     def forward(

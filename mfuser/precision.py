@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from mfuser.model import MFuser
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
-LARGE_TABLE = 1_000_000  # entries; the token tables of text towers are larger
+HEAVY = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention)
+LARGE_TABLE = 20_000_000  # entries; the token tables of the paper's text towers are larger
 
 
 def usable_device(name: str | None = None) -> str:
@@ -42,11 +43,17 @@ def store_weights(model: MFuser, dtype: torch.dtype) -> None:
     """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
 
     Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too. So
-    does the text tower, whose embeddings are computed once for all images.
+    does the text tower but for its table of tokens: its embeddings are computed once for all images.
     """
     texts = set(model.vlm.text.modules())
-    for module in (m for m in model.modules() if m not in texts):
-        heavy = isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.MultiheadAttention))
-        if heavy or (isinstance(module, nn.Embedding) and module.weight.numel() > LARGE_TABLE):
+    for module in model.modules():
+        table = isinstance(module, nn.Embedding) and module.weight.numel() > LARGE_TABLE
+        if table or (isinstance(module, HEAVY) and module not in texts):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
+        if table:
+            module.register_forward_hook(_as_float32)
+
+
+def _as_float32(module: nn.Module, arguments: tuple, output: Tensor) -> Tensor:
+    return output.float()

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import cv2
 import matplotlib
 import numpy as np
-from sklearn.decomposition import PCA
 
 from mfuser.cityscapes import IGNORE, PALETTE, colorize, group_table
 
@@ -41,6 +40,8 @@ def pca_rgb(tokens: np.ndarray, size: tuple[int, int], foreground: np.ndarray | 
     grid = np.full((h, w, 3), float(GREY), np.float32)
     magnitude = np.abs(rows).max(initial=0.0)
     if len(rows) >= 2 and np.ptp(rows, axis=0).max() > 1e-6 * magnitude:
+        from sklearn.decomposition import PCA  # here: it and what it imports take 0.1 GB, which not every use needs
+
         pca = PCA(n_components=min(3, len(rows), channels), random_state=0)
         scores = pca.fit_transform(rows)  # (N, n)
         loadings = pca.components_  # (n, C)

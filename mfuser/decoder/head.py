@@ -78,6 +78,13 @@ class SegmentationHead(nn.Module):
         )
         self.query_decoder = QueryDecoder(c.width, text_dim, classes, c.query_layers, c.heads, c.query_ffn)
 
+    def for_inference(self) -> None:
+        """Prepare for speed, in place; the head can no longer be trained or saved."""
+        decoder = self.pixel_decoder
+        if self.pyramid.up2 is not None:
+            fine, coarse = decoder.lateral_conv, decoder.input_convs[-1]  # they read the pyramid at 4g and at 2g
+            fine.conv, coarse.conv = self.pyramid.fold(fine.conv, coarse.conv)
+
     def forward(self, taps: list[Tensor], text: Tensor, visual: Tensor, mix: Tensor | None = None) -> MFuserOutput:
         """taps: 4 maps (B, C, g, g). text: (K, C_t). visual: (B, 1 + g*g, C_t or visual_width), global first.
 

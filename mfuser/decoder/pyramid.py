@@ -21,16 +21,27 @@ class FeaturePyramid(nn.Module):
             nn.GELU(),
             nn.ConvTranspose2d(channels, channels, 2, stride=2),
         )
-        self.up2 = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.up2: nn.ConvTranspose2d | None = nn.ConvTranspose2d(channels, channels, 2, stride=2)
         self.down2 = nn.MaxPool2d(2, stride=2)
+
+    def fold(self, conv4: nn.Conv2d, conv2: nn.Conv2d) -> tuple[Upsampling, Upsampling]:
+        """Merge the last transposed convolutions into the 1x1 ones that read the maps at 4g and 2g, in place.
+
+        Returns what takes the place of these. For inference alone: an eighth of the weights is left of the two.
+        """
+        merged = Upsampling.of(self.up4[3], conv4), Upsampling.of(self.up2, conv2)
+        self.up4[0], self.up4[3], self.up2 = Upsampling.of(self.up4[0]), nn.Identity(), None
+        return merged
 
     def forward(self, maps: list[Tensor], defer: bool = False) -> list[Tensor | Upsampled]:
         """maps: 4 x (B, C, g, g), shallowest first. Returns: (B, C, .) at 4g, 2g, g, g/2; with defer, the first two
         before their last convolution, which the decoder's own can swallow."""
         first, second, third, last = maps
+        if self.up2 is None:  # folded
+            return [Upsampled(self.up4(first)), Upsampled(second), third, self.down2(last)]
         if not defer:
             return [self.up4(first), self.up2(second), third, self.down2(last)]
-        for layer in (lambda x: upsample(x, self.up4[0].weight, self.up4[0].bias), *self.up4[1:3]):
+        for layer in (lambda x: upsample(x, as_rows(self.up4[0].weight), self.up4[0].bias), *self.up4[1:3]):
             first = layer(first)
         return [Upsampled(first, self.up4[3]), Upsampled(second, self.up2), third, self.down2(last)]
 
@@ -40,34 +51,67 @@ class Upsampled:
     """A level whose last transposed convolution (kernel 2, stride 2) is still to be computed."""
 
     x: Tensor  # (B, C, h, w)
-    up: nn.ConvTranspose2d
+    up: nn.ConvTranspose2d | None = None  # C channels to C; None where it was merged into the convolution behind it
 
     @property
     def shape(self) -> tuple[int, ...]:
-        b, _, h, w = self.x.shape
-        return (b, self.up.out_channels, 2 * h, 2 * w)
+        b, channels, h, w = self.x.shape
+        return (b, channels, 2 * h, 2 * w)
 
     @torch.no_grad()
     def tensor(self) -> Tensor:
-        """The level itself."""
-        return upsample(self.x, self.up.weight, self.up.bias)
+        """The level itself. Raises ValueError where it is never made."""
+        if self.up is None:
+            raise ValueError("A model prepared for inference has no finest levels: read them before `for_inference`.")
+        return upsample(self.x, as_rows(self.up.weight), self.up.bias)
 
-    def through(self, conv: nn.Conv2d) -> Tensor:
-        """conv(self.tensor()) for a 1x1 convolution, without making the level: two linear maps in a row are one, here
-        with an eighth of the outputs."""
-        first, then = self.up.weight, conv.weight.flatten(1)  # (C, M, 2, 2), (O, M)
-        weight = torch.matmul(then, first.permute(2, 3, 1, 0).to(then.dtype))  # (2, 2, O, C)
-        bias = then.float() @ self.up.bias.float() + (0 if conv.bias is None else conv.bias.float())
-        return upsample(self.x, weight.permute(3, 2, 0, 1), bias)
+    def through(self, conv: nn.Module) -> Tensor:
+        """conv(self.tensor()) for a 1x1 convolution, without making the level."""
+        if self.up is None:
+            return conv(self.x)
+        return upsample(self.x, *merge(self.up, conv, conv.weight.dtype))
 
 
-def upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+class Upsampling(nn.Linear):
+    """Transposed convolution with kernel 2 and stride 2, its weights laid out as the product reads them."""
+
+    def __init__(self, rows: Tensor, shift: Tensor):
+        nn.Module.__init__(self)
+        self.out_features, self.in_features = rows.shape
+        self.weight, self.bias = nn.Parameter(rows, requires_grad=False), nn.Parameter(shift, requires_grad=False)
+
+    @classmethod
+    def of(cls, up: nn.ConvTranspose2d, conv: nn.Conv2d | None = None) -> Upsampling:
+        """Of a transposed convolution, and a 1x1 one behind it."""
+        with torch.no_grad():
+            rows, bias = (as_rows(up.weight), up.bias.clone()) if conv is None else merge(up, conv, torch.float32)
+            return cls(rows.to(up.weight.dtype), bias.to(up.weight.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsample(x, self.weight, self.bias)
+
+
+def merge(up: nn.ConvTranspose2d, conv: nn.Conv2d, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Rows and bias of a transposed convolution followed by a 1x1 one: two linear maps in a row are one, here with an
+    eighth of the outputs. dtype: of the product."""
+    then = conv.weight.flatten(1).to(dtype)  # (O, M)
+    rows = torch.matmul(then, up.weight.permute(2, 3, 1, 0).to(dtype))  # (2, 2, O, C)
+    bias = then.float() @ up.bias.float() + (0 if conv.bias is None else conv.bias.float())
+    return rows.flatten(0, 2), bias
+
+
+def as_rows(weight: Tensor) -> Tensor:
+    """Weight (C, M, 2, 2) of a transposed convolution as (4M, C), the cell of the 2 x 2 first."""
+    return weight.permute(2, 3, 1, 0).flatten(0, 2)
+
+
+def upsample(x: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
     """Transposed convolution with kernel 2 and stride 2 as one matrix product: no output cell is written twice.
 
-    x: (B, C, h, w). weight: (C, M, 2, 2). bias: (M,). Returns: (B, M, 2h, 2w).
+    x: (B, C, h, w). rows: (4M, C), see `as_rows`. bias: (M,). Returns: (B, M, 2h, 2w).
     """
-    b, _, h, w = x.shape
-    rows = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4M, C)
-    y = torch.stack([linear(rows.to(x.dtype), cells.t()) for cells in x.flatten(2)])  # (B, 4M, h*w)
-    y = y.view(b, 2, 2, -1, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, -1, 2 * h, 2 * w)
+    h, w = x.shape[-2:]
+    rows = rows.to(x.dtype)
+    y = torch.stack([linear(rows, cells.t()) for cells in x.flatten(2)])  # (B, 4M, h*w)
+    y = y.view(len(x), 2, 2, -1, h, w).permute(0, 3, 4, 1, 5, 2).reshape(len(x), -1, 2 * h, 2 * w)
     return y.add_(bias.to(y.dtype)[:, None, None])

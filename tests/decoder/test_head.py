@@ -10,9 +10,9 @@ from mfuser.decoder.head import MFuserOutput, SegmentationHead
 from mfuser.decoder.pyramid import FeaturePyramid
 
 
-def head(preset, visual_width: int | None = None) -> SegmentationHead:
+def head(preset, visual_width: int | None = None, channels: int = 10) -> SegmentationHead:
     torch.manual_seed(0)
-    return SegmentationHead(10, 12, 8, 5, preset.decoder, visual_width).eval()
+    return SegmentationHead(channels, 12, 8, 5, preset.decoder, visual_width).eval()
 
 
 def test_semantic_is_the_sum_over_queries():
@@ -112,3 +112,29 @@ def test_inference_merges_layers_and_changes_nothing(tiny_preset):
     for a, b in zip(slow.pyramid, fast.pyramid, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(slow.mask_logits[0], fast.mask_logits[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_prepared_for_inference_it_computes_the_same_from_fewer_weights(tiny_preset, dtype: torch.dtype):
+    g = torch.Generator().manual_seed(1)
+    taps, text = [torch.randn(2, 40, 4, 6, generator=g) for _ in range(4)], torch.randn(5, 12, generator=g)
+    visual = torch.randn(2, 25, 12, generator=g)
+    module = head(tiny_preset, channels=40)
+    with torch.no_grad():
+        for parameter in module.pyramid.parameters():
+            parameter.normal_(std=0.3, generator=g)
+        before = module(taps, text, visual)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            plain = module(taps, text, visual)
+        weights = sum(p.numel() for p in module.parameters())
+        for _ in range(2):  # safe to call again
+            module.for_inference()
+        assert sum(p.numel() for p in module.parameters()) < weights
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            after = module(taps, text, visual)
+    for exact, rounded, found in zip(*(o.mask_logits + o.class_logits for o in (before, plain, after)), strict=True):
+        allowed = 1.5 * (rounded - exact).norm() + 1e-4 * exact.norm()  # no worse than the half precision itself
+        assert (found - exact).norm() < allowed
+    assert [tuple(level.shape) for level in after.levels] == [tuple(level.shape) for level in before.levels]
+    with pytest.raises(ValueError, match="no finest levels"):
+        _ = after.pyramid
