@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -67,7 +68,7 @@ def check(classes: Sequence[str], trained: Sequence[str]) -> tuple[str, ...] | N
 
 
 def words(model: MFuser, stream: str, classes: Sequence[str], temperature: float = TEMPERATURE) -> Words:
-    """Texts and mixes of names for the decoder of a stream.
+    """Texts and mixes of names for the decoder of a stream, float32 also inside autocast.
 
     Raises ValueError for a name that the text tower cannot read to its end.
     """
@@ -81,8 +82,9 @@ def words(model: MFuser, stream: str, classes: Sequence[str], temperature: float
     if new:
         prompts = model.heads[stream].prompts
         ids = token_ids(model, [classes[i] for i in new], prompts.shape[1]).to(own.device)
-        found = model.vlm.text(ids, prompts).to(own.dtype)
-        cosines = F.normalize(found.float(), dim=-1) @ F.normalize(own.float(), dim=-1).T
+        with torch.autocast(own.device.type, enabled=False):  # the temperature magnifies rounding a hundred times
+            found = model.vlm.text(ids, prompts).to(own.dtype)
+            cosines = F.normalize(found.float(), dim=-1) @ F.normalize(own.float(), dim=-1).T
         text[new], mix[new] = found, (cosines / temperature).softmax(-1).to(mix.dtype)
     return Words(text, mix)
 

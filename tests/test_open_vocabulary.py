@@ -86,6 +86,14 @@ def test_trained_names_keep_text_and_positions_and_new_ones_mix_them(tiny_model,
 
 
 @torch.no_grad()
+def test_words_are_exact_inside_autocast(tiny_model):
+    exact = open_vocabulary.words(tiny_model, "fused", NAMES)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = open_vocabulary.words(tiny_model, "fused", NAMES)
+    assert torch.equal(found.text, exact.text) and torch.equal(found.mix, exact.mix)
+
+
+@torch.no_grad()
 def test_temperature_runs_from_the_closest_name_to_the_mean(tiny_model):
     sharp, flat = (open_vocabulary.words(tiny_model, "fused", NAMES, t).mix[1] for t in (1e-6, 1e6))
     assert sharp.max() == pytest.approx(1) and torch.allclose(flat, torch.full((19,), 1 / 19), atol=1e-5)

@@ -107,12 +107,13 @@ class DeformableAttention(Adapter):
         (h, w), (b, length, _) = grid, query.shape
         values = self.value_proj(other[:, -h * w :]).transpose(1, 2)
         maps = values.reshape(b * self.heads, -1, h, w)
-        shifts = self.sampling_offsets(query).view(b, length, self.heads, self.points, 2)
+        shifts = self.sampling_offsets(query).float().view(b, length, self.heads, self.points, 2)
         weights = self.attention_weights(query).view(b, length, self.heads, self.points).softmax(-1)
         places = centres(grid, length, query.device).view(1, length, 1, 1, 2) + shifts / shifts.new_tensor([w, h])
         places = (2 * places - 1).permute(0, 2, 3, 1, 4).flatten(0, 1)  # (B*heads, points, L, 2)
-        sampled = F.grid_sample(maps, places.to(maps.dtype), align_corners=False)  # (B*heads, C/heads, points, L)
-        mixed = (sampled * weights.permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(1)).sum(2)
+        # In float32: positions in bfloat16 are off by up to a tenth of a cell on a side of 100.
+        sampled = F.grid_sample(maps.float(), places, align_corners=False)  # (B*heads, C/heads, points, L)
+        mixed = (sampled.to(maps.dtype) * weights.permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(1)).sum(2)
         return self.output_proj(mixed.reshape(b, -1, length).transpose(1, 2))
 
 
