@@ -20,7 +20,7 @@ from mfuser.analysis import Analysis
 from mfuser.decoder.head import MFuserOutput
 from mfuser.encoded import Clock, Encoded, Memory, encode, to_array
 from mfuser.encoders.vocabulary import END
-from mfuser.fusion.selective_scan import fastest_kernel
+from mfuser.fusion.selective_scan import running_kernel
 from mfuser.model import MFuser
 from mfuser.open_vocabulary import Words
 from mfuser.precision import PRECISIONS, store_weights
@@ -245,7 +245,7 @@ class Segmenter:
             "weights": self.weights,
             "device": str(self.device),
             "precision": self.precision,
-            "scan_kernel": fastest_kernel(self.device),
+            "scan_kernel": running_kernel(self.device),
             "input_size": tuple(pixels.shape[-2:]),
             "milliseconds": {
                 "vfm": ms["embed vfm"] + ms["vfm"] + decoding["vfm"],

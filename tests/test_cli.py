@@ -276,6 +276,14 @@ def test_info_tells_versions_devices_and_presets(folder, weights, capsys):
     assert tiny["weights"] == {p.name: p.stat().st_size for p in weights.iterdir()}
 
 
+def test_info_names_the_scan_that_runs_where_numba_refuses(folder, monkeypatch, capsys):
+    from mfuser.fusion.scan_kernels import compiled
+
+    monkeypatch.setattr(compiled, "ready", lambda: False)
+    assert run("info", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["devices"][0]["scan_kernel"] == "chunked"
+
+
 def test_info_says_what_would_make_a_preset_run(folder, tiny_preset, monkeypatch, capsys):
     monkeypatch.setitem(presets.PRESETS, "tiny", replace(tiny_preset, weights=folder / "none"))
     assert run("info") == 0

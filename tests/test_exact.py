@@ -9,7 +9,7 @@ import torch
 
 from mfuser import exact, linear
 from mfuser.fusion.scan_kernels import chunked, compiled
-from mfuser.fusion.selective_scan import KERNELS
+from mfuser.fusion.selective_scan import KERNELS, running_kernel
 
 
 @pytest.fixture
@@ -31,6 +31,8 @@ def test_products_and_scan_are_torchs_own_inside(tiny_model, ran):
         with exact.plain_torch():
             plain = tiny_model(pixels).semantic()
         assert ran == {"chunked"}
+        with exact.plain_torch():
+            assert running_kernel(pixels.device) == "chunked"
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 
 

@@ -11,6 +11,7 @@ import torch
 
 import mfuser
 from mfuser import images
+from mfuser.fusion.scan_kernels import compiled
 from mfuser.precision import native_precision, usable_device
 from mfuser.presets import STREAMS
 from mfuser.segmenter import Segmenter
@@ -123,6 +124,11 @@ def test_what_ran_is_told(segmenter, tiny_model):
     everything = sum(p.numel() for p in tiny_model.parameters())
     others = sum(p.numel() for s in ("vfm", "vlm") for p in tiny_model.heads[s].parameters())
     assert ran["parameters"]["fused"] == everything - others
+
+
+def test_the_scan_that_ran_is_told_where_numba_refuses(segmenter, monkeypatch):
+    monkeypatch.setattr(compiled, "ready", lambda: False)
+    assert segmenter.analyse(picture(64, 64)).ran["scan_kernel"] == "chunked"
 
 
 def test_bfloat16_is_close_and_masks_stay_float_safe(fresh_model):

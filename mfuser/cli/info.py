@@ -58,16 +58,16 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> list[dict[str, str]]:
-    """Usable devices with their precision by default and the scan kernel chosen there."""
+    """Usable devices with their precision by default and the scan kernel that runs there."""
     import torch
 
-    from mfuser.fusion.selective_scan import fastest_kernel
+    from mfuser.fusion.selective_scan import running_kernel
     from mfuser.precision import native_precision
 
     names = {"cpu": platform.processor() or platform.machine()}
     names |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
     return [
-        {"name": n, "title": t, "precision": native_precision(n), "scan_kernel": fastest_kernel(torch.device(n))}
+        {"name": n, "title": t, "precision": native_precision(n), "scan_kernel": running_kernel(torch.device(n))}
         for n, t in names.items()
     ]
 

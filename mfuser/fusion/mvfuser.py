@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -12,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfuser import kernels
-from mfuser.exact import plain
-from mfuser.fusion.scan_kernels import compiled
-from mfuser.fusion.selective_scan import fastest_kernel, selective_scan
+from mfuser.fusion.scan_kernels import compiled, cuda
+from mfuser.fusion.selective_scan import running_kernel, selective_scan
 
 FRONT = 7  # zero rows before the tokens of a folded MVFuser
 PIECE = 4096  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
@@ -90,8 +88,7 @@ class MVFuser(nn.Module):
     @staticmethod
     def compiled_scan_runs(tokens: Tensor) -> bool:
         """True when `selective_scan` would choose the compiled kernel."""
-        values_only = not torch.is_grad_enabled() and fastest_kernel(tokens.device) == "compiled"
-        return values_only and not plain() and compiled.ready()
+        return not torch.is_grad_enabled() and running_kernel(tokens.device) == "compiled"
 
     def in_pieces(self, tokens: Tensor) -> Tensor:
         """What `forward` gives, PIECE tokens after the other; the scan goes on where it was. CPU, without gradients."""
@@ -170,8 +167,8 @@ class RMSNorm(nn.Module):
 
 @lru_cache(maxsize=1)
 def causal_conv_installed() -> bool:
-    """True when causal-conv1d is installed; importing it is left to the first call on a CUDA tensor."""
-    return importlib.util.find_spec("causal_conv1d") is not None
+    """True when causal-conv1d is installed and can be imported; asked for CUDA tensors only, as it imports."""
+    return cuda.importable("causal_conv1d", "causal-conv1d")
 
 
 def conv_silu(x: Tensor, conv: nn.Conv1d) -> Tensor:

@@ -58,16 +58,23 @@ def selective_scan(
     """
     arguments = (u, delta, A, B, C, D, delta_bias)
     grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in arguments)
-    name = kernel or ("chunked" if plain() and u.device.type == "cpu" else fastest_kernel(u.device, grad))
+    name = kernel or running_kernel(u.device, grad)
     if name not in KERNELS:
         raise ValueError(f"Unknown scan kernel {name!r}; choose one of {', '.join(KERNELS)}.")
     if name == "cuda" and not (u.is_cuda and cuda.installed()):
         raise ValueError("The cuda scan kernel needs mamba-ssm (requirements-gpu.txt) and tensors on a CUDA device.")
     if name == "compiled" and (grad or u.device.type != "cpu" or not compiled.installed()):
         raise ValueError("The compiled scan kernel needs numba, tensors on the CPU, and no gradients.")
-    if kernel is None and name == "compiled" and not compiled.ready():
-        name = "chunked"
     return KERNELS[name](*arguments, delta_softplus)
+
+
+def running_kernel(device: torch.device, grad: bool = False) -> str:
+    """Name of the scan that `selective_scan` runs on a device unless told otherwise: `fastest_kernel`, but "chunked"
+    where the compiled one does not work (numba is imported to see that) or may not run, inside `exact.plain_torch`."""
+    if device.type == "cpu" and plain():
+        return "chunked"
+    name = fastest_kernel(device, grad)
+    return "chunked" if name == "compiled" and not compiled.ready() else name
 
 
 @lru_cache(maxsize=16)

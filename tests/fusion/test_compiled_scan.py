@@ -165,6 +165,7 @@ def test_a_numba_that_refuses_leaves_the_scan_to_torch(monkeypatch, caplog):
     x = arguments(1, 16, 30, 4)
     y = selective_scan(**x, delta_softplus=True)
     assert error(y, selective_scan_reference(**x, delta_softplus=True)) < 1e-5 and "NumPy 2.4" in caplog.text
+    assert module.fastest_kernel(x["u"].device) == "compiled" and module.running_kernel(x["u"].device) == "chunked"
     compiled.ready.cache_clear()
 
 

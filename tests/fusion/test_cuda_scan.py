@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mfuser.fusion.mvfuser import MVFuser, causal_conv_installed
 from mfuser.fusion.scan_kernels import cuda, reference
+from mfuser.fusion.selective_scan import fastest_kernel, running_kernel
 
 
 def fwd(u, delta, A, B, C, D, z, delta_bias, softplus):
@@ -65,6 +67,42 @@ def test_rows_inside_a_larger_tensor_are_read_in_place_where_wide_loads_can(dtyp
             rows = cuda.in_rows(x)
             assert rows.is_contiguous() and rows.data_ptr() != x.data_ptr() and torch.equal(rows, x)
     assert cuda.in_rows(whole[..., 8:29]).is_contiguous(), "the kernel of the gradients reads whole tensors"
+
+
+BUILT_FOR_ANOTHER = "raise ImportError('selective_scan_cuda.so: undefined symbol: _ZN3c10')"
+
+
+@pytest.mark.parametrize(
+    "source", [BUILT_FOR_ANOTHER, "raise OSError('libtorch_cuda.so: cannot open')", "import absent"]
+)
+@pytest.mark.parametrize("module", ["selective_scan_cuda", "causal_conv1d"])
+def test_a_build_for_another_torch_is_told_and_left_aside(tmp_path, monkeypatch, caplog, module: str, source: str):
+    (tmp_path / f"{module}.py").write_text(source)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    works = cuda.installed if module == "selective_scan_cuda" else causal_conv_installed
+    works.cache_clear()
+    assert not works() and not works()
+    works.cache_clear()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "requirements-gpu.txt" in record.message and "\n" not in record.message
+
+
+def test_what_is_not_installed_is_no_warning(monkeypatch, caplog):
+    monkeypatch.setattr(sys, "path", [])
+    for module in ("selective_scan_cuda", "causal_conv1d"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        assert not cuda.importable(module, "a package")
+    assert not caplog.records
+
+
+def test_a_cpu_imports_no_cuda_kernels(monkeypatch):
+    monkeypatch.setattr(cuda, "importable", lambda *_: pytest.fail("imported"))
+    cuda.installed.cache_clear()
+    causal_conv_installed.cache_clear()
+    fastest_kernel.cache_clear()
+    assert running_kernel(torch.device("cpu")) in ("chunked", "compiled")
+    MVFuser(32)(torch.randn(1, 9, 32))
 
 
 def test_a_sequence_takes_the_dtype_of_u():

@@ -5,18 +5,37 @@ Its compiled extension alone is called: the package's Python side imports langua
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import logging
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 
 @lru_cache(maxsize=1)
 def installed() -> bool:
-    """True when mamba-ssm's kernels are installed; importing them is left to the first call on a CUDA tensor."""
-    return importlib.util.find_spec("selective_scan_cuda") is not None
+    """True when mamba-ssm's kernels are installed and can be imported; asked for CUDA devices only, as it imports."""
+    return importable("selective_scan_cuda", "mamba-ssm")
+
+
+def importable(module: str, package: str) -> bool:
+    """True when a compiled module can be imported. False, with a warning, when it is there but refuses, as one that was
+    built for another torch does; without a warning when it is not there."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        if not (isinstance(error, ModuleNotFoundError) and error.name == module):
+            reason = " ".join(str(error).split())
+            logger.warning(
+                "%s cannot be used, so plain torch takes its place: %s (built for another torch? "
+                "`pip uninstall %s`, then build it as requirements-gpu.txt says)", package, reason, package
+            )  # fmt: skip
+        return False
+    return True
 
 
 def scan(
