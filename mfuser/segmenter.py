@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mfuser import fallbacks, images, kernels, open_vocabulary, presets
+from mfuser import fallbacks, images, open_vocabulary, presets
 from mfuser.analysis import Analysis
 from mfuser.decoder.head import MFuserOutput
 from mfuser.encoded import Clock, Encoded, Memory, encode, to_array
@@ -23,8 +23,8 @@ from mfuser.encoders.vocabulary import END
 from mfuser.fusion.selective_scan import running_kernel
 from mfuser.model import MFuser
 from mfuser.open_vocabulary import Words
-from mfuser.precision import PRECISIONS, store_weights
-from mfuser.streamline import compile_blocks, streamline
+from mfuser.precision import PRECISIONS
+from mfuser.streamline import compile_blocks, lower
 from mfuser.windows import STRIDE, network_size, sliding_scores, window_places, working_size
 
 logger = logging.getLogger(__name__)
@@ -53,10 +53,7 @@ class Segmenter:
         self.device, self.precision, self.weights = torch.device(device), precision, weights
         self._parameters = _parameters(self.model)
         if precision != "float32":
-            if self.device.type == "cuda":
-                streamline(self.model, PRECISIONS[precision], skip=self.model.vlm.text)
-                kernels.trust(self.device)
-            store_weights(self.model, PRECISIONS[precision])
+            lower(self.model, self.device, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
         self.remember = 0  # bytes for what the encoders gave, so that another class list runs the decoders only
         self._memory = Memory()

@@ -10,18 +10,29 @@ inference alone.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser import kernels
 from mfuser.encoders.streamlined import LAYER_NORMS, streamline_parts
 from mfuser.fusion.mvfuser import MVFuser
+from mfuser.precision import store_weights
 
 if TYPE_CHECKING:
     from mfuser.encoders.base import VisionEncoder
     from mfuser.model import MFuser
+
+
+def lower(model: MFuser, device: torch.device, dtype: torch.dtype) -> None:
+    """Prepare a model on a device for inference in half precision, in place: on CUDA `streamline` and trusted kernels,
+    everywhere the weights of products in `dtype`. It can no longer be trained or saved. Safe to call again."""
+    if device.type == "cuda":
+        streamline(model, dtype, skip=model.vlm.text)
+        kernels.trust(device)
+    store_weights(model, dtype)
 
 
 def streamline(model: nn.Module, dtype: torch.dtype, skip: nn.Module | None = None) -> None:
@@ -78,9 +89,20 @@ class Attention(nn.MultiheadAttention):
         return plain and module.batch_first and module._qkv_same_embed_dim
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = False,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
     ) -> tuple[Tensor, None]:
-        """attn_mask: (B * heads or 1, L, S) bool, true where not to look, or what is added to the scores."""
+        """attn_mask: (L, S), (1, L, S) or (B * heads, L, S), bool and true where not to look, or what is added to the
+        scores. Raises ValueError for key_padding_mask and is_causal, which are put into attn_mask instead."""
+        if key_padding_mask is not None or is_causal:
+            raise ValueError("Streamlined attention takes neither key_padding_mask nor is_causal: pass attn_mask.")
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if query is key and key is value:
             parts = F.linear(query, weight, bias).chunk(3, dim=-1)
@@ -90,7 +112,7 @@ class Attention(nn.MultiheadAttention):
         q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in parts)
         if attn_mask is not None:
             if attn_mask.ndim == 3:
-                attn_mask = attn_mask.unflatten(0, (-1, self.num_heads))
+                attn_mask = attn_mask[None] if len(attn_mask) == 1 else attn_mask.unflatten(0, (-1, self.num_heads))
             attn_mask = ~attn_mask if attn_mask.dtype == torch.bool else attn_mask.to(q.dtype)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         return self.out_proj(y.transpose(1, 2).flatten(2)), None

@@ -11,6 +11,7 @@ from timm.layers import LayerNorm as TimmLayerNorm
 from timm.layers import SwiGLU
 from torch import Tensor, nn
 
+from mfuser import kernels
 from mfuser.encoders.dinov2 import DINOv2
 from mfuser.encoders.streamlined import PaddedSwiGLU, RotaryAttention
 from mfuser.encoders.vlm import rotary_table
@@ -18,7 +19,7 @@ from mfuser.fusion.mvfuser import MVFuser
 from mfuser.model import MFuser
 from mfuser.precision import store_weights
 from mfuser.segmenter import Segmenter
-from mfuser.streamline import Attention, LayerNorm, blocks_of, streamline
+from mfuser.streamline import Attention, LayerNorm, blocks_of, lower, streamline
 
 
 def streamlined(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -180,6 +181,41 @@ def test_attention_equals_torchs(randomise, mask: str, own: bool):
     expected = source(query, key, value, attn_mask=given, need_weights=False)[0]
     found, weights = made(query, key, value, attn_mask=given, need_weights=False)
     assert weights is None and error(found, expected) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+@torch.inference_mode()
+def test_attention_takes_one_mask_for_all(randomise, dtype: torch.dtype):
+    source = randomise(nn.MultiheadAttention(32, 4, batch_first=True)).eval()
+    made = copy.deepcopy(source)
+    made.__class__ = Attention
+    x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(5, 5).triu(1).bool()
+    mask = mask if dtype == torch.bool else torch.zeros(5, 5).masked_fill(mask, -1e4)
+    expected = source(x, x, x, attn_mask=mask, need_weights=False)[0]
+    for given in (mask, mask[None], mask.expand(2 * 4, 5, 5)):
+        assert error(made(x, x, x, attn_mask=given)[0], expected) < 1e-6
+        assert error(made(x, x, x, None, False, given)[0], expected) < 1e-6  # at its place in torch's order
+
+
+@pytest.mark.parametrize("option", [{"key_padding_mask": torch.zeros(2, 5).bool()}, {"is_causal": True}], ids=str)
+def test_attention_refuses_masks_that_it_does_not_apply(option: dict):
+    made = nn.MultiheadAttention(32, 4, batch_first=True)
+    made.__class__ = Attention
+    x = torch.randn(2, 5, 32)
+    with pytest.raises(ValueError, match="neither key_padding_mask nor is_causal"):
+        made(x, x, x, **option)
+
+
+def test_lowering_streamlines_and_trusts_kernels_on_cuda_alone(fresh_model, monkeypatch):
+    trusted: list[torch.device] = []
+    monkeypatch.setattr(kernels, "trust", trusted.append)
+    lower(fresh_model, torch.device("cpu"), torch.bfloat16)
+    assert not trusted and not any(isinstance(m, LayerNorm) for m in fresh_model.modules())
+    assert next(m for m in fresh_model.fusion.modules() if isinstance(m, nn.Linear)).weight.dtype == torch.bfloat16
+    lower(fresh_model, torch.device("cuda", 1), torch.bfloat16)
+    assert trusted == [torch.device("cuda", 1)] and any(isinstance(m, LayerNorm) for m in fresh_model.modules())
+    assert not any(isinstance(m, LayerNorm) for m in fresh_model.vlm.text.modules())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
