@@ -161,15 +161,24 @@ def load_folder(model: MFuser, folder: Path | None) -> None:
     preset = model.preset
     if folder is None:
         raise WeightsError(f"Preset {preset.name!r} has no built-in weights; pass weights=FOLDER.")
-    paths = {stream: folder / f"stream-{stream}.safetensors" for stream in preset.streams}
-    lacking = [path for path in paths.values() if not path.is_file()]
-    if lacking and preset.vfm.source is not None:  # before gigabytes of encoders are fetched
-        raise WeightsError(f"No trained weights at {lacking[0]}: run `{presets.way(preset, folder)}`.")
+    paths = stream_files(preset, folder, preset.streams)
     for name in ("vfm", "vlm"):
         load_encoder(model, name, folder)
     model.temperatures = {}
     for stream, path in paths.items():
         load_stream(model, stream, path)
+
+
+def stream_files(preset: presets.Preset, folder: Path, streams: Sequence[str]) -> dict[str, Path]:
+    """The files of a preset's streams in a folder. Raises WeightsError with the way to make one that is missing, for a
+    preset of public encoders: before gigabytes of those are fetched."""
+    paths = {stream: folder / f"stream-{stream}.safetensors" for stream in streams}
+    lacking = [stream for stream, path in paths.items() if not path.is_file()]
+    if lacking and preset.vfm.source is not None:
+        fused = lacking[0] == "fused"  # the stream that the authors' checkpoints hold
+        command = presets.way(preset, folder) if fused else presets.training_command(preset, lacking[0])
+        raise WeightsError(f"No trained weights at {paths[lacking[0]]}: run `{command}`.")
+    return paths
 
 
 def load_stream(model: MFuser, stream: str, path: Path) -> None:

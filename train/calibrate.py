@@ -30,7 +30,7 @@ from train.augment import Augmentation, distort_colours
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset
 from train.data.batches import worker_options
-from train.weights import load_model
+from train.weights import load_model, weights_folder
 
 LOWEST_SCORE = 1e-8  # as in `mfuser.segmenter`
 TEMPERATURES = 0.05, 20.0  # bounds of the search
@@ -74,8 +74,9 @@ def main(argv: Sequence[str]) -> None:
     preset = presets.get(config.preset)
     streams = config.streams or preset.streams
     hardware = choose_hardware(config.device, "float32", config.workers)
-    files = {stream: config.weights / f"stream-{stream}.safetensors" for stream in streams}
-    model = load_model(preset, config.weights, streams).to(hardware.device)
+    folder = weights_folder(config.weights)
+    files = {stream: folder / f"stream-{stream}.safetensors" for stream in streams}
+    model = load_model(preset, folder, streams).to(hardware.device)
     dataset = open_dataset(config.data, "train", limit=config.limit or None)
     scores, labels = score_cells(model, streams, dataset, hardware, config.weather, config.seed)
     for stream, path in files.items():

@@ -31,7 +31,7 @@ from train.evaluate import EvaluateConfig, make_store, weights_stamp
 from train.evaluate import run as evaluate_sets
 from train.processes import Processes
 from train.state import require_writable
-from train.weights import load_model
+from train.weights import load_model, weights_folder
 
 PARTS = ("scores", "retention", "calibration", "failures")
 EXAMPLES = presets.ASSETS / "examples"
@@ -213,7 +213,7 @@ MEASURES: dict[str, Measure] = dict(zip(PARTS, (scores, retention, calibration, 
 
 def folder_of(config: CardConfig) -> Path | None:
     """Where the weights lie."""
-    return config.weights or presets.folder_of(presets.get(config.preset))
+    return weights_folder(config.weights) or presets.folder_of(presets.get(config.preset))
 
 
 def remembered(path: Path, key: str, make: Callable[[], Any]) -> Any:

@@ -18,7 +18,8 @@ from PIL import Image
 from mfuser import presets, weather
 from mfuser.charts import retention_chart
 from mfuser.model import MFuser
-from mfuser.precision import PRECISIONS, store_weights
+from mfuser.precision import PRECISIONS
+from mfuser.streamline import lower
 from train.charts import confusion_picture
 from train.config import Hardware, choose_hardware
 from train.data import SegmentationData, open_datasets
@@ -26,7 +27,7 @@ from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
 from train.processes import Processes, open_processes
 from train.scoring import Counts, CountStore, count_images
-from train.weights import load_model
+from train.weights import load_model, weights_folder
 
 __all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 
@@ -99,14 +100,14 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     preset = presets.with_fusion(preset, config.fusion) if config.fusion else preset
     streams = config.streams or preset.streams
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
-    folder = config.weights.parent if config.weights is not None and config.weights.is_file() else config.weights
+    folder = weights_folder(config.weights) or presets.folder_of(preset)
     datasets = open_datasets(config.data, "val", limit=config.limit or None)
     for condition in (*config.swept(), *([config.weather] if config.weather else [])):
         weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong
     model = load_model(preset, folder, streams).to(hardware.device).for_inference()
-    if config.precision == "bf16":  # stored as they are computed, or every product would convert them again
-        store_weights(model, PRECISIONS["bf16"])
-    stamp = weights_stamp(folder or preset.weights, streams)
+    if config.precision == "bf16":  # as Segmenter runs it
+        lower(model, hardware.device, PRECISIONS["bf16"])
+    stamp = weights_stamp(folder, streams)
     reports = []
     for spec, dataset in zip(config.data, datasets, strict=True):
         space = dataset.kind.space if config.space == "auto" else config.space

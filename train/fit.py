@@ -29,7 +29,7 @@ from train.processes import Processes, open_processes
 from train.rehearsal import rehearse
 from train.report import write_report
 from train.state import RunFiles, require_space, require_writable
-from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders
+from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders, weights_folder
 
 logger = logging.getLogger(__name__)
 
@@ -144,10 +144,11 @@ def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
 
     Raises `checkpoint.WeightsError` when they are in no folder.
     """
+    own = weights_folder(config.encoders, "--encoders")
     if config.random_encoders or has_public_encoders(preset):
-        return config.encoders
-    folders = [f for f in (config.encoders or config.out, preset.weights) if f is not None]
-    return find_encoders(preset, folders[:1] if config.encoders else folders)
+        return own
+    folders = [f for f in (own or config.out, preset.weights) if f is not None]
+    return find_encoders(preset, folders[:1] if own else folders)
 
 
 def start_model(config: FitConfig, preset: presets.Preset, source: Path | None) -> MFuser:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mfuser import images, presets, weather
 from mfuser.model import MFuser, encoders_of
-from mfuser.segmenter import upsampled_argmax
+from mfuser.segmenter import BATCH, upsampled_argmax
 from mfuser.windows import network_size, sliding_scores
 from train.config import Hardware
 from train.data import SegmentationData
@@ -88,13 +88,16 @@ def _stack(held: list[tuple[int, Tensor, Tensor]]) -> tuple[list[int], Tensor, T
     return [i for i, _, _ in held], torch.stack([p for _, p, _ in held]), torch.stack([y for _, _, y in held])
 
 
-def semantic_scores(model: MFuser, streams: Sequence[str], pixels: Tensor, windows: str) -> dict[str, Tensor]:
+def semantic_scores(
+    model: MFuser, streams: Sequence[str], pixels: Tensor, windows: str, batch: int | None = None
+) -> dict[str, Tensor]:
     """Class scores (B, K, h, w) float32 of every stream.
 
     pixels: (B, 3, H, W) float RGB on the device. windows: "single", or "sliding" for the paper's 512-pixel windows.
+    batch: windows at once, all images' together; at least one of every image, which None stands for.
     """
     if windows == "sliding":
-        return sliding_scores(lambda crops: semantic_scores(model, streams, crops, "single"), pixels)
+        return sliding_scores(lambda crops: semantic_scores(model, streams, crops, "single"), pixels, batch)
     embedded: dict[str, Any] = {}
     for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
         embedded |= model.embed(pixels, name)
@@ -126,6 +129,7 @@ def count_images(
     processes = processes or Processes()
     groups = SPACES[space]
     to_space, truth_table = CITYSCAPES.into(groups), dataset.groups.into(groups)
+    crops = max(batch, BATCH.get(hardware.device.type, 1))  # windows at once, also of a single image
     model.eval()
     done = {} if store is None else store.read()
     if store is not None:
@@ -148,7 +152,7 @@ def count_images(
         )
         for indices, pixels, labels in same_size_batches(readable(loader, faults), batch):
             with hardware.autocast():
-                scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), windows)
+                scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), windows, crops)
             guesses = {s: upsampled_argmax(v.float(), labels.shape[-2:]).cpu().numpy() for s, v in scores.items()}
             for row, index in enumerate(indices):
                 truth = truth_table[labels[row].numpy()]

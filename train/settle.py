@@ -26,7 +26,7 @@ from mfuser.segmenter import Segmenter
 from mfuser.windows import working_size
 from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
-from train.weights import load_model
+from train.weights import load_model, weights_folder
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ def main(argv: Sequence[str]) -> None:
     preset = presets.get(config.preset)
     streams = config.streams or preset.streams
     data = open_dataset(config.data, "train", limit=config.limit)
-    model = load_model(preset, config.weights, streams)
+    folder = weights_folder(config.weights)
+    model = load_model(preset, folder, streams)
     for stream in streams:
         order = settled_order(class_logits(model, stream, data, config.resolution), data.groups)
-        path = config.weights / f"stream-{stream}.safetensors"
+        path = folder / f"stream-{stream}.safetensors"
         tensors, (_, metadata) = load_file(path), checkpoint.load(path)
         for kind in ("weight", "bias"):
             name = f"heads.{stream}.query_decoder.cls_embed.{kind}"

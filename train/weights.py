@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from mfuser import checkpoint, presets
+from mfuser.loading import FOREIGN
 from mfuser.model import MFuser
 from mfuser.presets import Preset
 
@@ -20,11 +22,29 @@ def load_model(preset: Preset, folder: Path | None, streams: Sequence[str]) -> M
     Streams may be others than the preset's own, as `python -m train fit --streams` trains them. Raises
     `checkpoint.WeightsError` for missing weights.
     """
-    preset, folder = presets.with_streams(preset, streams), folder or presets.folder_of(preset)
+    preset, folder = presets.with_streams(preset, streams), weights_folder(folder) or presets.folder_of(preset)
+    files = {} if folder is None else checkpoint.stream_files(preset, folder, streams)
     model = load_encoders(preset, [folder] if folder else [])
-    for stream in streams:
-        checkpoint.load_stream(model, stream, folder / f"stream-{stream}.safetensors")
+    for stream, path in files.items():
+        checkpoint.load_stream(model, stream, path)
     return model
+
+
+def weights_folder(path: Path | None, option: str = "--weights") -> Path | None:
+    """A folder of weights as it was given, or the one around a file of weights that `fit` wrote.
+
+    Raises `checkpoint.WeightsError` for any other file; option: what its message calls the argument.
+    """
+    if path is None or not path.is_file():
+        return path
+    if path.suffix.lower() in FOREIGN:
+        raise checkpoint.WeightsError(
+            f"{path} is a checkpoint of the authors: "
+            f"python -m mfuser import-official {shlex.quote(str(path))} --out DIR, then {option} DIR."
+        )
+    if path.suffix != ".safetensors" or not path.name.startswith(("stream-", "encoder-")):
+        raise checkpoint.WeightsError(f"{path} is a file, not a folder of weights: pass {option} DIR.")
+    return path.parent
 
 
 def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from mfuser import checkpoint, images
+from mfuser import checkpoint, images, presets
 from mfuser import windows as sliding
 from mfuser.model import MFuser
 from mfuser.windows import window_places, working_size
+from train import evaluate as evaluation
 from train import scoring
 from train.__main__ import main
 from train.config import Hardware
@@ -209,7 +210,7 @@ def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path
     lines = store.read_text().splitlines(keepends=True)
     store.write_text(lines[0] + lines[1][:40])  # killed while it wrote the second image
     seen, plain = [], scoring.semantic_scores
-    monkeypatch.setattr(scoring, "semantic_scores", lambda m, s, pixels, w: seen.append(1) or plain(m, s, pixels, w))
+    monkeypatch.setattr(scoring, "semantic_scores", lambda *a: seen.append(1) or plain(*a))
     assert main(command(trained, *more)) == 0
     assert len(seen) == 2 and json.loads((out / "scores.json").read_text()) == whole
     assert main(command(trained, *more)) == 0 and len(seen) == 2
@@ -265,6 +266,99 @@ def test_sliding_windows_cover_the_image(streets, trained, seeing, monkeypatch):
     )
     assert parts.counts.sum() == whole.counts.sum()
     assert np.abs(parts.counts - whole.counts).sum() < 0.03 * whole.counts.sum()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@torch.no_grad()
+def test_windows_run_together_and_score_the_same(fresh_model, monkeypatch, count: int):
+    monkeypatch.setattr(sliding, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
+    pixels = torch.rand(count, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 255
+    sizes, embed = [], fresh_model.embed
+    monkeypatch.setattr(fresh_model, "embed", lambda x, name: sizes.append(len(x)) or embed(x, name))
+    one = scoring.semantic_scores(fresh_model, ("vfm", "vlm"), pixels, "sliding")
+    alone, sizes[:] = list(sizes), []
+    several = scoring.semantic_scores(fresh_model, ("vfm", "vlm"), pixels, "sliding", 5)
+    assert set(alone) == {count} and max(sizes) == 5 // count * count and sum(sizes) == sum(alone)
+    for stream, scores in one.items():
+        torch.testing.assert_close(several[stream], scores, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_of_a_single_image_fill_the_batch(streets, seeing, monkeypatch):
+    monkeypatch.setattr(sliding, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
+    sizes, embed = [], seeing.embed
+    monkeypatch.setattr(seeing, "embed", lambda x, name: sizes.append(len(x)) or embed(x, name))
+    evaluate(seeing, ("vlm",), open_dataset(f"camvid:{streets}", "val", limit=1), "common", CPU, 4, windows="sliding")
+    assert max(sizes) == 4
+
+
+def test_bfloat16_runs_as_the_segmenter_runs_it(streets, trained, monkeypatch):
+    asked, plain = [], evaluation.lower
+    monkeypatch.setattr(evaluation, "lower", lambda *a: asked.append(a[1:]) or plain(*a))
+    for precision in ("float32", "bf16"):
+        assert main(command(trained, "--data", f"camvid:{streets}", "--limit", "1", "--precision", precision)) == 0
+    assert asked == [(torch.device("cpu"), torch.bfloat16)]
+
+
+# -- where the weights lie --------------------------------------------------------------------------------------------
+
+PAIR = "dinov2-l+eva02-clip-l"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--preset", PAIR, "--weights", "FILE"],
+        ["fit", "--preset", PAIR, "--encoders", "FILE"],
+        ["fit", "--encoders", "FILE"],
+        ["settle", "--preset", PAIR, "--weights", "FILE"],
+        ["calibrate", "--preset", PAIR, "--weights", "FILE"],
+        ["card", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
+        ["words", "--preset", PAIR, "--weights", "FILE"],
+        ["teach", "--weights", "FILE", "--out", "OUT"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("name", ["iter_20000.pth", "notes.txt"])
+def test_a_file_that_is_no_weights_of_ours_is_one_sentence(streets, tmp_path, capsys, monkeypatch, arguments, name):
+    monkeypatch.setattr(MFuser, "__init__", lambda *a, **k: pytest.fail("a model was built"))
+    file = tmp_path / name
+    file.write_bytes(b"")
+    places = {"FILE": str(file), "OUT": str(tmp_path / "out")}
+    code = main([*(places.get(a, a) for a in arguments), "--data", f"camvid:{streets}"])
+    err, option = capsys.readouterr().err, "--encoders" if arguments[0] == "fit" else "--weights"
+    way = f"is a checkpoint of the authors: python -m mfuser import-official {file} --out DIR, then {option} DIR."
+    assert code == 2 and "Traceback" not in err
+    assert (way if file.suffix == ".pth" else f"is a file, not a folder of weights: pass {option} DIR.") in err
+
+
+@pytest.mark.parametrize("stream", ["fused", "vfm"])
+def test_missing_streams_are_told_before_encoders_are_fetched(streets, tmp_path, capsys, monkeypatch, stream):
+    monkeypatch.setattr(MFuser, "__init__", lambda *a, **k: pytest.fail("a model was built"))
+    options = ["--preset", PAIR, "--weights", str(tmp_path), "--streams", stream]
+    assert main(["evaluate", *options, "--data", f"camvid:{streets}"]) == 2
+    err = capsys.readouterr().err
+    assert f"No trained weights at {tmp_path / f'stream-{stream}.safetensors'}: run `python -m " in err
+    assert ("import-official" in err) == (stream == "fused")
+
+
+def test_a_stream_file_stands_for_its_folder(streets, trained):
+    start = command(trained / "stream-vlm.safetensors", "--data", f"camvid:{streets}", "--limit", "1")
+    assert main(start) == 0
+
+
+def test_scores_of_other_weights_in_a_presets_own_folder_are_not_taken(
+    streets, trained, tiny_preset, tmp_path, monkeypatch
+):
+    """As of the paper's presets, whose folder is the user's."""
+    monkeypatch.setattr(presets, "folder_of", lambda preset: trained)
+    seen, plain = [], scoring.semantic_scores
+    monkeypatch.setattr(scoring, "semantic_scores", lambda *a: seen.append(1) or plain(*a))
+    start = ["evaluate", "--preset", "tiny", "--streams", "vlm", "--device", "cpu", "--workers", "0", "--batch", "1"]
+    start += ["--data", f"camvid:{streets}", "--out", str(tmp_path / "scores")]
+    for count in (3, 3, 6):  # the third time the weights are new
+        if count == 6:
+            os.utime(trained / "stream-vlm.safetensors", ns=(1, 1))
+        assert main(start) == 0 and len(seen) == count
 
 
 @pytest.mark.parametrize(

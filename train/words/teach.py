@@ -32,7 +32,7 @@ from train.data import LabelGroups, SegmentationData, open_dataset
 from train.pretrain import phrases, text
 from train.pretrain.runner import RunConfig, run
 from train.state import require_writable
-from train.weights import ENCODERS, copy_encoders, load_model
+from train.weights import ENCODERS, copy_encoders, load_model, weights_folder
 from train.words import probe, wordnet
 from train.words.measure import STREAMS, look
 
@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
     if not config.data:
         raise ValueError("No photographs: pass --data, for example --data camvid:PATH/train.")
     preset, hardware = presets.get(config.preset), choose_hardware(config.device, "float32", -1)
-    folder = config.weights or presets.folder_of(preset)
+    folder = weights_folder(config.weights) or presets.folder_of(preset)
     if preset.vlm.source is not None or folder is None:
         raise ValueError(f"The text tower of preset {preset.name!r} is a public one, which is not trained here.")
     if config.out.resolve() == folder.resolve():
