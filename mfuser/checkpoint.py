@@ -142,7 +142,11 @@ def _named(missing: list[str], extra: list[str], misshaped: list[str]) -> list[t
 
 
 def save_folder(model: MFuser, folder: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a model as a folder that `mfuser.load` reads: both encoders and every stream, bit for bit."""
+    """Write a model as a folder that `mfuser.load` reads: both encoders and every stream, bit for bit.
+
+    Raises ValueError for a model that was prepared for inference.
+    """
+    model.refuse_prepared()
     folder, model_is = Path(folder), {**(metadata or {}), "preset": model.preset.name}
     for name in ("vfm", "vlm"):
         save(folder / f"encoder-{name}.safetensors", getattr(model, name).state_dict(), model_is)

@@ -82,6 +82,7 @@ class MFuser(nn.Module):
         use_fast_products(self)
         self.temperatures = dict.fromkeys(preset.streams, 1.0)  # of the confidence, fitted after training
         self._texts: dict[str, tuple[int, Tensor]] = {}
+        self._counted: dict[str, int] | None = None  # parameters of each stream, once some are merged
         self.register_buffer("class_ids", None, persistent=False)
         if token_ids is not None:
             self.set_class_ids(token_ids)
@@ -158,6 +159,7 @@ class MFuser(nn.Module):
 
     def for_inference(self) -> MFuser:
         """Prepare for speed, in place; the model can no longer be trained or saved. Safe to call again."""
+        self._counted = self.count_parameters()
         for part in (self.vfm, self.vlm, *self.heads.values()):
             part.for_inference()
         return self
@@ -249,16 +251,40 @@ class MFuser(nn.Module):
         if torch.is_grad_enabled() and prompts.requires_grad:
             return self.vlm.text(self.class_ids, prompts)
         cached = self._texts.get(stream)
-        if cached is None or cached[0] != prompts._version or cached[1].device != prompts.device:
+        version = 0 if prompts.is_inference() else prompts._version  # a model loaded in inference mode counts none
+        if cached is None or cached[0] != version or cached[1].device != prompts.device:
             # Once for all images, and whatever their precision: so exactly.
             with torch.no_grad(), torch.autocast(prompts.device.type, enabled=False):
-                cached = (prompts._version, self.vlm.text(self.class_ids, prompts))
+                cached = (version, self.vlm.text(self.class_ids, prompts))
             self._texts[stream] = cached
         return cached[1]
 
     def alignment_logits(self, score_map: Tensor) -> Tensor:
         """Score map (cosines) as logits of the pixel-text alignment loss."""
         return score_map / self.vlm.temperature
+
+    def count_parameters(self) -> dict[str, int]:
+        """Parameters that each of the three streams needs, its encoders' included, as trained and saved."""
+        if self._counted is not None:
+            return self._counted
+        own = {s: sum(p.numel() for m in self.owners(s).values() for p in m.parameters()) for s in self.heads}
+        vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (self.vfm, self.vlm))
+        text = sum(p.numel() for p in self.vlm.text.parameters()) if "vfm" in own else 0  # a decoder's queries
+        encoders = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
+        return {stream: own.get(stream, 0) + count for stream, count in encoders.items()}
+
+    @property
+    def prepared(self) -> bool:
+        """True once `for_inference` has merged weights."""
+        return self._counted is not None
+
+    def refuse_prepared(self) -> None:
+        """Raises ValueError for a model that can no longer be trained or saved."""
+        if self.prepared:
+            raise ValueError(
+                "This model was prepared for inference, which merges weights: to train or save one, make it by "
+                "MFuser.from_preset or MFuser.from_official."
+            )
 
     # -- training -------------------------------------------------------------------------------------------------
 
@@ -272,7 +298,11 @@ class MFuser(nn.Module):
         return {f"{p}.{n}": w for p, m in self.owners(stream).items() for n, w in m.named_parameters()}
 
     def train_mode(self, stream: str) -> MFuser:
-        """Training mode and gradients for one stream's own modules; everything else stays frozen in evaluation."""
+        """Training mode and gradients for one stream's own modules; everything else stays frozen in evaluation.
+
+        Raises ValueError for a model that was prepared for inference.
+        """
+        self.refuse_prepared()
         freeze(self)
         for module in self.owners(stream).values():
             module.train().requires_grad_(True)

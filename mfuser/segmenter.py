@@ -51,7 +51,6 @@ class Segmenter:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()
         self.device, self.precision, self.weights = torch.device(device), precision, weights
-        self._parameters = _parameters(self.model)
         if precision != "float32":
             lower(self.model, self.device, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
@@ -251,7 +250,7 @@ class Segmenter:
                 "total": seconds * 1000,
             },
             "training": {s: presets.training_command(self.preset, s) for s in presets.STREAMS if s not in model.heads},
-            "parameters": dict(self._parameters),
+            "parameters": dict(self.model.count_parameters()),
         }
 
 
@@ -263,15 +262,6 @@ def _layout(windows: str, pixels: Tensor) -> dict[str, Any]:
     places = list(window_places(height, width))
     layout = {"image_size": (height, width), "count": len(places), "window_size": places[0][2:], "stride": STRIDE}
     return {"windows": windows, "window_layout": layout}
-
-
-def _parameters(model: MFuser) -> dict[str, int]:
-    """Parameters that each stream needs, its encoders' included."""
-    params = {s: sum(p.numel() for m in model.owners(s).values() for p in m.parameters()) for s in model.heads}
-    vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (model.vfm, model.vlm))
-    text = sum(p.numel() for p in model.vlm.text.parameters()) if "vfm" in params else 0  # a decoder's queries
-    own = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
-    return {s: params.get(s, 0) + n for s, n in own.items()}
 
 
 def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 def lower(model: MFuser, device: torch.device, dtype: torch.dtype) -> None:
     """Prepare a model on a device for inference in half precision, in place: on CUDA `streamline` and trusted kernels,
     everywhere the weights of products in `dtype`. It can no longer be trained or saved. Safe to call again."""
+    for stream in model.heads if model.class_ids is not None else ():
+        model.class_text(stream)  # before weights are rounded: they are computed once, and so exactly
     if device.type == "cuda":
+        model.for_inference()
         streamline(model, dtype, skip=model.vlm.text)
         kernels.trust(device)
     store_weights(model, dtype)

@@ -58,11 +58,11 @@ def test_random_models_run(here, precision: str):
 def test_counted_flops_are_those_of_the_layers_as_published(here):
     found = measure_model("tiny", "float32", 64, 1, True, 1, False)
     model = random_model("tiny", "float32").requires_grad_(False)
-    grid, channels = 4, 128
-    pyramid = 2 * channels**2 * 4 * (2 * grid**2 + (2 * grid) ** 2)  # three transposed convolutions
     with torch.no_grad():
-        merged = benchmark.count_flops(lambda: model(torch.rand(1, 3, 64, 64)))
-    assert found["gflop"] * 1e9 > merged + pyramid / 2
+        model(torch.rand(1, 3, 64, 64))  # class texts are computed once, and not counted
+    with torch.enable_grad():  # every layer on its own
+        published = benchmark.count_flops(lambda: model(torch.rand(1, 3, 64, 64)))
+    assert found["gflop"] * 1e9 == published
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mfuser import checkpoint
 from mfuser.model import MFuser, encoders_of
 from mfuser.presets import STREAMS
 
@@ -183,3 +184,23 @@ def test_alignment_logits_divide_by_the_temperature(tiny_model):
 def test_from_preset_takes_names_and_refuses_unknown_ones():
     with pytest.raises(ValueError, match="Unknown preset 'giant'; choose one of nano"):
         MFuser.from_preset("giant", pretrained=False)
+
+
+def test_prepared_for_inference_it_counts_as_trained_and_refuses_training_and_saving(fresh_model, tmp_path):
+    counts = fresh_model.count_parameters()
+    assert counts["fused"] == sum(p.numel() for m in (fresh_model.vfm, fresh_model.vlm) for p in m.parameters()) + sum(
+        p.numel() for p in fresh_model.trainable("fused").values()
+    )
+    prepared = fresh_model.for_inference().for_inference()
+    assert prepared.count_parameters() == counts
+    with pytest.raises(ValueError, match="prepared for inference"):
+        prepared.train_mode("fused")
+    with pytest.raises(ValueError, match="prepared for inference"):
+        checkpoint.save_folder(prepared, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_made_in_inference_mode_runs(tiny_preset):
+    with torch.inference_mode():
+        model = MFuser(tiny_preset).eval()
+        assert model(torch.rand(1, 3, 64, 64) * 255).semantic().isfinite().all()

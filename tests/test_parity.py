@@ -114,3 +114,12 @@ def test_the_31_losses_agree(
     worst = max((abs(got[n].item() / v - 1), n) for n, v in terms.items())
     print(f"\n{path} path, losses {kind}: largest relative difference {worst[0]:.1e} ({worst[1]}), mark {mark:.0e}")
     assert worst[0] < mark
+
+
+def test_prepared_for_inference_the_mask_is_identical(model, run, fast, reference_folder: Path):
+    """What `mfuser.load("iter_20000.pth")` runs. The last test: the model is another one afterwards."""
+    _, stages = fixture.run(model.for_inference(), reference_folder)
+    margins = fixture.mask_margins(reference_folder, stages)
+    error = (stages["sem_512"] - run[1]["sem_512"]).norm() / run[1]["sem_512"].norm()
+    print(f"\nprepared for inference, mask: {len(margins)} of {512 * 512} pixels differ, scores by {error:.1e}")
+    assert len(margins) <= 2 and all(m < 1e-5 for m in margins) and error < 1e-4

@@ -24,14 +24,14 @@ from train.rehearsal import duration
 from train.stages import Ledger, Stage
 from train.state import require_writable
 
-TRAINED, SETTLED, CALIBRATED = "trained", "settled", "calibrated"  # folders below --out
+TRAINED, SETTLED, CALIBRATED, TAUGHT = "trained", "settled", "calibrated", "taught"  # folders below --out
 ENCODER = {"pretrain-text": "text", "pretrain-vlm": "encoder-vlm", "pretrain-vfm": "encoder-vfm"}
 STAGES = (*COMMAND_OF, "collect")
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
-    """From packages and photographs to the built-in weights: pre-training, decoders, names, confidence.
+    """From packages and photographs to the built-in weights: pre-training, decoders, names, confidence, words.
 
     A stage whose output is there and has the same settings is skipped, and one that was stopped continues: simply give
     the same command again. The settings stand in `train/recipe.py`.
@@ -52,7 +52,7 @@ class ReproduceConfig:
     stages: tuple[
         Literal[
             "all", "pretrain-text", "pretrain-vlm", "pretrain-vfm", "fit-fused", "fit-vfm", "fit-vlm", "settle",
-            "calibrate", "collect",
+            "calibrate", "teach", "collect",
         ],
         ...,
     ] = ("all",)  # fmt: skip
@@ -172,7 +172,10 @@ def plan(config: ReproduceConfig) -> dict[str, Stage]:
         counts = [count(spec, i < labelled) for i, spec in enumerate(arguments)]
         return [f"{name} ({n} images)" for name, n in zip(names, counts, strict=True)], arguments
 
+    last = CALIBRATED
     for name, command in COMMAND_OF.items():
+        if RECIPE[name] is None:
+            continue
         settings: dict[str, Any] = {"preset": preset.name, **scaled(config, name)}
         if command == "pretrain":
             target = name.removeprefix("pretrain-")
@@ -193,6 +196,11 @@ def plan(config: ReproduceConfig) -> dict[str, Stage]:
             made = [f"{TRAINED}/stream-{stream}.safetensors"]
             leaves = [f"{TRAINED}/stream-{stream}.{suffix}" for suffix in ("state.pt", "jsonl", "png")]
             follows = ["pretrain-vlm", "pretrain-vfm"]
+        elif command == "teach":
+            (settings["data"],), (spec,) = data([protocol.teach], labelled=1)
+            places = {**device, "weights": config.out / CALIBRATED, "out": config.out / TAUGHT, "data": spec}
+            made, leaves = [f"{TAUGHT}/{file}" for file in files], [f"{TAUGHT}/teach.state.pt"]
+            follows, last = ["calibrate"], TAUGHT
         else:
             source, target = (TRAINED, SETTLED) if name == "settle" else (SETTLED, CALIBRATED)
             (settings["data"],), (spec,) = data([getattr(protocol, name)], labelled=1)
@@ -203,14 +211,16 @@ def plan(config: ReproduceConfig) -> dict[str, Stage]:
             continue
         stages[name] = Stage(name, command, settings, places, tuple(made), tuple(leaves), tuple(follows))
     made = tuple(f"{preset.name}/{file}" for file in files)
-    copies = (CALIBRATED, preset.name)
-    stages["collect"] = Stage("collect", "", {"preset": preset.name}, {}, made, (), ("calibrate",), copies)
+    before = list(stages)[-1]
+    stages["collect"] = Stage("collect", "", {"preset": preset.name}, {}, made, (), (before,), (last, preset.name))
     return stages
 
 
 def scaled(config: ReproduceConfig, name: str) -> dict[str, Any]:
     """The recipe's settings of a stage, shortened by --scale and in the --precision asked for."""
     settings = dict(RECIPE[name])
+    if COMMAND_OF[name] == "fit":
+        settings |= PROTOCOLS[config.protocol].settings
     for key in SCALED:
         if key in settings:
             settings[key] = max(1, round(settings[key] * config.scale))

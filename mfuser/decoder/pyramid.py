@@ -112,6 +112,9 @@ def upsample(x: Tensor, rows: Tensor, bias: Tensor) -> Tensor:
     """
     h, w = x.shape[-2:]
     rows = rows.to(x.dtype)
-    y = torch.stack([linear(rows, cells.t()) for cells in x.flatten(2)])  # (B, 4M, h*w)
+    if x.is_cuda:
+        y = torch.matmul(rows, x.flatten(2))  # (B, 4M, h*w)
+    else:
+        y = torch.stack([linear(rows, cells.t()) for cells in x.flatten(2)])
     y = y.view(len(x), 2, 2, -1, h, w).permute(0, 3, 4, 1, 5, 2).reshape(len(x), -1, 2 * h, 2 * w)
     return y.add_(bias.to(y.dtype)[:, None, None])

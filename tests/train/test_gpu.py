@@ -50,7 +50,7 @@ def test_kernels_and_adapters_are_reported(tmp_path: Path):
     command = ["gpu", "--out", str(tmp_path), "--device", "cpu", "--part", "kernels", "adapters", "--tokens", "1024"]
     assert main(command) == 0
     agreement, convolutions, scans, steps, folded = report(tmp_path, "kernels").values()
-    assert {r["step"] for r in steps} == {"rotate", "gated_norm", "gated_rms", "sample"}
+    assert {r["step"] for r in steps} == {"rotate", "gated_norm", "conv_silu", "gated_rms", "sample"}
     assert not any(r["used"] for r in steps) and all(r["holds"] for r in folded)
     assert all(r["holds"] for r in agreement if r["precision"] == "float32") and all(r["holds"] for r in convolutions)
     assert {r["scan"] for r in scans} == {"chunked"} and all(r["ms with gradients"] > r["ms"] > 0 for r in scans)

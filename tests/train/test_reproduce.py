@@ -30,6 +30,7 @@ from train.recipe import PROTOCOLS, RECIPE
 from train.reproduce import STAGES, ReproduceConfig, plan
 from train.settle import SettleConfig
 from train.stages import Ledger
+from train.words.teach import TeachConfig
 
 SCRIPT = Path(__file__).with_name("tiny_reproduce.py")
 
@@ -69,6 +70,8 @@ def tiny(monkeypatch, tiny_preset):
     monkeypatch.setitem(presets.PRESETS, module.LONG.name, module.LONG)
     for name, settings in module.TINY.items():
         monkeypatch.setitem(recipe.RECIPE, name, settings)
+    for name, protocol in module.PROTOCOLS.items():
+        monkeypatch.setitem(recipe.PROTOCOLS, name, protocol)
     monkeypatch.setattr(reproduce, "LAUNCH", module.LAUNCH)
 
 
@@ -90,14 +93,14 @@ def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, 
     assert [line.split(". ")[1].split(":")[0] for line in told.splitlines()[::2]] == list(STAGES)
     assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --iterations 5000" in told
     assert "pretrain-vlm: would run after pretrain-text" in told
-    assert told.count("--mix 5 2 3 1 3") == 3 and told.count(f"--data folder:{rendered}") == 3
+    assert told.count("--mix 7 2 6 2 7") == 3 and told.count(f"--data folder:{rendered}") == 3
     assert not out.exists()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
     config = ReproduceConfig(root, tmp_path / "out", protocol, device="cpu")
-    commands = {"pretrain": PretrainConfig, "settle": SettleConfig, "calibrate": CalibrateConfig}
+    commands = {"pretrain": PretrainConfig, "settle": SettleConfig, "calibrate": CalibrateConfig, "teach": TeachConfig}
     stages = plan(config)
     for name, stage in stages.items():
         if stage.command == "fit":
@@ -105,7 +108,8 @@ def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
             assert (
                 run.stream_names == (name.removeprefix("fit-"),) and run.resume and run.out == tmp_path / "out/trained"
             )
-            assert run.iterations == RECIPE[name]["iterations"] and run.lr == RECIPE[name]["lr"] and run.half
+            assert run.iterations == PROTOCOLS[protocol].settings["iterations"] and run.lr == RECIPE[name]["lr"]
+            assert run.half
         elif stage.command:
             parsed = tyro.cli(commands[stage.command], args=stage.arguments()[1:])
             assert all(getattr(parsed, key) == value for key, value in RECIPE[name].items())

@@ -26,7 +26,9 @@ TINY = {
     "fit-vlm": {**FIT},
     "settle": {"limit": 2, "resolution": 64},
     "calibrate": {"limit": 2, "workers": 0},
+    "teach": None,  # WordNet need not be there
 }
+PROTOCOLS = {name: replace(protocol, settings={}) for name, protocol in recipe.PROTOCOLS.items()}
 LAUNCH = (sys.executable, __file__)
 SHORT = tiny_command.conftest.TINY
 OPTIONS = {**SHORT.vlm.options, "text_length": 32}
@@ -35,5 +37,6 @@ LONG = replace(SHORT, name="tiny-long", vlm=replace(SHORT.vlm, options=OPTIONS))
 if __name__ == "__main__":
     presets.PRESETS[LONG.name] = LONG
     recipe.RECIPE.update(TINY)
+    recipe.PROTOCOLS.update(PROTOCOLS)
     children.LAUNCH = LAUNCH
     sys.exit(tiny_command.main(sys.argv[1:]))

@@ -162,7 +162,7 @@ def profile_tables(args: argparse.Namespace, device: torch.device) -> dict[str, 
     batch = max(args.batches)
     tables: dict[str, list[Row]] = {}
     for name in args.presets:
-        segmenter: Any = Segmenter(inference.random_model(name, device), str(device), "bf16")
+        segmenter: Any = Segmenter(inference.random_model(name, device).for_inference(), str(device), "bf16")
         title = f"{name}, bf16, batch {batch}"
         tables[f"Parts of a forward pass: {title}"] = inference.stages(segmenter, batch, args.size)
         tables[f"Kernels of a forward pass: {title}"] = inference.operators(segmenter, batch, args.size)

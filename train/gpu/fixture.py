@@ -56,7 +56,8 @@ def run(model: MFuser, folder: Path, device: torch.device | str = "cpu") -> tupl
         stages["tokens_dino"], stages["tokens_vlm"] = embedded["vfm"][0], embedded["vlm"][0]
         output = model.decode(model.features(embedded, "fused", recorder(stages)), "fused")
         stages["text.raw"], stages["text.final"] = model.class_text("fused"), output.text
-    stages |= {f"fpn{i + 1}": level for i, level in enumerate(output.pyramid)}
+    if not model.prepared:  # that one never makes the finest levels
+        stages |= {f"fpn{i + 1}": level for i, level in enumerate(output.pyramid)}
     grid = tuple(output.score_map.shape[-2:])
     stages["vis.global"] = output.visual[:, 0]
     stages["vis.embedding_raw"] = output.visual[:, 1:].transpose(1, 2).unflatten(-1, grid)

@@ -67,7 +67,7 @@ def measure(
     """One row for each preset, precision and batch. rates: the machine's ceilings in TFLOP/s."""
     rows: list[Row] = []
     for name in names:
-        model = random_model(name, device)
+        model = random_model(name, device).for_inference()  # as users run it
         with torch.no_grad(), float32_mode("float32"):
             model(pixels_of(1, size, device))  # the class texts are computed once and kept
             flops = forward_flops(model, size, device)
@@ -185,7 +185,7 @@ def operators(segmenter: Segmenter, batch: int, size: int, count: int = 30) -> l
 @torch.no_grad()  # in inference mode the model would be made of tensors that keep no version
 def compiled(name: str, size: int, batches: Sequence[int], rates: dict[str, float], device: torch.device) -> list[Row]:
     """bf16 with compiled blocks: time of the first pass, and how far the masks' logits are from uncompiled ones."""
-    model = random_model(name, device)
+    model = random_model(name, device).for_inference()
     with torch.no_grad(), float32_mode("float32"):
         model(pixels_of(1, size, device))
         flops = forward_flops(model, size, device)

@@ -14,7 +14,7 @@ from train.scenes.street import KINDS
 from train.scenes.weather import Weather
 
 # Percent of the labelled pixels of Cityscapes' finely annotated training photographs (Cordts et al. 2016). The class
-# weights that ERFNet (Romera et al. 2018) publishes for these photographs, 1 / ln(1.1 + share), give the same within 0.02.
+# weights that ERFNet (Romera et al. 2018) publishes for these photographs, 1 / ln(1.1 + share), give the same to 0.02.
 CITYSCAPES_SHARES = dict(
     zip(
         CLASSES,
