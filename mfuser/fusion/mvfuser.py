@@ -15,7 +15,7 @@ from mfuser.fusion.scan_kernels import compiled, cuda
 from mfuser.fusion.selective_scan import running_kernel, selective_scan
 
 FRONT = 7  # zero rows before the tokens of a folded MVFuser
-PIECE = 4096  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
+PIECE = 2048  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
 
 
 class MVFuser(nn.Module):
