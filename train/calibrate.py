@@ -29,7 +29,7 @@ from mfuser.windows import working_size
 from train.augment import Augmentation, distort_colours
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset
-from train.data.batches import worker_options
+from train.data.batches import items_of, worker_options
 from train.weights import load_model, weights_folder
 
 LOWEST_SCORE = 1e-8  # as in `mfuser.segmenter`
@@ -112,7 +112,7 @@ def score_cells(
     loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     found: dict[str, list[Tensor]] = {stream: [] for stream in streams}
     labels: list[Tensor] = []
-    progress = tqdm(loader, desc="score", total=len(dataset), leave=False, unit="img", mininterval=1)
+    progress = tqdm(items_of(loader), desc="score", total=len(dataset), leave=False, unit="img", mininterval=1)
     for index, (pixels, label) in enumerate(progress):
         embedded: dict[str, Any] = {}
         for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
