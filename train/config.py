@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,6 +159,10 @@ class FitConfig:
     def recipe(self) -> dict[str, Any]:
         """Everything that decides the resulting weights, besides the data; a resumed run must have the same."""
         return {k: v for k, v in asdict(self).items() if k not in _NOT_RECIPE}
+
+    def identity(self, sets: Iterable[tuple[str, int]]) -> dict[str, Any]:
+        """The recipe, and what it is applied to. sets: name and number of images of each set to train on."""
+        return {**self.recipe(), "sets": [f"{name} ({images} images)" for name, images in sets]}
 
 
 _NOT_RECIPE = {

@@ -221,7 +221,7 @@ class StreamTrainer:
         self.files.save_state(state)
         averaged = {} if self.average is None else self.average.average
         metadata = {"preset": self.model.preset.name, "stream": self.stream, "step": str(self.done)}
-        metadata |= {"seed": str(self.config.seed), **self.metadata}
+        metadata |= {"seed": str(self.config.seed), "recipe": json.dumps(self.identity), **self.metadata}
         self.files.save_weights({**model_state, **averaged}, metadata, self.config.half)
 
     def _evaluate(self, progress: tqdm) -> None:

@@ -43,6 +43,10 @@ def test_rows_in_processes_and_their_table(streets, tiny_run, tmp_path, monkeypa
     assert text.strip() in capsys.readouterr().out
     monkeypatch.setattr(launch, "LAUNCH", ("/nowhere",))  # nothing is left to train
     assert ablate.ablate(config(streets, out), "")["rows"] == report["rows"]
+    with pytest.raises(ValueError, match=r"Cannot resume .*: it was trained with points = 64, not 65"):
+        ablate.ablate(config(streets, out, points=65))
+    with pytest.raises(ValueError, match=r"evaluated on camvid:streets/val, not on folder:val"):
+        ablate.ablate(config(streets, out, val=(f"{streets}/val",)))
 
 
 def test_a_failing_row_is_named_with_its_words(streets, tiny_run, tmp_path, monkeypatch):

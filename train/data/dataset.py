@@ -158,16 +158,28 @@ def open_dataset(
     leave out pairs that cannot be read, and tell them in `faults`.
     Raises ValueError naming the first faulty file: nothing there, label missing, sizes differ, illegal ids.
     """
-    kind, root = parse(spec)
-    pairs = kind.pairs(root, split, labelled)
+    pairs = pairs_of(spec, split, labelled)
     if limit is not None:
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
         pairs = [pairs[i * len(pairs) // min(limit, len(pairs))] for i in range(min(limit, len(pairs)))]
+    kind, name = name_of(spec, split)
+    return SegmentationData(kind, pairs, name, cache_bytes, skip_broken)
+
+
+def pairs_of(spec: str, split: str, labelled: bool = True) -> list[Pair]:
+    """All files of `[name:]ROOT[/split]`. Raises ValueError when there are none, or a label is missing."""
+    kind, root = parse(spec)
+    return kind.pairs(root, split, labelled)
+
+
+def name_of(spec: str, split: str) -> tuple[DatasetType, str]:
+    """The edition that lies at `[name:]ROOT[/split]`, and what an opened set is called."""
+    kind, root = parse(spec)
     root, split = locate(root, split)
     kind = kind.at(root)
     inside = "" if kind.pair is None and (root / "images").is_dir() else f"/{split}"
-    return SegmentationData(kind, pairs, f"{kind.name}:{root.name}{inside}", cache_bytes, skip_broken)
+    return kind, f"{kind.name}:{root.name}{inside}"
 
 
 def open_datasets(specs: Sequence[str], split: str, limit: int | None = None) -> list[SegmentationData]:
