@@ -155,7 +155,7 @@ def calibration(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[
         dataset = open_dataset(spec, "val", limit=config.limit or None)
         rows = {}
         for name, share in (("as they are", 0.0), ("in random weather", 1.0)):
-            settings = [weights_stamp(folder_of(config), streams), shown_spec(spec), len(dataset), share]
+            settings = [weights_stamp(folder_of(config), streams), shown_spec(spec), dataset.stamp(), share]
             rows[name] = remembered(
                 config.out / "calibration.json",
                 json.dumps(settings),
@@ -191,7 +191,7 @@ def worst(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[str, A
     """The example streets on which fused fails most, as a table and a sheet."""
     data, names = failures.open_streets(config.examples)
     streams = [s for s in STREAMS if s in model.heads]
-    settings = [config.preset, weights_stamp(folder_of(config), streams), [str(p.image) for p in data.pairs]]
+    settings = [config.preset, weights_stamp(folder_of(config), streams), data.stamp()]
     store = make_store(config.out / "streets", settings, Processes())
     frames = failures.score_streets(model, streams, data, names, hardware, store)
     chosen = failures.worst_frames(frames, config.worst, streams[-1])

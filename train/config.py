@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -170,6 +170,22 @@ _NOT_RECIPE = {
     *("device", "checkpointing", "workers", "half", "eval_every", "eval_limit", "save_every", "log_every"),
     *("pictures_every", "tensorboard"),
 }
+
+
+def joined(argv: Sequence[str], option: str) -> list[str]:
+    """Arguments in which an option of many values stands once, with all that it was given when it is repeated."""
+    values: list[str] = []
+    rest: list[str] = []
+    own = False
+    for word in argv:
+        if word.startswith("-"):
+            name, _, value = word.partition("=")
+            own = name == option
+            (values if own else rest).extend(([value] if value else []) if own else [word])
+        else:
+            (values if own else rest).append(word)
+    return [*rest, option, *values] if values else rest
+
 
 # What each preset does differently from the paper.
 OVERRIDES: dict[str, dict[str, Any]] = {

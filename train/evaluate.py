@@ -21,7 +21,7 @@ from mfuser.model import MFuser
 from mfuser.precision import PRECISIONS
 from mfuser.streamline import lower
 from train.charts import confusion_picture
-from train.config import Hardware, choose_hardware
+from train.config import Hardware, choose_hardware, joined
 from train.data import SegmentationData, open_datasets
 from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
@@ -36,7 +36,7 @@ __all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 class EvaluateConfig:
     """Mean IoU of a preset's streams on labelled sets."""
 
-    # Labelled photographs, [name:]ROOT[/split]; several may follow.
+    # Labelled photographs, [name:]ROOT[/split]; several may follow, or repeat the option.
     data: tuple[str, ...] = ()
     # Which preset.
     preset: str = "nano"
@@ -87,7 +87,7 @@ class EvaluateConfig:
 
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
-    config = tyro.cli(EvaluateConfig, args=list(argv), prog="python -m train evaluate")
+    config = tyro.cli(EvaluateConfig, args=joined(argv, "--data"), prog="python -m train evaluate")
     if not config.data:
         raise ValueError("No data to evaluate on: pass --data, for example --data camvid:PATH/val.")
     with open_processes(config.device) as processes:
@@ -111,9 +111,10 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     reports = []
     for spec, dataset in zip(config.data, datasets, strict=True):
         space = dataset.kind.space if config.space == "auto" else config.space
+        files = dataset.stamp()
 
-        def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space):
-            settings = [preset.name, config.fusion, stamp, spec, len(dataset), space, condition, severity]
+        def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space, files=files):
+            settings = [preset.name, config.fusion, stamp, spec, files, space, condition, severity]
             settings += [config.resolution, config.windows, config.precision, list(streams)]
             store = None if config.out is None else make_store(config.out, settings, processes)
             return count_images(

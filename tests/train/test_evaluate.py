@@ -217,6 +217,33 @@ def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path
     assert main(command(trained, *more, "--weather", "fog")) == 0 and len(seen) == 5  # other settings, other counts
 
 
+def test_a_corrected_label_is_scored_again(streets, trained, tmp_path):
+    out = tmp_path / "scores"
+    more = ["--data", f"camvid:{streets}", "--out", str(out), "--batch", "1"]
+    assert main(command(trained, *more)) == 0
+    before = json.loads((out / "scores.json").read_text())[0]
+    path = streets / "val" / "labels" / "1.png"
+    label = np.array(Image.open(path))
+    label[:24] = 5
+    Image.fromarray(label).save(path)
+    assert main(command(trained, *more)) == 0
+    after = json.loads((out / "scores.json").read_text())[0]
+    iou = [r["streams"]["fused"]["iou"]["pole"] for r in (before, after)]
+    assert iou[1] is not None and after != before and iou[0] != iou[1]
+
+
+def test_sets_may_follow_one_another_or_repeat_the_option(streets, trained, tmp_path):
+    one, two = f"camvid:{streets}", str(streets / "val")
+    for words in (
+        ["--data", one, two],
+        ["--data", one, "--limit", "1", "--data", two],
+        [f"--data={one}", "--data", two],
+    ):
+        out = tmp_path / "scores.json"
+        assert main(command(trained, *words, "--limit", "1", "--json", str(out))) == 0
+        assert [r["data"] for r in json.loads(out.read_text())] == ["camvid:streets/val", "folder:val"]
+
+
 def test_encoders_are_prepared_for_inference_and_score_the_same(streets, trained, tmp_path, tiny_preset, monkeypatch):
     prepared, plain = [], MFuser.for_inference
     monkeypatch.setattr(MFuser, "for_inference", lambda self: prepared.append(1) or plain(self))

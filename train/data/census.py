@@ -23,16 +23,23 @@ def place(pairs: Sequence[Pair], rule: LabelRule) -> Path | None:
     """
     if len(pairs) < SMALLEST or any(pair.label is None for pair in pairs):
         return None
-    key = hashlib.sha256(rule.title.encode() + rule.table.tobytes())
-    for pair in pairs:
-        for path in (pair.image, pair.label):
-            try:
-                stat = path.stat()
-            except OSError:
-                return None
-            key.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} ".encode())
+    try:
+        key = hashlib.sha256(rule.title.encode() + rule.table.tobytes() + stamp(pairs))
+    except OSError:
+        return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mfuser" / "labels"
     return folder / f"{key.hexdigest()[:32]}.npz"
+
+
+def stamp(pairs: Sequence[Pair]) -> bytes:
+    """Names, sizes and times of all files of these pairs, in a digest. Raises OSError for one that is gone."""
+    key = hashlib.sha256()
+    for pair in pairs:
+        for path in (pair.image, pair.label):
+            if path is not None:
+                stat = path.stat()
+                key.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} ".encode())
+    return key.digest()
 
 
 def recall(path: Path | None) -> list[Checked] | None:

@@ -111,6 +111,10 @@ class SegmentationData:
         """Condition of every pair, "" where the set names none."""
         return tuple(pair.condition for pair in self.pairs)
 
+    def stamp(self) -> str:
+        """Stands for the files as they are now: another when one is replaced or edited."""
+        return census.stamp(self.pairs).hex()[:32]
+
     def read_all(self) -> None:
         """Decode every file that is not in memory. Raises ValueError naming the first that cannot be read."""
         if self._images is None:
