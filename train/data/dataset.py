@@ -12,7 +12,7 @@ import numpy as np
 from mfuser import images
 from mfuser.cityscapes import IGNORE
 from train.data import census
-from train.data.files import Pair, check_encoding, image_size, raw_ids, read_label
+from train.data.files import LabelRule, Pair, check_encoding, image_size, raw_ids, read_label
 from train.data.groups import LabelGroups
 from train.data.registry import DatasetType, locate, parse
 
@@ -49,7 +49,7 @@ class SegmentationData:
         bytes_needed = sum(h * w for (h, w), _, _ in checked)
         if self.labelled:
             self.counts = np.stack([counts for _, counts, _ in checked])
-            check_encoding(max((top for _, _, top in checked)), kind.rule, name)
+            self._check_values([seen for _, _, seen in checked])
         if 4 * bytes_needed <= cache_bytes or (self.labelled and bytes_needed <= cache_bytes):
             labels = [pair.label for pair in self.pairs]
             self._labels = _raise(_map(self._read_label, range(len(labels)))) if self.labelled else None
@@ -122,21 +122,35 @@ class SegmentationData:
                 if isinstance(error, Exception):
                     raise ValueError(str(error)) from error
 
-    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, int]:
-        """Size of an image from its header; of its label the pixel counts and the highest value, 255 aside."""
+    def _check_values(self, seen: Sequence[np.ndarray]) -> None:
+        """Raise ValueError when the labels are of another encoding, as far as the whole set can tell, or say nothing.
+
+        seen: (256,) bool of each pair, which values its label holds.
+        """
+        by_rule: dict[int, tuple[LabelRule, np.ndarray]] = {}
+        for pair, own in zip(self.pairs, seen, strict=True):
+            rule = pair.rule or self.kind.rule
+            by_rule[id(rule)] = rule, by_rule[id(rule)][1] | own if id(rule) in by_rule else own
+        for rule, values in by_rule.values():
+            check_encoding(values, rule, self.name)
+        if not self.counts.any():
+            raise ValueError(
+                f"No pixel of {self.name} is labelled, all are void: check the files, or choose another set."
+            )
+
+    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, np.ndarray | None]:
+        """Size of an image from its header; of its label the pixel counts and the values that occur, (256,) bool."""
         size = image_size(pair.image)
         if pair.label is None:
-            return size, None, 0
+            return size, None, None
         rule = pair.rule or self.kind.rule
         raw = raw_ids(pair.label, rule)
         label = read_label(pair.label, rule, raw)
         if label.shape != size:
             (h, w), (ih, iw) = label.shape, size
             raise ValueError(f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}: they must be equal.")
-        values = np.flatnonzero(np.bincount(raw.ravel(), minlength=256)[:255])
-        other = pair.rule is not None  # of an encoding of its own, which says nothing about the set's
-        top = 255 if other or not len(values) else int(values[-1])
-        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], top
+        seen = np.bincount(raw.ravel(), minlength=256) > 0
+        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], seen
 
     def _read_label(self, index: int) -> np.ndarray:
         pair = self.pairs[index]
