@@ -71,6 +71,9 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("No weights to calibrate: pass --weights, the folder whose stream files are to be rewritten.")
     if not 0 <= config.weather <= 1:
         raise ValueError(f"--weather must lie between 0 and 1, got {config.weather}.")
+    for name in ("limit", "seed"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"--{name} must not be negative, got {getattr(config, name)}.")
     preset = presets.get(config.preset)
     streams = config.streams or preset.streams
     hardware = choose_hardware(config.device, "float32", config.workers)

@@ -76,7 +76,7 @@ class CardConfig:
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
     config = tyro.cli(CardConfig, args=list(argv), prog="python -m train card")
-    if not config.data and set(config.parts) != {"failures"}:
+    if not config.data and set(config.parts) - {"failures"}:
         raise ValueError("No data to measure on: pass --data, for example --data camvid:PATH/val.")
     print(make_card(config))
 
@@ -88,6 +88,10 @@ def make_card(config: CardConfig) -> str:
             raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(config, name)}.")
     if config.worst < 1:
         raise ValueError(f"--worst must be above 0, got {config.worst}.")
+    if not config.parts:
+        raise ValueError(f"--parts needs one part or more: {', '.join(PARTS)}.")
+    if not config.conditions and "retention" in config.parts:
+        raise ValueError(f"--conditions needs one condition or more: {', '.join(weather.CONDITIONS)}.")
     require_writable(config.out)
     for condition in config.conditions:
         weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -137,6 +138,14 @@ class FitConfig:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            several = value if isinstance(value, tuple) else (value,)
+            if not all(math.isfinite(one) for one in several if isinstance(one, float)):
+                raise ValueError(f"--{name.replace('_', '-')} must be a finite number, got {value}.")
+        if not self.streams:
+            raise ValueError("--streams needs one stream or more: fused, vfm, vlm or all.")
+        if self.weather and not self.conditions:
+            raise ValueError(f"--conditions needs one condition or more for --weather {self.weather:g}, or pass 0.")
         for name in ("iterations", "batch", "accumulate", "crop", "points", "save_every", "log_every", "lr", "power"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
@@ -242,6 +251,8 @@ def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
         chosen = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"Unknown device {name!r}: choose auto, cpu, cuda or cuda:N.") from error
+    if chosen.type not in ("cpu", "cuda", "mps") or (chosen.type == "mps" and not torch.backends.mps.is_available()):
+        raise ValueError(f"There is no device {name!r} here: choose --device cpu.")
     if chosen.type == "cuda":
         if not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"There is no device {name!r} here: choose --device cpu.")

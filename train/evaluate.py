@@ -27,6 +27,7 @@ from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
 from train.processes import Processes, open_processes
 from train.scoring import Counts, CountStore, count_images
+from train.state import require_writable
 from train.weights import load_model, weights_folder
 
 __all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
@@ -100,6 +101,10 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     preset = presets.with_fusion(preset, config.fusion) if config.fusion else preset
     streams = config.streams or preset.streams
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
+    if config.json is not None and (config.json.is_dir() or not config.json.absolute().parent.is_dir()):
+        raise ValueError(f"--json {config.json} is no file in a folder that exists: choose another.")
+    if config.out is not None:
+        require_writable(config.out)
     folder = weights_folder(config.weights) or presets.folder_of(preset)
     datasets = open_datasets(config.data, "val", limit=config.limit or None)
     for condition in (*config.swept(), *([config.weather] if config.weather else [])):

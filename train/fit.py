@@ -171,6 +171,12 @@ def check_settings(config: FitConfig, preset: presets.Preset, processes: Process
     if preset.exact and config.crop % preset.divisor:
         near = max(preset.divisor, round(config.crop / preset.divisor) * preset.divisor)
         raise ValueError(f"--crop must be a multiple of {preset.divisor} for {preset.name!r}: {near} is.")
+    if config.min_lr > config.lr:
+        raise ValueError(f"--min-lr {config.min_lr:g} lies above --lr {config.lr:g}: the rate decays to it; lower it.")
+    if config.warmup >= max(config.iterations, 2):
+        raise ValueError(
+            f"--warmup {config.warmup} leaves nothing of --iterations {config.iterations}: warm up for fewer steps."
+        )
     if not config.data:
         raise ValueError("No data to train on: pass --data, for example --data camvid:PATH.")
     if config.resume and config.overwrite:

@@ -75,7 +75,7 @@ def test_rows_differ_in_nothing_but_stream_and_fusion(streets, tmp_path, tiny_ru
     given = config(streets, tmp_path / "ablation", rows=("table4",))
     assert given.chosen() == list(TABLE4)
     runs = [settings(given, name, 4e-4, parallel=1) for name in given.chosen()]
-    assert len({replace(run, out=Path(), fusion="", streams=()) for run in runs}) == 1
+    assert len({replace(run, out=Path(), fusion="", streams=("all",)) for run in runs}) == 1
     assert [run.streams[0] for run in runs] == ["vfm", "vlm"] + 5 * ["fused"]
     assert len({(run.streams, run.fusion) for run in runs}) == 7
     assert all(round(sum(row.paper[:3]) / 3, 1) == pytest.approx(row.paper[3], abs=0.15) for row in TABLE4.values())

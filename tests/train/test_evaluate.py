@@ -340,7 +340,7 @@ PAIR = "dinov2-l+eva02-clip-l"
         ["settle", "--preset", PAIR, "--weights", "FILE"],
         ["calibrate", "--preset", PAIR, "--weights", "FILE"],
         ["card", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
-        ["words", "--preset", PAIR, "--weights", "FILE"],
+        ["words", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
         ["teach", "--weights", "FILE", "--out", "OUT"],
     ],
     ids=" ".join,

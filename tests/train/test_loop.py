@@ -23,6 +23,7 @@ FAST = {"batch": 2, "crop": 64, "points": 64, "workers": 0, "warmup": 2, "log_ev
 
 def settings(out, streets, **changes) -> FitConfig:
     changes = {"iterations": 4, "streams": ("fused",), "rare": 0.0, "ema": 0.9, "clip": 1.0, **FAST, **changes}
+    changes["warmup"] = min(changes["warmup"], changes["iterations"] - 1)
     return FitConfig(preset="tiny", data=(f"camvid:{streets}",), out=out, encoders=out.parent / "run", **changes)
 
 

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from mfuser.cityscapes import CLASSES, COMMON, LABEL_IDS, PALETTE
 from train.data import DATASETS, SegmentationData, census, has_split, open_dataset, tables
+from train.data.encodings import read_segments
 
 H, W = 40, 48
 ROAD, SKY, CAR, VOID = 0, 10, 13, 255
@@ -94,6 +95,14 @@ def test_gta_with_palette_files_and_its_split(tmp_path, truth):
     savemat(tmp_path / "split.mat", {"trainIds": [[1], [3]], "valIds": [[2]], "testIds": [[]]})
     assert [p.image.stem for p in open_dataset(f"gta:{tmp_path}").pairs] == ["00001", "00003"]
     assert [p.image.stem for p in open_dataset(f"gta:{tmp_path}", "val").pairs] == ["00002"]
+    savemat(tmp_path / "split.mat", {"valIds": [[7]]})
+    for split, message in (("train", r"split\.mat has no trainIds"), ("val", r"split\.mat lists no photograph")):
+        with pytest.raises(ValueError, match=message):
+            open_dataset(f"gta:{tmp_path}", split)
+    for broken in (b"", b"cut", b"MATLAB 5.0 MAT-file" + bytes(107) + b"\x00\x01IM" + b"\x0f\x00\x00\x00" * 9):
+        (tmp_path / "split.mat").write_bytes(broken)
+        with pytest.raises(ValueError, match=r"split\.mat cannot be read"):
+            open_dataset(f"gta:{tmp_path}")
 
 
 def test_synthia_in_sixteen_bits(tmp_path, truth):
@@ -168,6 +177,11 @@ def test_mapillary_labels_instances_and_panoptic(tmp_path, truth, name, version,
     }
     (place / "panoptic_2020.json").write_text(json.dumps(listing))
     same(f"{name}:{tmp_path}/2", truth, "val")
+    for content in ("{}", "[", '{"categories": [], "annotations": [{}]}'):
+        (place / "panoptic_2020.json").write_text(content)
+        read_segments.cache_clear()
+        with pytest.raises(ValueError, match=r"panoptic_2020\.json is no panoptic listing"):
+            open_dataset(f"{name}:{tmp_path}/2", "val")
     for values, like in ((label_ids(truth), "another encoding"), (np.where(truth == VOID, 0, truth), "trainIds")):
         label(tmp_path / "0" / "validation" / version / "labels" / "a.png", values.astype(np.uint8))
         with pytest.raises(ValueError, match=f"No label of .* above {values.max()}.*{like}, not Mapillary"):
