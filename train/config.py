@@ -33,11 +33,12 @@ class FitConfig:
     mix: tuple[float, ...] = ()
     # Pairs that cannot be read: "stop" names them and ends, "skip" names them and trains without.
     broken: Literal["stop", "skip"] = "stop"
-    # Decoded photographs kept in memory, GB for each set; a larger set is read from disk, file by file.
+    # Decoded photographs kept in memory, GiB (2^30 bytes) for each set; a larger set is read from disk, file by file.
     cache: float = 3.0
     # Which preset.
     preset: str = "nano"
-    # How the encoders meet, instead of the preset's own way (Table 4: "concat", "separate", ...); "": its own.
+    # How the encoders meet, instead of the preset's own way: "mvfuser", "self-attention", "separate-attention",
+    # "deformable", "convolution", "learnable-tokens", "separate" or "concat" (Tables 3 and 4); "": its own.
     fusion: str = ""
     # Which streams, one after the other; all: those of the preset, which for the paper's pairs is fused alone.
     streams: tuple[Literal["fused", "vfm", "vlm", "all"], ...] = ("all",)
@@ -102,7 +103,9 @@ class FitConfig:
     ema: float = 0.0
     # Points per mask of the mask losses.
     points: int = 12544
-    # How points are drawn.
+    # How points are drawn. "random": where masks are least certain, all masks in one draw. "released": the same, in the
+    # order of the released code, so that a seed gives its points. "grid": the centres of a square grid, for which
+    # --points must be a square number.
     sampling: Literal["random", "released", "grid"] = "random"
     # Loss terms over several processes: "global" is one process with the whole batch; "rank", as released, averages
     # the class loss within each process first. One process: the same.

@@ -28,7 +28,7 @@ from train.metrics import ConfusionMatrix
 from train.processes import Processes, open_processes
 from train.scoring import Counts, CountStore, count_images
 from train.state import require_writable
-from train.weights import load_model, weights_folder
+from train.weights import load_model, stream_of, weights_folder
 
 __all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 
@@ -41,11 +41,12 @@ class EvaluateConfig:
     data: tuple[str, ...] = ()
     # Which preset.
     preset: str = "nano"
-    # Folder that `fit` wrote, or one of its stream files; default: the preset's own weights.
+    # Folder that `fit` wrote, or one of its stream files, which stands for that stream; default: the preset's own.
     weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
-    # How the encoders meet, where it is not the preset's own way; "": as the preset says.
+    # How the encoders meet, where it is not the preset's own way: "mvfuser", "self-attention", "separate-attention",
+    # "deformable", "convolution", "learnable-tokens", "separate" or "concat"; "": as the preset says.
     fusion: str = ""
-    # Which streams; default: all that the preset has.
+    # Which streams; default: that of a stream file, else all that the preset has.
     streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
     # Classes to score in; default: what the labels can tell apart.
     space: Literal["auto", "cityscapes", "common", "idd"] = "auto"
@@ -99,7 +100,7 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     """Evaluate on every set; the writer prints and writes. Returns one report for each set."""
     preset = presets.get(config.preset)
     preset = presets.with_fusion(preset, config.fusion) if config.fusion else preset
-    streams = config.streams or preset.streams
+    streams = config.streams or stream_of(config.weights) or preset.streams
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
     if config.json is not None and (config.json.is_dir() or not config.json.absolute().parent.is_dir()):
         raise ValueError(f"--json {config.json} is no file in a folder that exists: choose another.")

@@ -369,8 +369,12 @@ def test_missing_streams_are_told_before_encoders_are_fetched(streets, tmp_path,
 
 
 def test_a_stream_file_stands_for_its_folder(streets, trained):
-    start = command(trained / "stream-vlm.safetensors", "--data", f"camvid:{streets}", "--limit", "1")
-    assert main(start) == 0
+    target = trained / "scores.json"
+    more = ["--data", f"camvid:{streets}", "--limit", "1", "--device", "cpu", "--workers", "0", "--json", str(target)]
+    for streams in ((), ("vlm", "fused")):  # by itself it is scored alone
+        start = ["evaluate", "--preset", "tiny", "--checkpoint", str(trained / "stream-vlm.safetensors")]
+        assert main([*start, *(("--streams", *streams) if streams else ()), *more]) == 0
+        assert tuple(json.loads(target.read_text())["streams"]) == (streams or ("vlm",))
 
 
 def test_scores_of_other_weights_in_a_presets_own_folder_are_not_taken(

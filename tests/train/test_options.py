@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mfuser.fusion.alternatives import ADAPTERS
 from train.__main__ import main
 
 FIT = ["fit", "--preset", "tiny", "--data", "DATA", "--encoders", "RUN", "--out", "OUT", "--device", "cpu"]
@@ -29,6 +30,7 @@ CALIBRATE = ["calibrate", "--preset", "tiny", "--data", "DATA", "--weights", "RU
         ([*EVALUATE, "--json", "OUT/nodir/x.json"], "is no file in a folder that exists"),
         ([*EVALUATE, "--out", "FILE/x"], "choose another --out"),
         (["words", "--preset", "tiny", "--data", "DATA", "--out", "FILE/x"], "choose another --out"),
+        (["reproduce-nano", "--data-root", "DATA", "--preset", "dinov2-l+clip-l", "--dry-run"], "are public ones"),
         ([*CARD, "--parts"], "--parts needs one part or more: scores, retention"),
         ([*CARD, "--conditions"], "--conditions needs one condition or more: fog"),
     ],
@@ -47,3 +49,12 @@ def test_impossible_options_are_one_sentence(arguments, message, streets, tiny_r
     err = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert code == 2 and message in err and "Traceback" not in err
     assert not list(tmp_path.glob("out/stream-*"))
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_help_names_every_fusion(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert all(f'"{name}"' in said for name in ADAPTERS)
