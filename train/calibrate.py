@@ -115,8 +115,8 @@ def score_cells(
     loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     found: dict[str, list[Tensor]] = {stream: [] for stream in streams}
     labels: list[Tensor] = []
-    progress = tqdm(items_of(loader), desc="score", total=len(dataset), leave=False, unit="img", mininterval=1)
-    for index, (pixels, label) in enumerate(progress):
+    shown = {"desc": "score", "total": len(dataset), "leave": False, "unit": "img", "mininterval": 1}
+    for index, (pixels, label) in enumerate(tqdm(items_of(loader), **shown)):  # no name keeps it from ending
         embedded: dict[str, Any] = {}
         for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
             embedded |= model.embed(pixels[None].to(hardware.device).float(), name)
