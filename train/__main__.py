@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 
 COMMANDS = {
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         module.main(rest)
     except (ValueError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {own_words(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         # Asked of the module that is loaded already: where `render` runs, torch need not be installed.
@@ -48,6 +49,14 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name}: The device has too little memory for this: lower --batch or --crop.", file=sys.stderr)
         return 2
     return 0
+
+
+def own_words(error: Exception) -> str:
+    """What an error says, without the traceback that a loader's process sends along with it."""
+    told = str(error)
+    if told.startswith("Caught ") and " in DataLoader worker " in told:
+        return re.sub(r"^[\w.]+: ", "", told.rstrip().splitlines()[-1])
+    return told
 
 
 if __name__ == "__main__":

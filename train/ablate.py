@@ -7,6 +7,7 @@ run of `fit` in a folder of its own, so that an ablation that was stopped goes o
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
@@ -102,7 +103,9 @@ class AblateConfig:
         for name in ("iterations", "batch", "tune_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
-        if not self.lrs or min(self.lrs) <= 0:
+        if not self.rows:
+            raise ValueError(f"--rows needs one row or more: table4, five, {', '.join(TABLE4)}.")
+        if not self.lrs or not all(0 < lr < math.inf for lr in self.lrs):
             raise ValueError(f"--lrs needs one learning rate or more, each above 0, got {self.lrs}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"--seeds needs one seed or more, each once, got {self.seeds}.")

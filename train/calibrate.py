@@ -29,7 +29,7 @@ from mfuser.windows import working_size
 from train.augment import Augmentation, distort_colours
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset
-from train.data.batches import worker_options
+from train.data.batches import items_of, worker_options
 from train.weights import load_model, weights_folder
 
 LOWEST_SCORE = 1e-8  # as in `mfuser.segmenter`
@@ -71,6 +71,9 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("No weights to calibrate: pass --weights, the folder whose stream files are to be rewritten.")
     if not 0 <= config.weather <= 1:
         raise ValueError(f"--weather must lie between 0 and 1, got {config.weather}.")
+    for name in ("limit", "seed"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"--{name} must not be negative, got {getattr(config, name)}.")
     preset = presets.get(config.preset)
     streams = config.streams or preset.streams
     hardware = choose_hardware(config.device, "float32", config.workers)
@@ -112,8 +115,8 @@ def score_cells(
     loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     found: dict[str, list[Tensor]] = {stream: [] for stream in streams}
     labels: list[Tensor] = []
-    progress = tqdm(loader, desc="score", total=len(dataset), leave=False, unit="img", mininterval=1)
-    for index, (pixels, label) in enumerate(progress):
+    shown = {"desc": "score", "total": len(dataset), "leave": False, "unit": "img", "mininterval": 1}
+    for index, (pixels, label) in enumerate(tqdm(items_of(loader), **shown)):  # no name keeps it from ending
         embedded: dict[str, Any] = {}
         for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
             embedded |= model.embed(pixels[None].to(hardware.device).float(), name)

@@ -76,7 +76,7 @@ class CardConfig:
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
     config = tyro.cli(CardConfig, args=list(argv), prog="python -m train card")
-    if not config.data and set(config.parts) != {"failures"}:
+    if not config.data and set(config.parts) - {"failures"}:
         raise ValueError("No data to measure on: pass --data, for example --data camvid:PATH/val.")
     print(make_card(config))
 
@@ -88,6 +88,10 @@ def make_card(config: CardConfig) -> str:
             raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(config, name)}.")
     if config.worst < 1:
         raise ValueError(f"--worst must be above 0, got {config.worst}.")
+    if not config.parts:
+        raise ValueError(f"--parts needs one part or more: {', '.join(PARTS)}.")
+    if not config.conditions and "retention" in config.parts:
+        raise ValueError(f"--conditions needs one condition or more: {', '.join(weather.CONDITIONS)}.")
     require_writable(config.out)
     for condition in config.conditions:
         weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong
@@ -155,7 +159,7 @@ def calibration(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[
         dataset = open_dataset(spec, "val", limit=config.limit or None)
         rows = {}
         for name, share in (("as they are", 0.0), ("in random weather", 1.0)):
-            settings = [weights_stamp(folder_of(config), streams), shown_spec(spec), len(dataset), share]
+            settings = [weights_stamp(folder_of(config), streams), shown_spec(spec), dataset.stamp(), share]
             rows[name] = remembered(
                 config.out / "calibration.json",
                 json.dumps(settings),
@@ -191,7 +195,7 @@ def worst(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[str, A
     """The example streets on which fused fails most, as a table and a sheet."""
     data, names = failures.open_streets(config.examples)
     streams = [s for s in STREAMS if s in model.heads]
-    settings = [config.preset, weights_stamp(folder_of(config), streams), [str(p.image) for p in data.pairs]]
+    settings = [config.preset, weights_stamp(folder_of(config), streams), data.stamp()]
     store = make_store(config.out / "streets", settings, Processes())
     frames = failures.score_streets(model, streams, data, names, hardware, store)
     chosen = failures.worst_frames(frames, config.worst, streams[-1])

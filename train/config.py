@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,11 +33,12 @@ class FitConfig:
     mix: tuple[float, ...] = ()
     # Pairs that cannot be read: "stop" names them and ends, "skip" names them and trains without.
     broken: Literal["stop", "skip"] = "stop"
-    # Decoded photographs kept in memory, GB for each set; a larger set is read from disk, file by file.
+    # Decoded photographs kept in memory, GiB (2^30 bytes) for each set; a larger set is read from disk, file by file.
     cache: float = 3.0
     # Which preset.
     preset: str = "nano"
-    # How the encoders meet, instead of the preset's own way (Table 4: "concat", "separate", ...); "": its own.
+    # How the encoders meet, instead of the preset's own way: "mvfuser", "self-attention", "separate-attention",
+    # "deformable", "convolution", "learnable-tokens", "separate" or "concat" (Tables 3 and 4); "": its own.
     fusion: str = ""
     # Which streams, one after the other; all: those of the preset, which for the paper's pairs is fused alone.
     streams: tuple[Literal["fused", "vfm", "vlm", "all"], ...] = ("all",)
@@ -100,7 +103,9 @@ class FitConfig:
     ema: float = 0.0
     # Points per mask of the mask losses.
     points: int = 12544
-    # How points are drawn.
+    # How points are drawn. "random": where masks are least certain, all masks in one draw. "released": the same, in the
+    # order of the released code, so that a seed gives its points. "grid": the centres of a square grid, for which
+    # --points must be a square number.
     sampling: Literal["random", "released", "grid"] = "random"
     # Loss terms over several processes: "global" is one process with the whole batch; "rank", as released, averages
     # the class loss within each process first. One process: the same.
@@ -136,6 +141,14 @@ class FitConfig:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            several = value if isinstance(value, tuple) else (value,)
+            if not all(math.isfinite(one) for one in several if isinstance(one, float)):
+                raise ValueError(f"--{name.replace('_', '-')} must be a finite number, got {value}.")
+        if not self.streams:
+            raise ValueError("--streams needs one stream or more: fused, vfm, vlm or all.")
+        if self.weather and not self.conditions:
+            raise ValueError(f"--conditions needs one condition or more for --weather {self.weather:g}, or pass 0.")
         for name in ("iterations", "batch", "accumulate", "crop", "points", "save_every", "log_every", "lr", "power"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
@@ -159,12 +172,32 @@ class FitConfig:
         """Everything that decides the resulting weights, besides the data; a resumed run must have the same."""
         return {k: v for k, v in asdict(self).items() if k not in _NOT_RECIPE}
 
+    def identity(self, sets: Iterable[tuple[str, int]]) -> dict[str, Any]:
+        """The recipe, and what it is applied to. sets: name and number of images of each set to train on."""
+        return {**self.recipe(), "sets": [f"{name} ({images} images)" for name, images in sets]}
+
 
 _NOT_RECIPE = {
     *("data", "val", "broken", "cache", "streams", "out", "encoders", "resume", "overwrite", "dry_run"),
     *("device", "checkpointing", "workers", "half", "eval_every", "eval_limit", "save_every", "log_every"),
     *("pictures_every", "tensorboard"),
 }
+
+
+def joined(argv: Sequence[str], option: str) -> list[str]:
+    """Arguments in which an option of many values stands once, with all that it was given when it is repeated."""
+    values: list[str] = []
+    rest: list[str] = []
+    own = False
+    for word in argv:
+        if word.startswith("-"):
+            name, _, value = word.partition("=")
+            own = name == option
+            (values if own else rest).extend(([value] if value else []) if own else [word])
+        else:
+            (values if own else rest).append(word)
+    return [*rest, option, *values] if values else rest
+
 
 # What each preset does differently from the paper.
 OVERRIDES: dict[str, dict[str, Any]] = {
@@ -221,6 +254,8 @@ def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
         chosen = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"Unknown device {name!r}: choose auto, cpu, cuda or cuda:N.") from error
+    if chosen.type not in ("cpu", "cuda", "mps") or (chosen.type == "mps" and not torch.backends.mps.is_available()):
+        raise ValueError(f"There is no device {name!r} here: choose --device cpu.")
     if chosen.type == "cuda":
         if not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"There is no device {name!r} here: choose --device cpu.")

@@ -21,13 +21,14 @@ from mfuser.model import MFuser
 from mfuser.precision import PRECISIONS
 from mfuser.streamline import lower
 from train.charts import confusion_picture
-from train.config import Hardware, choose_hardware
+from train.config import Hardware, choose_hardware, joined
 from train.data import SegmentationData, open_datasets
 from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
 from train.processes import Processes, open_processes
 from train.scoring import Counts, CountStore, count_images
-from train.weights import load_model, weights_folder
+from train.state import require_writable
+from train.weights import load_model, stream_of, weights_folder
 
 __all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 
@@ -36,15 +37,16 @@ __all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 class EvaluateConfig:
     """Mean IoU of a preset's streams on labelled sets."""
 
-    # Labelled photographs, [name:]ROOT[/split]; several may follow.
+    # Labelled photographs, [name:]ROOT[/split]; several may follow, or repeat the option.
     data: tuple[str, ...] = ()
     # Which preset.
     preset: str = "nano"
-    # Folder that `fit` wrote, or one of its stream files; default: the preset's own weights.
+    # Folder that `fit` wrote, or one of its stream files, which stands for that stream; default: the preset's own.
     weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
-    # How the encoders meet, where it is not the preset's own way; "": as the preset says.
+    # How the encoders meet, where it is not the preset's own way: "mvfuser", "self-attention", "separate-attention",
+    # "deformable", "convolution", "learnable-tokens", "separate" or "concat"; "": as the preset says.
     fusion: str = ""
-    # Which streams; default: all that the preset has.
+    # Which streams; default: that of a stream file, else all that the preset has.
     streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
     # Classes to score in; default: what the labels can tell apart.
     space: Literal["auto", "cityscapes", "common", "idd"] = "auto"
@@ -87,7 +89,7 @@ class EvaluateConfig:
 
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
-    config = tyro.cli(EvaluateConfig, args=list(argv), prog="python -m train evaluate")
+    config = tyro.cli(EvaluateConfig, args=joined(argv, "--data"), prog="python -m train evaluate")
     if not config.data:
         raise ValueError("No data to evaluate on: pass --data, for example --data camvid:PATH/val.")
     with open_processes(config.device) as processes:
@@ -98,8 +100,12 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     """Evaluate on every set; the writer prints and writes. Returns one report for each set."""
     preset = presets.get(config.preset)
     preset = presets.with_fusion(preset, config.fusion) if config.fusion else preset
-    streams = config.streams or preset.streams
+    streams = config.streams or stream_of(config.weights) or preset.streams
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
+    if config.json is not None and (config.json.is_dir() or not config.json.absolute().parent.is_dir()):
+        raise ValueError(f"--json {config.json} is no file in a folder that exists: choose another.")
+    if config.out is not None:
+        require_writable(config.out)
     folder = weights_folder(config.weights) or presets.folder_of(preset)
     datasets = open_datasets(config.data, "val", limit=config.limit or None)
     for condition in (*config.swept(), *([config.weather] if config.weather else [])):
@@ -111,9 +117,10 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     reports = []
     for spec, dataset in zip(config.data, datasets, strict=True):
         space = dataset.kind.space if config.space == "auto" else config.space
+        files = dataset.stamp()
 
-        def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space):
-            settings = [preset.name, config.fusion, stamp, spec, len(dataset), space, condition, severity]
+        def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space, files=files):
+            settings = [preset.name, config.fusion, stamp, spec, files, space, condition, severity]
             settings += [config.resolution, config.windows, config.precision, list(streams)]
             store = None if config.out is None else make_store(config.out, settings, processes)
             return count_images(

@@ -68,11 +68,8 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     files = {stream: RunFiles(config.out, stream) for stream in streams}
     if not config.dry_run and processes.writer:
         require_writable(config.out)
-        for own in files.values():
-            if config.overwrite:
-                own.clear()
-            elif not config.resume:
-                own.check_free()
+        for own in () if config.overwrite or config.resume else files.values():
+            own.check_free()
     processes.wait()
     with processes.writer_first():
         training, validation = open_data(config, say)
@@ -81,7 +78,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         whole = presets.with_streams(preset, streams)
         rehearse(config, lambda: start_model(config, whole, source), batches, validation, hardware, processes, say)
         return True
-    identity = {**config.recipe(), "sets": [f"{d.name} ({len(d)} images)" for d in training]}
+    identity = config.identity([(d.name, len(d)) for d in training])
     own = source is not None and not has_public_encoders(preset) and not config.random_encoders
     if processes.writer and own and source.resolve() != config.out.resolve():
         require_space(config.out, sum((source / name).stat().st_size for name in ENCODERS))
@@ -91,7 +88,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         return evaluate_all(model, stream, validation, hardware, config.batch, processes)
 
     for stream in streams:
-        if files[stream].finished(config.iterations):
+        if not config.overwrite and files[stream].finished(identity):
             say(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue
         model = start_model(config, presets.with_streams(preset, [stream]), source).to(hardware.device)
@@ -109,6 +106,9 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
             processes,
             board,
         )
+        if config.overwrite and processes.writer and stream == streams[0]:  # nothing can be wrong any more
+            for every in files.values():
+                every.clear()
         start = trainer.resume() if config.resume else 0
         count = sum(p.numel() for p in trainer.parameters.values())
         several = f"{processes.count} processes, " if processes.count > 1 else ""
@@ -171,6 +171,12 @@ def check_settings(config: FitConfig, preset: presets.Preset, processes: Process
     if preset.exact and config.crop % preset.divisor:
         near = max(preset.divisor, round(config.crop / preset.divisor) * preset.divisor)
         raise ValueError(f"--crop must be a multiple of {preset.divisor} for {preset.name!r}: {near} is.")
+    if config.min_lr > config.lr:
+        raise ValueError(f"--min-lr {config.min_lr:g} lies above --lr {config.lr:g}: the rate decays to it; lower it.")
+    if config.warmup >= max(config.iterations, 2):
+        raise ValueError(
+            f"--warmup {config.warmup} leaves nothing of --iterations {config.iterations}: warm up for fewer steps."
+        )
     if not config.data:
         raise ValueError("No data to train on: pass --data, for example --data camvid:PATH.")
     if config.resume and config.overwrite:
@@ -190,8 +196,12 @@ def open_data(
         return dataset
 
     training = [opened(spec, "train") for spec in config.data]
-    named = config.val or tuple(spec for spec in config.data if has_split(spec, "val"))
-    return training, [opened(spec, "val", config.eval_limit or None) for spec in named]
+    return training, [opened(spec, "val", config.eval_limit or None) for spec in validation_specs(config)]
+
+
+def validation_specs(config: FitConfig) -> tuple[str, ...]:
+    """The sets to evaluate on: those named, else each set that is trained on and has a split val."""
+    return config.val or tuple(spec for spec in config.data if has_split(spec, "val"))
 
 
 def make_batches(

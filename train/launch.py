@@ -12,6 +12,8 @@ import torch
 
 from train.children import LAUNCH, ending_all, options, run_child
 from train.config import FitConfig, defaults
+from train.data.dataset import name_of, pairs_of
+from train.fit import validation_specs
 from train.report import read_log
 from train.state import RunFiles
 
@@ -46,9 +48,21 @@ def visible_gpus() -> list[str]:
 
 
 def finished(run: FitConfig) -> bool:
-    """The row's weights and its score are there."""
+    """The row's weights and its score are there. Raises ValueError when they are those of other settings or sets."""
     files = RunFiles(run.out, run.streams[0])
-    return files.finished(run.iterations) and any("evaluation" in record for record in read_log(files.log))
+    if not files.weights.is_file():
+        return False
+    sets = [(name_of(spec, "train")[1], len(pairs_of(spec, "train"))) for spec in run.data]
+    scores = [record["evaluation"] for record in read_log(files.log) if "evaluation" in record]
+    if not files.finished(run.identity(sets)) or not scores:
+        return False
+    names = [name_of(spec, "val")[1] for spec in validation_specs(run)]
+    if set(names) != set(scores[-1]):
+        raise ValueError(
+            f"The run in {run.out} was evaluated on {', '.join(scores[-1])}, not on {', '.join(names) or 'nothing'}: "
+            "use the same --val, --overwrite to start anew, or another --out."
+        )
+    return True
 
 
 def train_one(run: FitConfig, show: bool, environment: Mapping[str, str]) -> None:

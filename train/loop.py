@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mfuser.model import MFuser
 from train.board import Board
 from train.config import FitConfig, Hardware
-from train.data.batches import Batch, TrainingBatches, make_loader
+from train.data.batches import Batch, TrainingBatches, items_of, make_loader
 from train.interrupt import Interrupt
 from train.losses import LossWeights, compute_losses
 from train.memory import checkpoint_blocks
@@ -220,7 +221,7 @@ class StreamTrainer:
         self.files.save_state(state)
         averaged = {} if self.average is None else self.average.average
         metadata = {"preset": self.model.preset.name, "stream": self.stream, "step": str(self.done)}
-        metadata |= {"seed": str(self.config.seed), **self.metadata}
+        metadata |= {"seed": str(self.config.seed), "recipe": json.dumps(self.identity), **self.metadata}
         self.files.save_weights({**model_state, **averaged}, metadata, self.config.half)
 
     def _evaluate(self, progress: tqdm) -> None:
@@ -264,9 +265,9 @@ class Window:
         self.steps, self.seconds, self.waited = 0, 0.0, 0.0
         self.mark = time.perf_counter()
 
-    def timed(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+    def timed(self, loader: DataLoader) -> Iterator[Batch]:
         """The batches of a loader, counting how long each was waited for."""
-        batches = iter(loader)
+        batches = items_of(loader)
         while True:
             started = time.perf_counter()
             try:

@@ -23,6 +23,7 @@ from train.recipe import COMMAND_OF, LARGEST, PROTOCOLS, RECIPE, RENDERED, SCALE
 from train.rehearsal import duration
 from train.stages import Ledger, Stage
 from train.state import require_writable
+from train.weights import has_public_encoders
 
 TRAINED, SETTLED, CALIBRATED, TAUGHT = "trained", "settled", "calibrated", "taught"  # folders below --out
 ENCODER = {"pretrain-text": "text", "pretrain-vlm": "encoder-vlm", "pretrain-vfm": "encoder-vfm"}
@@ -84,6 +85,11 @@ def reproduce(config: ReproduceConfig) -> Path:
     Raises ValueError or OSError for missing data, for a stage that fails, and, without `overwrite`, for one that is
     there with other settings.
     """
+    if has_public_encoders(presets.get(config.preset)):
+        raise ValueError(
+            f"The encoders of preset {config.preset!r} are public ones, which are not made here: "
+            f"python -m train fit --preset {config.preset} trains its decoders."
+        )
     stages, ledger = plan(config), Ledger(config.out)
     chosen = [stage for stage in stages.values() if "all" in config.stages or stage.name in config.stages]
     if config.dry_run:

@@ -20,7 +20,7 @@ from mfuser.segmenter import BATCH, upsampled_argmax
 from mfuser.windows import network_size, sliding_scores
 from train.config import Hardware
 from train.data import SegmentationData
-from train.data.batches import worker_options
+from train.data.batches import items_of, worker_options
 from train.data.groups import CITYSCAPES, SPACES
 from train.metrics import count_pairs
 from train.processes import Processes
@@ -170,7 +170,7 @@ def count_images(
 
 def readable(loader: DataLoader, faults: list[str]) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Items of `EvaluationItems` that could be read; what was wrong with others goes into `faults`."""
-    for index, picture, label in loader:
+    for index, picture, label in items_of(loader):
         if label is None:
             faults.append(picture)
         else:

@@ -25,9 +25,18 @@ class RunFiles:
         self.state = folder / f"stream-{stream}.state.pt"
         self.log = folder / f"stream-{stream}.jsonl"
 
-    def finished(self, iterations: int) -> bool:
-        """Weights of a whole run are there."""
-        return self.weights.is_file() and checkpoint.load(self.weights)[1].get("step") == str(iterations)
+    def finished(self, identity: Mapping[str, Any]) -> bool:
+        """Weights of this very run are there, whole.
+
+        identity: its settings, and what it learns from. Raises ValueError naming what differs when the weights are
+        those of another finished run; weights of before, which do not say what made them, are told by their steps.
+        """
+        if not self.weights.is_file():
+            return False
+        stored = checkpoint.load_metadata(self.weights)
+        if "recipe" in stored and not self.state.exists():  # else the state tells
+            require_same(json.loads(stored["recipe"]), identity, self.weights)
+        return stored.get("step") == str(identity["iterations"])
 
     def check_free(self) -> None:
         """Raise ValueError when a run is here that a new one would replace."""
@@ -62,14 +71,7 @@ class RunFiles:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(f"{self.state} is damaged: pass --overwrite to start anew.") from error
-        stored = state["recipe"]
-        wanted = json.loads(json.dumps(recipe))  # tuples become lists, as they were stored
-        for name in wanted.keys() | stored.keys():
-            if stored.get(name) != wanted.get(name):
-                raise ValueError(
-                    f"Cannot resume {self.state.name}: it was trained with {name} = {stored.get(name)}, not "
-                    f"{wanted.get(name)}. Use the same settings, or --overwrite to start anew."
-                )
+        require_same(state["recipe"], recipe, self.state)
         return state
 
     def save_weights(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], half: bool) -> None:
@@ -89,6 +91,17 @@ class RunFiles:
         """Append one line; it must have a "step"."""
         with self.log.open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def require_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError naming a setting in which a run differs from the one that wrote a file."""
+    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they were stored
+    for name in sorted(wanted.keys() | stored.keys()):
+        if stored.get(name) != wanted.get(name):
+            raise ValueError(
+                f"Cannot resume {path.name}: it was trained with {name} = {stored.get(name)}, not {wanted.get(name)}. "
+                "Use the same settings, or --overwrite to start anew."
+            )
 
 
 def _step_of(line: str) -> float:

@@ -47,6 +47,12 @@ def weights_folder(path: Path | None, option: str = "--weights") -> Path | None:
     return path.parent
 
 
+def stream_of(path: Path | None) -> tuple[str, ...]:
+    """The stream whose file was given for its folder; nothing for a folder, or a file of an encoder."""
+    name = "" if path is None or not path.is_file() else path.stem
+    return (name.removeprefix("stream-"),) if name.startswith("stream-") else ()
+
+
 def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:
     """A preset's model with its frozen encoders from the first folder that has them; all else is random.
 

@@ -43,6 +43,10 @@ def test_rows_in_processes_and_their_table(streets, tiny_run, tmp_path, monkeypa
     assert text.strip() in capsys.readouterr().out
     monkeypatch.setattr(launch, "LAUNCH", ("/nowhere",))  # nothing is left to train
     assert ablate.ablate(config(streets, out), "")["rows"] == report["rows"]
+    with pytest.raises(ValueError, match=r"Cannot resume .*: it was trained with points = 64, not 65"):
+        ablate.ablate(config(streets, out, points=65))
+    with pytest.raises(ValueError, match=r"evaluated on camvid:streets/val, not on folder:val"):
+        ablate.ablate(config(streets, out, val=(f"{streets}/val",)))
 
 
 def test_a_failing_row_is_named_with_its_words(streets, tiny_run, tmp_path, monkeypatch):
@@ -71,7 +75,7 @@ def test_rows_differ_in_nothing_but_stream_and_fusion(streets, tmp_path, tiny_ru
     given = config(streets, tmp_path / "ablation", rows=("table4",))
     assert given.chosen() == list(TABLE4)
     runs = [settings(given, name, 4e-4, parallel=1) for name in given.chosen()]
-    assert len({replace(run, out=Path(), fusion="", streams=()) for run in runs}) == 1
+    assert len({replace(run, out=Path(), fusion="", streams=("all",)) for run in runs}) == 1
     assert [run.streams[0] for run in runs] == ["vfm", "vlm"] + 5 * ["fused"]
     assert len({(run.streams, run.fusion) for run in runs}) == 7
     assert all(round(sum(row.paper[:3]) / 3, 1) == pytest.approx(row.paper[3], abs=0.15) for row in TABLE4.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from train.__main__ import own_words
 from train.augment import Augmentation
 from train.data import open_dataset
 from train.data.batches import Batch, TrainingBatches, make_loader
@@ -66,7 +69,7 @@ def dataset(tmp_path: Path):
         (tmp_path / folder).mkdir()
     for i in range(5):
         Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(tmp_path / "images" / f"{i}.png")
-        label = np.full((40, 60), i, np.uint8)
+        label = np.full((40, 60), (0, 1, 2, 4, 13)[i], np.uint8)
         label[:10] = 10
         Image.fromarray(label).save(tmp_path / "labels" / f"{i}.png")
     return open_dataset(f"camvid:{tmp_path}")
@@ -103,3 +106,20 @@ def test_batch_layout(dataset):
     assert t.classes.shape == (3, 19, 20) and t.weights.shape == (3, 19)
     for b, _, g in t.matched.tolist():
         assert (t.labels[b] == g).any()
+
+
+def test_an_error_in_a_loading_process_ends_the_command(streets, tiny_run, tmp_path):
+    for path in (streets / "train" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:-200])  # the header is whole, so that opening the set finds no fault
+    command = [sys.executable, str(Path(__file__).parent / "tiny_command.py"), "fit", "--preset", "tiny"]
+    command += ["--data", f"camvid:{streets}", "--encoders", str(tiny_run), "--out", str(tmp_path / "out")]
+    command += ["--cache", "0", "--workers", "1", "--streams", "vlm", "--crop", "64", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 2
+    assert "fit: 8 files in a row cannot be read; the last: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_worker_sends_its_traceback_along_and_only_its_words_are_shown():
+    sent = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File\n"
+    assert own_words(ValueError(sent + "ValueError: the file: gone\n")) == "the file: gone"
+    assert own_words(ValueError("the file: gone")) == "the file: gone"

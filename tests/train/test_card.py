@@ -94,6 +94,19 @@ def test_calibration_is_told_before_and_after_the_temperature(config):
     assert found["vlm"]["before"] == found["vlm"]["after"] and 0 <= found["vlm"]["before"] <= 1
 
 
+def test_corrected_labels_are_measured_again(config, streets, examples):
+    settings = replace(config, parts=("calibration", "failures"))
+    make_card(settings)
+    before = json.loads((config.out / "card.json").read_text())
+    for path in (streets / "val" / "labels" / "0.png", examples / "0.png"):
+        label = np.array(Image.open(path))
+        label[:30] = 5
+        Image.fromarray(label).save(path)
+    make_card(settings)
+    after = json.loads((config.out / "card.json").read_text())
+    assert before["calibration"] != after["calibration"] and before["failures"] != after["failures"]
+
+
 def test_the_worst_frames_are_those_of_lowest_score(config):
     model = load_model(card.presets.get("tiny"), config.weights, ("vfm", "fused"))
     data, names = failures.open_streets(config.examples)

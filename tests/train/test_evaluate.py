@@ -217,6 +217,33 @@ def test_an_evaluation_continues_where_it_was_cut_off(streets, trained, tmp_path
     assert main(command(trained, *more, "--weather", "fog")) == 0 and len(seen) == 5  # other settings, other counts
 
 
+def test_a_corrected_label_is_scored_again(streets, trained, tmp_path):
+    out = tmp_path / "scores"
+    more = ["--data", f"camvid:{streets}", "--out", str(out), "--batch", "1"]
+    assert main(command(trained, *more)) == 0
+    before = json.loads((out / "scores.json").read_text())[0]
+    path = streets / "val" / "labels" / "1.png"
+    label = np.array(Image.open(path))
+    label[:24] = 5
+    Image.fromarray(label).save(path)
+    assert main(command(trained, *more)) == 0
+    after = json.loads((out / "scores.json").read_text())[0]
+    iou = [r["streams"]["fused"]["iou"]["pole"] for r in (before, after)]
+    assert iou[1] is not None and after != before and iou[0] != iou[1]
+
+
+def test_sets_may_follow_one_another_or_repeat_the_option(streets, trained, tmp_path):
+    one, two = f"camvid:{streets}", str(streets / "val")
+    for words in (
+        ["--data", one, two],
+        ["--data", one, "--limit", "1", "--data", two],
+        [f"--data={one}", "--data", two],
+    ):
+        out = tmp_path / "scores.json"
+        assert main(command(trained, *words, "--limit", "1", "--json", str(out))) == 0
+        assert [r["data"] for r in json.loads(out.read_text())] == ["camvid:streets/val", "folder:val"]
+
+
 def test_encoders_are_prepared_for_inference_and_score_the_same(streets, trained, tmp_path, tiny_preset, monkeypatch):
     prepared, plain = [], MFuser.for_inference
     monkeypatch.setattr(MFuser, "for_inference", lambda self: prepared.append(1) or plain(self))
@@ -313,7 +340,7 @@ PAIR = "dinov2-l+eva02-clip-l"
         ["settle", "--preset", PAIR, "--weights", "FILE"],
         ["calibrate", "--preset", PAIR, "--weights", "FILE"],
         ["card", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
-        ["words", "--preset", PAIR, "--weights", "FILE"],
+        ["words", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
         ["teach", "--weights", "FILE", "--out", "OUT"],
     ],
     ids=" ".join,
@@ -342,8 +369,12 @@ def test_missing_streams_are_told_before_encoders_are_fetched(streets, tmp_path,
 
 
 def test_a_stream_file_stands_for_its_folder(streets, trained):
-    start = command(trained / "stream-vlm.safetensors", "--data", f"camvid:{streets}", "--limit", "1")
-    assert main(start) == 0
+    target = trained / "scores.json"
+    more = ["--data", f"camvid:{streets}", "--limit", "1", "--device", "cpu", "--workers", "0", "--json", str(target)]
+    for streams in ((), ("vlm", "fused")):  # by itself it is scored alone
+        start = ["evaluate", "--preset", "tiny", "--checkpoint", str(trained / "stream-vlm.safetensors")]
+        assert main([*start, *(("--streams", *streams) if streams else ()), *more]) == 0
+        assert tuple(json.loads(target.read_text())["streams"]) == (streams or ("vlm",))
 
 
 def test_scores_of_other_weights_in_a_presets_own_folder_are_not_taken(

@@ -23,6 +23,7 @@ FAST = {"batch": 2, "crop": 64, "points": 64, "workers": 0, "warmup": 2, "log_ev
 
 def settings(out, streets, **changes) -> FitConfig:
     changes = {"iterations": 4, "streams": ("fused",), "rare": 0.0, "ema": 0.9, "clip": 1.0, **FAST, **changes}
+    changes["warmup"] = min(changes["warmup"], changes["iterations"] - 1)
     return FitConfig(preset="tiny", data=(f"camvid:{streets}",), out=out, encoders=out.parent / "run", **changes)
 
 
@@ -186,3 +187,30 @@ def test_presets_have_their_own_defaults():
         defaults("mega")
     with pytest.raises(ValueError, match="--save-every must be above 0"):
         FitConfig(save_every=0)
+
+
+def test_a_finished_run_is_not_taken_for_one_with_other_settings(tmp_path, streets, tiny_run, capsys):
+    out = tmp_path / "out"
+    run = settings(out, streets, streams=("vlm",), iterations=1)
+    assert fit(run, Interrupt())
+    before = (out / "stream-vlm.safetensors").read_bytes()
+    assert fit(replace(run, resume=True), Interrupt()) and "skipped" in capsys.readouterr().out
+    for changes in ({"lr": 1e-3}, {"iterations": 2}):
+        with pytest.raises(ValueError, match=f"trained with {next(iter(changes))} = .*--overwrite to start anew"):
+            fit(replace(run, resume=True, **changes), Interrupt())
+    with pytest.raises(ValueError, match=r"sets = \['camvid:streets/train \(6 images\)'\], not \['folder:streets"):
+        fit(replace(run, resume=True, data=(str(streets),)), Interrupt())
+    assert (out / "stream-vlm.safetensors").read_bytes() == before
+    checkpoint.save(out / "stream-vlm.safetensors", checkpoint.load(out / "stream-vlm.safetensors")[0], {"step": "1"})
+    assert fit(replace(run, resume=True, lr=1e-3), Interrupt())  # of before: nothing is known but the steps
+
+
+def test_a_run_is_replaced_only_when_the_new_one_can_start(tmp_path, streets, tiny_run):
+    out = tmp_path / "out"
+    run = settings(out, streets, streams=("vlm",), iterations=1)
+    assert fit(run, Interrupt())
+    with pytest.raises(ValueError, match="There is no folder"):
+        fit(replace(run, overwrite=True, data=("camvid:/nowhere",)), Interrupt())
+    assert (out / "stream-vlm.safetensors").is_file() and (out / "stream-vlm.jsonl").is_file()
+    assert fit(replace(run, overwrite=True, lr=1e-3), Interrupt())
+    assert len((out / "stream-vlm.jsonl").read_text().splitlines()) == 2  # a step and an evaluation, of the new run

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from mfuser.cityscapes import CLASSES, COMMON, LABEL_IDS, PALETTE
 from train.data import DATASETS, SegmentationData, census, has_split, open_dataset, tables
+from train.data.encodings import read_segments
 
 H, W = 40, 48
 ROAD, SKY, CAR, VOID = 0, 10, 13, 255
@@ -94,6 +95,14 @@ def test_gta_with_palette_files_and_its_split(tmp_path, truth):
     savemat(tmp_path / "split.mat", {"trainIds": [[1], [3]], "valIds": [[2]], "testIds": [[]]})
     assert [p.image.stem for p in open_dataset(f"gta:{tmp_path}").pairs] == ["00001", "00003"]
     assert [p.image.stem for p in open_dataset(f"gta:{tmp_path}", "val").pairs] == ["00002"]
+    savemat(tmp_path / "split.mat", {"valIds": [[7]]})
+    for split, message in (("train", r"split\.mat has no trainIds"), ("val", r"split\.mat lists no photograph")):
+        with pytest.raises(ValueError, match=message):
+            open_dataset(f"gta:{tmp_path}", split)
+    for broken in (b"", b"cut", b"MATLAB 5.0 MAT-file" + bytes(107) + b"\x00\x01IM" + b"\x0f\x00\x00\x00" * 9):
+        (tmp_path / "split.mat").write_bytes(broken)
+        with pytest.raises(ValueError, match=r"split\.mat cannot be read"):
+            open_dataset(f"gta:{tmp_path}")
 
 
 def test_synthia_in_sixteen_bits(tmp_path, truth):
@@ -106,6 +115,9 @@ def test_synthia_in_sixteen_bits(tmp_path, truth):
     same(f"synthia:{tmp_path}", truth)
     with pytest.raises(ValueError, match="No split 'val'"):
         open_dataset(f"synthia:{tmp_path}", "val")
+    label(tmp_path / "GT" / "LABELS" / "0000000.png", np.stack([classes] * 3, -1).astype(np.uint8))
+    with pytest.raises(ValueError, match="holds three channels of 8 bits; SYNTHIA's ids .* come in 16"):
+        open_dataset(f"synthia:{tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -165,6 +177,15 @@ def test_mapillary_labels_instances_and_panoptic(tmp_path, truth, name, version,
     }
     (place / "panoptic_2020.json").write_text(json.dumps(listing))
     same(f"{name}:{tmp_path}/2", truth, "val")
+    for content in ("{}", "[", '{"categories": [], "annotations": [{}]}'):
+        (place / "panoptic_2020.json").write_text(content)
+        read_segments.cache_clear()
+        with pytest.raises(ValueError, match=r"panoptic_2020\.json is no panoptic listing"):
+            open_dataset(f"{name}:{tmp_path}/2", "val")
+    for values, like in ((label_ids(truth), "another encoding"), (np.where(truth == VOID, 0, truth), "trainIds")):
+        label(tmp_path / "0" / "validation" / version / "labels" / "a.png", values.astype(np.uint8))
+        with pytest.raises(ValueError, match=f"No label of .* above {values.max()}.*{like}, not Mapillary"):
+            open_dataset(f"{name}:{tmp_path}/0", "val")
 
 
 def test_acdc_by_condition_with_reference_frames(tmp_path, truth):
@@ -220,6 +241,10 @@ def test_idd(tmp_path, truth, ending, level):
         names = {ROAD: "road", SKY: "sky", CAR: "car", VOID: "unlabeled"}
         label(path, np.vectorize(lambda t: tables.IDD_LABELS[names[t]][level])(truth).astype(np.uint8))
     same(f"idd:{tmp_path}", truth, "val")
+    if level is not None:
+        label(path, np.where(truth == VOID, 0, truth).astype(np.uint8))
+        with pytest.raises(ValueError, match="No label of .* above 13: they look like Cityscapes trainIds, not IDD's"):
+            open_dataset(f"idd:{tmp_path}", "val")
 
 
 def test_idd_lite_in_its_official_layout(tmp_path, truth):
@@ -259,6 +284,12 @@ def test_any_folder(tmp_path, truth, name, encode):
         ("folder", lambda t: np.full(t.shape, 26005, np.uint16), r"look like Cityscapes instanceIds"),
         ("labelids", lambda t: t, r"values 0-13 and 255 look like Cityscapes trainIds: name the set trainids:ROOT"),
         ("labelids", lambda t: np.where(t == VOID, 0, t).astype(np.uint8), r"No label of .* above 13.*trainids:ROOT"),
+        (
+            "camvid",
+            lambda t: np.select([t == ROAD, t == SKY, t == CAR], [3, 0, 8], 11).astype(np.uint8),
+            "hold 3 .*SegNet's edition",
+        ),
+        ("camvid", lambda t: np.full_like(t, VOID), r"No pixel of camvid:.* is labelled"),
         ("colours", lambda t: colours(t) + 1, r"the colour \(129, 65, 129\), which the palette"),
     ],
 )

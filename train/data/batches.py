@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,16 @@ def make_loader(batches: TrainingBatches, start: int, stop: int, workers: int, p
     return DataLoader(batches, sampler=range(start, stop), pin_memory=pin, **worker_options(workers))
 
 
+def items_of(loader: DataLoader) -> Iterator[Any]:
+    """What a loader gives. Its workers, which outlive signals, are ended with it: when it is through, when one of them
+    fails, and when the caller stops before."""
+    items = iter(loader)
+    try:
+        yield from items
+    finally:
+        getattr(items, "_shutdown_workers", lambda: None)()
+
+
 def worker_options(workers: int) -> dict[str, Any]:
     """Arguments of a DataLoader whose dataset makes whole items: forked workers share the photographs in memory."""
     if workers == 0:
@@ -109,7 +119,6 @@ def worker_options(workers: int) -> dict[str, Any]:
     return {
         "batch_size": None,
         "num_workers": workers,
-        "persistent_workers": True,
         "prefetch_factor": 4,
         "worker_init_fn": _start_worker,
         "multiprocessing_context": "fork" if "fork" in multiprocessing.get_all_start_methods() else None,

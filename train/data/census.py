@@ -13,7 +13,8 @@ import numpy as np
 from train.data.files import LabelRule, Pair
 
 SMALLEST = 1000  # pairs from which remembering pays
-Checked = tuple[tuple[int, int], np.ndarray, int]  # size of an image, pixels of each group, highest label value
+# Size of an image; of its label the pixels of each group, and which of the values 0..255 it holds, (256,) bool.
+Checked = tuple[tuple[int, int], np.ndarray, np.ndarray]
 
 
 def place(pairs: Sequence[Pair], rule: LabelRule) -> Path | None:
@@ -23,16 +24,23 @@ def place(pairs: Sequence[Pair], rule: LabelRule) -> Path | None:
     """
     if len(pairs) < SMALLEST or any(pair.label is None for pair in pairs):
         return None
-    key = hashlib.sha256(rule.title.encode() + rule.table.tobytes())
-    for pair in pairs:
-        for path in (pair.image, pair.label):
-            try:
-                stat = path.stat()
-            except OSError:
-                return None
-            key.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} ".encode())
+    try:
+        key = hashlib.sha256(rule.title.encode() + rule.table.tobytes() + stamp(pairs))
+    except OSError:
+        return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mfuser" / "labels"
     return folder / f"{key.hexdigest()[:32]}.npz"
+
+
+def stamp(pairs: Sequence[Pair]) -> bytes:
+    """Names, sizes and times of all files of these pairs, in a digest. Raises OSError for one that is gone."""
+    key = hashlib.sha256()
+    for pair in pairs:
+        for path in (pair.image, pair.label):
+            if path is not None:
+                stat = path.stat()
+                key.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} ".encode())
+    return key.digest()
 
 
 def recall(path: Path | None) -> list[Checked] | None:
@@ -41,21 +49,21 @@ def recall(path: Path | None) -> list[Checked] | None:
         return None
     try:
         with np.load(path) as stored:
-            sizes, counts, tops = stored["sizes"].tolist(), stored["counts"], stored["tops"].tolist()
+            sizes, counts, seen = stored["sizes"].tolist(), stored["counts"], stored["seen"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
-    return [((h, w), row, top) for (h, w), row, top in zip(sizes, counts, tops, strict=True)]
+    return [((h, w), row, values) for (h, w), row, values in zip(sizes, counts, seen, strict=True)]
 
 
 def remember(path: Path | None, checked: Sequence[Checked]) -> None:
     """Store a census, written beside and renamed; a folder that cannot be written is no reason to stop."""
     if path is None:
         return
-    sizes, counts, tops = zip(*checked, strict=True)
+    sizes, counts, seen = zip(*checked, strict=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-        np.savez(beside, sizes=np.array(sizes), counts=np.stack(counts), tops=np.array(tops))
+        np.savez(beside, sizes=np.array(sizes), counts=np.stack(counts), seen=np.stack(seen))
         os.replace(beside, path)
     except OSError:
         return

@@ -12,7 +12,7 @@ import numpy as np
 from mfuser import images
 from mfuser.cityscapes import IGNORE
 from train.data import census
-from train.data.files import Pair, check_encoding, image_size, raw_ids, read_label
+from train.data.files import LabelRule, Pair, check_encoding, image_size, raw_ids, read_label
 from train.data.groups import LabelGroups
 from train.data.registry import DatasetType, locate, parse
 
@@ -49,7 +49,7 @@ class SegmentationData:
         bytes_needed = sum(h * w for (h, w), _, _ in checked)
         if self.labelled:
             self.counts = np.stack([counts for _, counts, _ in checked])
-            check_encoding(max((top for _, _, top in checked)), kind.rule, name)
+            self._check_values([seen for _, _, seen in checked])
         if 4 * bytes_needed <= cache_bytes or (self.labelled and bytes_needed <= cache_bytes):
             labels = [pair.label for pair in self.pairs]
             self._labels = _raise(_map(self._read_label, range(len(labels)))) if self.labelled else None
@@ -111,6 +111,10 @@ class SegmentationData:
         """Condition of every pair, "" where the set names none."""
         return tuple(pair.condition for pair in self.pairs)
 
+    def stamp(self) -> str:
+        """Stands for the files as they are now: another when one is replaced or edited."""
+        return census.stamp(self.pairs).hex()[:32]
+
     def read_all(self) -> None:
         """Decode every file that is not in memory. Raises ValueError naming the first that cannot be read."""
         if self._images is None:
@@ -118,21 +122,35 @@ class SegmentationData:
                 if isinstance(error, Exception):
                     raise ValueError(str(error)) from error
 
-    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, int]:
-        """Size of an image from its header; of its label the pixel counts and the highest value, 255 aside."""
+    def _check_values(self, seen: Sequence[np.ndarray]) -> None:
+        """Raise ValueError when the labels are of another encoding, as far as the whole set can tell, or say nothing.
+
+        seen: (256,) bool of each pair, which values its label holds.
+        """
+        by_rule: dict[int, tuple[LabelRule, np.ndarray]] = {}
+        for pair, own in zip(self.pairs, seen, strict=True):
+            rule = pair.rule or self.kind.rule
+            by_rule[id(rule)] = rule, by_rule[id(rule)][1] | own if id(rule) in by_rule else own
+        for rule, values in by_rule.values():
+            check_encoding(values, rule, self.name)
+        if not self.counts.any():
+            raise ValueError(
+                f"No pixel of {self.name} is labelled, all are void: check the files, or choose another set."
+            )
+
+    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, np.ndarray | None]:
+        """Size of an image from its header; of its label the pixel counts and the values that occur, (256,) bool."""
         size = image_size(pair.image)
         if pair.label is None:
-            return size, None, 0
+            return size, None, None
         rule = pair.rule or self.kind.rule
         raw = raw_ids(pair.label, rule)
         label = read_label(pair.label, rule, raw)
         if label.shape != size:
             (h, w), (ih, iw) = label.shape, size
             raise ValueError(f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}: they must be equal.")
-        values = np.flatnonzero(np.bincount(raw.ravel(), minlength=256)[:255])
-        other = pair.rule is not None  # of an encoding of its own, which says nothing about the set's
-        top = 255 if other or not len(values) else int(values[-1])
-        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], top
+        seen = np.bincount(raw.ravel(), minlength=256) > 0
+        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], seen
 
     def _read_label(self, index: int) -> np.ndarray:
         pair = self.pairs[index]
@@ -158,16 +176,28 @@ def open_dataset(
     leave out pairs that cannot be read, and tell them in `faults`.
     Raises ValueError naming the first faulty file: nothing there, label missing, sizes differ, illegal ids.
     """
-    kind, root = parse(spec)
-    pairs = kind.pairs(root, split, labelled)
+    pairs = pairs_of(spec, split, labelled)
     if limit is not None:
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
         pairs = [pairs[i * len(pairs) // min(limit, len(pairs))] for i in range(min(limit, len(pairs)))]
+    kind, name = name_of(spec, split)
+    return SegmentationData(kind, pairs, name, cache_bytes, skip_broken)
+
+
+def pairs_of(spec: str, split: str, labelled: bool = True) -> list[Pair]:
+    """All files of `[name:]ROOT[/split]`. Raises ValueError when there are none, or a label is missing."""
+    kind, root = parse(spec)
+    return kind.pairs(root, split, labelled)
+
+
+def name_of(spec: str, split: str) -> tuple[DatasetType, str]:
+    """The edition that lies at `[name:]ROOT[/split]`, and what an opened set is called."""
+    kind, root = parse(spec)
     root, split = locate(root, split)
     kind = kind.at(root)
     inside = "" if kind.pair is None and (root / "images").is_dir() else f"/{split}"
-    return SegmentationData(kind, pairs, f"{kind.name}:{root.name}{inside}", cache_bytes, skip_broken)
+    return kind, f"{kind.name}:{root.name}{inside}"
 
 
 def open_datasets(specs: Sequence[str], split: str, limit: int | None = None) -> list[SegmentationData]:

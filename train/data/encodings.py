@@ -84,13 +84,16 @@ def from_segments(array: np.ndarray, path: Path, listing: Path, names: tuple[str
 
 @lru_cache(maxsize=4)
 def read_segments(listing: Path) -> dict[str, dict[int, str]]:
-    """{file name: {segment id: class name}} of a panoptic JSON."""
-    content = json.loads(listing.read_text())
-    categories = {c["id"]: c["name"] for c in content["categories"]}
-    return {
-        entry["file_name"]: {s["id"]: categories[s["category_id"]] for s in entry["segments_info"]}
-        for entry in content["annotations"]
-    }
+    """{file name: {segment id: class name}} of a panoptic JSON. Raises LabelError when it is none."""
+    try:
+        content = json.loads(listing.read_text())
+        categories = {c["id"]: c["name"] for c in content["categories"]}
+        return {
+            entry["file_name"]: {s["id"]: categories[s["category_id"]] for s in entry["segments_info"]}
+            for entry in content["annotations"]
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabelError(f"{listing} is no panoptic listing ({error!r}): replace it by the set's own.") from error
 
 
 def from_polygons(path: Path, ids: Mapping[str, int], background: int) -> np.ndarray:

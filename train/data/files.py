@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mfuser.cityscapes import CLASSES
 from train.data.encodings import (
     ILLEGAL,
     LabelError,
@@ -20,11 +21,12 @@ from train.data.encodings import (
     guess,
     read_array,
 )
-from train.data.tables import CITYSCAPES_COLOURS
+from train.data.tables import CAMVID_TUTORIAL, CITYSCAPES_COLOURS
 
 __all__ = ["ILLEGAL", "LabelError", "LabelRule", "Pair", "image_size", "pair_folders", "read_label"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SEGNET_ONLY = (3, 6, 9)  # train ids that CamVid never has: wall, traffic light, terrain
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # lossless ones
 
 
@@ -37,6 +39,7 @@ class LabelRule:
     ids. divisor: of 16-bit class x divisor + instance; 0 when this set has none. deep: 16-bit files hold the class in
     their first channel. polygons: class name -> id, of JSON files. segments, names: listing of panoptic segments, and
     the classes it names. above: some value of a whole set must exceed this, or the files are of another encoding.
+    segnet: these are CamVid's classes, whose files exist in SegNet's ids, too.
     """
 
     title: str
@@ -50,6 +53,7 @@ class LabelRule:
     segments: Path | None = None
     names: tuple[str, ...] = ()
     above: int = -1
+    segnet: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,11 @@ def raw_ids(path: Path, rule: LabelRule) -> np.ndarray:
     array = read_array(path)
     if array.ndim == 3:
         if rule.deep:
+            if array.dtype == np.uint8:
+                raise LabelError(
+                    f"The label {path} holds three channels of 8 bits; {rule.title} come in 16: use the files of "
+                    "GT/LABELS, not pictures of them."
+                )
             array = array[..., 0]
         elif rule.segments is not None and array.dtype == np.uint8:
             return from_segments(array, path, rule.segments, rule.names)
@@ -158,12 +167,26 @@ def raw_ids(path: Path, rule: LabelRule) -> np.ndarray:
     return array
 
 
-def check_encoding(highest: int, rule: LabelRule, name: str) -> None:
-    """Raise ValueError when the highest value of a whole set (255 aside) shows that it is of another encoding."""
+def check_encoding(seen: np.ndarray, rule: LabelRule, name: str) -> None:
+    """Raise ValueError when the values of a whole set, (256,) bool which occur, show that it is of another encoding."""
+    values = np.flatnonzero(seen[:255]).tolist()
+    if not values:
+        return
+    highest = values[-1]
     if highest <= rule.above:
+        train_ids = highest < len(CLASSES)
+        like = "Cityscapes trainIds" if train_ids else "another encoding"
+        way = "Name the set trainids:ROOT, or use" if train_ids else "Use"
         raise ValueError(
-            f"No label of {name} has a value above {highest}: they look like Cityscapes trainIds, not {rule.title}. "
-            "Name the set trainids:ROOT, or use the files of that encoding."
+            f"No label of {name} has a value above {highest}: they look like {like}, not {rule.title}. "
+            f"{way} the files of that encoding."
+        )
+    strange = sorted({*values} & {*SEGNET_ONLY}) if rule.segnet and highest < len(CAMVID_TUTORIAL) else []
+    if strange:
+        raise ValueError(
+            f"The labels of {name} hold {', '.join(map(str, strange))} and nothing above {highest}: they look like the "
+            f"ids of SegNet's edition (0 sky, 1 building ... 11 void), not {rule.title}. Lay them out as that edition "
+            "does, photographs in ROOT/train and labels in ROOT/trainannot, or convert them."
         )
 
 

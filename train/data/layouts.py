@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
+from train.data.encodings import read_segments
 from train.data.files import LabelRule, Pair, find_images, pair_folders, require_labels, with_condition
 from train.data.registry import NoSuchSplit
 
@@ -70,11 +73,24 @@ def gta(root: Path, split: str, labelled: bool) -> list[Pair]:
     pairs = pair_folders(root, "labels" if labelled else None)
     listing = root / "split.mat"
     if listing.is_file():
-        numbers = {int(n) for n in loadmat(listing)[f"{split}Ids"].ravel()}
-        return [pair for pair in pairs if int(pair.image.stem) in numbers]
+        numbers = _listed(listing, f"{split}Ids")
+        found = [pair for pair in pairs if pair.image.stem.isdecimal() and int(pair.image.stem) in numbers]
+        if not found:
+            raise NoSuchSplit(f"No split {split!r} in {root}: {listing} lists no photograph of it that is there.")
+        return found
     if split != "train":
         raise NoSuchSplit(f"No split {split!r} in {root}: put the set's split.mat there, or evaluate on another set.")
     return pairs
+
+
+def _listed(listing: Path, name: str) -> set[int]:
+    """Numbers that a MATLAB file lists under a name. Raises ValueError when it does not."""
+    try:
+        return {int(n) for n in loadmat(listing)[name].ravel()}
+    except KeyError as error:
+        raise ValueError(f"{listing} has no {name}: replace it by the set's own, or remove it.") from error
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+        raise ValueError(f"{listing} cannot be read ({error}): replace it by the set's own, or remove it.") from error
 
 
 def synthia(root: Path, split: str, labelled: bool) -> list[Pair]:
@@ -112,6 +128,7 @@ def vistas(version: str, panoptic: LabelRule) -> Pairing:
         place = base / version / "panoptic"
         listing = place / "panoptic_2020.json"
         if listing.is_file():
+            read_segments(listing)  # says at once what is wrong with it
             rule = replace(panoptic, segments=listing)
             return [replace(p, rule=rule) for p in pair_folders(base, f"{version}/panoptic")]
         return pair_folders(base, places[0])  # says what is missing

@@ -58,7 +58,7 @@ class Sampler:
 
 def share_places(batch: int, mix: Sequence[float], sets: int) -> list[int]:
     """Places of a batch for each set, by largest remainder. Raises ValueError when a set would get none."""
-    if len(mix) != sets or min(mix) <= 0:
+    if len(mix) != sets or not all(0 < share < np.inf for share in mix):
         raise ValueError(f"The mix needs one positive share for each of the {sets} sets, got {tuple(mix)}.")
     exact = np.asarray(mix, float) / sum(mix) * batch
     places = np.floor(exact).astype(int)

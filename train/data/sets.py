@@ -66,21 +66,24 @@ _nineteen(
     ),
 )
 _nineteen("bdd", LabelRule("BDD100K's trainIds (0-18, 255)", make_table(tables.TRAIN_IDS)), layouts.bdd)
-for _name, _version, _ids, _names in (
-    ("mapillary", "v1.2", tables.VISTAS_V12_IDS, tables.VISTAS_V12_NAMES),
-    ("mapillary-v2", "v2.0", tables.VISTAS_V2_IDS, tables.VISTAS_V2_NAMES),
+# Cars, poles and signs lie above 33, where Cityscapes' labelIds end; those of v2.0 above 65, where v1.2's ids end.
+for _name, _version, _ids, _names, _above in (
+    ("mapillary", "v1.2", tables.VISTAS_V12_IDS, tables.VISTAS_V12_NAMES, 33),
+    ("mapillary-v2", "v2.0", tables.VISTAS_V2_IDS, tables.VISTAS_V2_NAMES, 65),
 ):
     _title = f"Mapillary Vistas {_version} (0-{len(_ids) - 1})"
-    _rule = LabelRule(_title, make_table(_ids), divisor=VISTAS_DIVISOR, names=_names)
+    _rule = LabelRule(_title, make_table(_ids), divisor=VISTAS_DIVISOR, names=_names, above=_above)
     _nineteen(_name, _rule, layouts.vistas(_version, _rule))
 _nineteen("acdc", LABEL_IDS, layouts.acdc(layouts.ACDC_CONDITIONS, TRAIN_IDS))
 for _condition in layouts.ACDC_CONDITIONS:
     _nineteen(f"acdc-{_condition}", LABEL_IDS, layouts.acdc((_condition,), TRAIN_IDS))
 
+_idd_level3 = LabelRule("IDD's level3Ids (0-25)", make_table(tables.IDD_LEVEL3_IDS), above=18)
 _idd_polygons = {name: own for name, (own, _, _) in tables.IDD_LABELS.items()}
 _nineteen(
     "idd",
-    LabelRule("IDD's ids (0-39)", make_table(tables.IDD_IDS), polygons=_idd_polygons, background=35),
+    # Poles, buildings, vegetation and sky lie above 25, where level 3 ends; in level 3 above 18, where trainIds end.
+    LabelRule("IDD's ids (0-39)", make_table(tables.IDD_IDS), polygons=_idd_polygons, background=35, above=25),
     layouts.nested(
         "leftImg8bit",
         "gtFine",
@@ -88,7 +91,7 @@ _nineteen(
         (
             ("_gtFine_labelids.png", None),
             ("_gtFine_labelIds.png", None),
-            ("_gtFine_labellevel3Ids.png", LabelRule("IDD's level3Ids (0-25)", make_table(tables.IDD_LEVEL3_IDS))),
+            ("_gtFine_labellevel3Ids.png", _idd_level3),
             ("_gtFine_polygons.json", None),
         ),
     ),
@@ -136,7 +139,7 @@ CAMVID = register(
         "camvid",
         COMMON_SPACE,
         "common",
-        LabelRule("CamVid as trainIds (0-18, 255)", make_table(tables.TRAIN_IDS, COMMON_SPACE.table())),
+        LabelRule("CamVid as trainIds (0-18, 255)", make_table(tables.TRAIN_IDS, COMMON_SPACE.table()), segnet=True),
         edition=_camvid_edition,
     )
 )

@@ -85,10 +85,10 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(WordsConfig, args=list(argv), prog="python -m train words")
     if not config.data:
         raise ValueError("No data to look at: pass --data, for example --data camvid:PATH/val.")
+    require_writable(config.out)
     report = run(config)
     text = markdown(report)
     print(text)
-    require_writable(config.out)
     for name, content in (("words.json", json.dumps(report, indent=2) + "\n"), ("words.md", text)):
         beside = config.out / (name + ".part")
         beside.write_text(content, encoding="utf-8")

@@ -58,7 +58,7 @@ class TeachConfig:
     # Which preset.
     preset: str = "nano"
     # Folder of the new encoder-vlm.safetensors, beside copies of the other weights.
-    out: Path = Path("runs/words")
+    out: Path = Path("runs/nano-words")
     # Optimizer steps.
     iterations: int = 1500
     # Texts of each kind per step.
