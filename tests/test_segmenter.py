@@ -219,19 +219,20 @@ def test_class_texts_are_exact_whatever_the_precision_of_the_first_image(tiny_mo
 def photographs() -> list:
     """Streets of the package, and a few driving photographs where a checkout has them beside it."""
     root = Path(mfuser.__file__).resolve().parent.parent
-    data = root.parent / "shared" / "data"
-    return [*sorted((root / "assets" / "examples").glob("*.jpg")), *sorted(data.rglob("*.jpg"))[:200:50]]
+    camvid = root.parent / "shared" / "data" / "camvid" / "val" / "images"
+    examples = sorted((root / "assets" / "examples").glob("*.jpg"))  # five weathers of each street
+    return [*examples[::12], *sorted(camvid.glob("*.jpg"))[::34]]
 
 
 @pytest.mark.slow
 def test_bfloat16_masks_agree_with_float32_on_photographs():
+    """Of every stream, on every photograph; dense fog, where the classes themselves are open, is another matter."""
     agree = {}
     exact, rough = (mfuser.load("nano", "cpu", p) for p in ("float32", "bf16"))
     for path in photographs():
         a, b = exact.analyse(path).masks, rough.analyse(path).masks
         agree[path.name] = min((a[s] == b[s]).mean() for s in STREAMS)
-    # The worst stream of each photograph: 99 % on average, and 98 % at least.
-    assert np.mean(list(agree.values())) >= 0.99 and min(agree.values()) >= 0.98, agree
+    assert min(agree.values()) >= 0.99, agree
 
 
 @pytest.mark.parametrize("batch", [2, 5])
