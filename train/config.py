@@ -201,7 +201,7 @@ def joined(argv: Sequence[str], option: str) -> list[str]:
 
 # What each preset does differently from the paper.
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "nano": {  # what trained the shipped weights: 12800 crops, minutes on one GPU
+    "nano": {  # 12800 crops, minutes on one GPU; `recipe.py` has what trained the shipped weights
         "iterations": 400,
         "batch": 32,
         "crop": 384,
