@@ -161,7 +161,11 @@ def random_model(name: str, precision: str) -> MFuser:
                 p.fill_(float(key == "weight"))
         for key, buffer in module.named_buffers(recurse=False):
             buffer.fill_(key == "running_var")
-    model.set_class_ids(model.tokenize_classes())
+    if model.vlm.vocabulary_is_here():
+        model.set_class_ids(model.tokenize_classes())
+    else:  # token ids take no part in what is measured
+        shape = len(preset.classes), preset.decoder.class_tokens
+        model.set_class_ids(torch.randint(2, 32000, shape, generator=torch.Generator().manual_seed(0)))
     return model.eval()
 
 
