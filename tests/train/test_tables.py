@@ -1,0 +1,52 @@
+"""What label values mean: the tables against each other, and against cityscapesScripts where it is installed."""
+
+from __future__ import annotations
+
+import pytest
+
+from mfuser.cityscapes import CLASSES, LABEL_IDS, PALETTE
+from train.data import DATASETS, tables
+from train.data.groups import SPACES
+
+VOID = 255
+
+
+def test_tables_agree_with_each_other():
+    assert {v for v in tables.CITYSCAPES_LABEL_IDS.values() if v != VOID} == set(range(19))
+    assert all(tables.CITYSCAPES_COLOURS[i] == tuple(PALETTE[t]) for t, i in enumerate(LABEL_IDS))
+    assert len(tables.VISTAS_V12_NAMES) == 66 and len(tables.VISTAS_V2_NAMES) == 124
+    assert len(tables.CAMVID_COLOURS) == 32 and len({c for c, _ in tables.CAMVID_COLOURS.values()}) == 32
+    for name, ids in (("v1.2", tables.VISTAS_V12_IDS), ("v2", tables.VISTAS_V2_IDS), ("SYNTHIA", tables.SYNTHIA_IDS)):
+        assert set(ids.values()) == {*range(19), VOID}, name
+    assert {v for v in tables.IDD_IDS.values() if v != VOID} == set(range(19))
+    shared = set(tables.VISTAS_V12_NAMES) & set(tables.VISTAS_V2_NAMES)
+    assert len(shared) > 50 and all(tables.vistas_train_id(n) in (VOID, *range(19)) for n in shared)
+
+
+def test_vistas_is_scored_as_is_usual():
+    """The classes that conversion scripts of the field map, checked by name."""
+    expected = {
+        "construction--barrier--curb": "sidewalk", "construction--flat--parking": "road", "marking--general": "road",
+        "construction--flat--pedestrian-area": "sidewalk", "object--street-light": "pole",
+        "object--support--traffic-sign-frame": "traffic sign", "human--rider--other-rider": "rider",
+        "object--vehicle--on-rails": "train", "construction--barrier--guard-rail": None, "nature--water": None,
+        "object--vehicle--caravan": None, "object--traffic-sign--back": "traffic sign",
+    }  # fmt: skip
+    for name, wanted in expected.items():
+        assert tables.vistas_train_id(name) == (VOID if wanted is None else CLASSES.index(wanted)), name
+
+
+def test_cityscapes_tables_are_those_of_cityscapesscripts():
+    labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
+    for entry in labels:
+        if entry.id < 0:
+            continue
+        assert tables.CITYSCAPES_LABEL_IDS[entry.id] == (VOID if entry.trainId in (255, -1) else entry.trainId)
+        assert tables.CITYSCAPES_NAMES[entry.id] == entry.name
+        if entry.id in tables.CITYSCAPES_COLOURS:
+            assert tables.CITYSCAPES_COLOURS[entry.id] == entry.color
+
+
+def test_every_set_has_a_space_that_its_labels_can_be_scored_in():
+    for kind in DATASETS.values():
+        kind.groups.into(SPACES[kind.space])
