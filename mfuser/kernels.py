@@ -118,8 +118,9 @@ def _gated_norm_example(device: torch.device) -> tuple:
 
 
 def conv_silu_plain(x: Tensor, weight: Tensor) -> Tensor:
-    """SiLU of a depthwise 'same' convolution. x: (B, C, N) in any layout. weight: (C, 1, odd). Returns (B, C, N)."""
-    return F.silu(F.conv1d(x, weight.to(x.dtype), padding="same", groups=len(weight)))
+    """SiLU of a depthwise causal convolution. x: (B, C, N) in any layout. weight: (C, 1, taps). Returns (B, C, N)."""
+    taps = weight.shape[-1]
+    return F.silu(F.conv1d(x, weight.to(x.dtype), padding=taps - 1, groups=len(weight))[..., : x.shape[-1]])
 
 
 def _conv_silu_example(device: torch.device) -> tuple:

@@ -73,7 +73,7 @@ def _conv_silu(
     real = c < channels
     total = tl.zeros((many, long), tl.float32)
     for tap in tl.static_range(taps):
-        at = n + tap - taps // 2
+        at = n + tap - (taps - 1)
         inside = real[:, None] & ((at >= 0) & (at < length))[None, :]
         read = tl.load(x + batch * sb + c[:, None] * sc + at[None, :] * sn, mask=inside, other=0.0)
         share = tl.load(weight + c * taps + tap, mask=real, other=0.0).to(tl.float32)

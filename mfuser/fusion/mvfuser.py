@@ -14,7 +14,7 @@ from mfuser import kernels
 from mfuser.fusion.scan_kernels import compiled, cuda
 from mfuser.fusion.selective_scan import running_kernel, selective_scan
 
-FRONT = 7  # zero rows before the tokens of a folded MVFuser
+ALIGNED = 8  # half-precision rows that start at a multiple of so many start at 16 bytes, as the widest loads need
 PIECE = 2048  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
 
 
@@ -115,11 +115,17 @@ class MVFuser(nn.Module):
             self.out_proj.weight.data = self.scale.data * self.out_proj.weight.data * self.norm.weight.data
             self.scale = self.norm.weight = None
 
-    @staticmethod
-    def framed(parts: list[Tensor]) -> Tensor:
-        """Parts (B, ., C) one after the other between FRONT rows of zeros and at least one, a multiple of 8 in all."""
+    @property
+    def reach(self) -> int:
+        """Tokens on either side that a convolution sees."""
+        return self.conv1d_x.kernel_size[0] // 2
+
+    def framed(self, parts: list[Tensor]) -> Tensor:
+        """Parts (B, ., C) one after the other between rows of zeros, so many that a causal convolution puts the output
+        of the first token in row 8, and those of all tokens in what is a multiple of 8 rows."""
         length = sum(part.shape[1] for part in parts)
-        rows = FRONT, 1 + -(FRONT + length + 1) % 8
+        front = -self.reach % ALIGNED
+        rows = front, self.reach + -(front + length + self.reach) % ALIGNED
         before, after = (parts[0].new_zeros(len(parts[0]), n, parts[0].shape[-1]) for n in rows)
         return torch.cat([before, *parts, after], dim=1)
 
@@ -128,11 +134,12 @@ class MVFuser(nn.Module):
 
         The side of the scan runs channels first, as the scan reads it, so that nothing is transposed or copied. The
         zero rows stand for the convolutions' padding, and with them every product and every row of the scan starts at
-        16 bytes: a causal convolution's outputs lie one row late, in row 8.
+        16 bytes.
         """
         x_weight, z_weight = self.in_proj.weight.chunk(2)
-        x, first = conv_silu_framed(product(x_weight, rows.transpose(1, 2)), self.conv1d_x)  # (B, C/2, rows)
-        z, late = conv_silu_framed(F.linear(rows, z_weight).transpose(1, 2), self.conv1d_z)
+        x = conv_silu_framed(product(x_weight, rows.transpose(1, 2)), self.conv1d_x)  # (B, C/2, rows)
+        z = conv_silu_framed(F.linear(rows, z_weight).transpose(1, 2), self.conv1d_z)
+        first = -self.reach % ALIGNED + self.reach
         here = slice(first, first + length)
         dt, b, c = product(self.x_proj.weight, x).split([self.rank, self.state, self.state], dim=1)
         y = selective_scan(
@@ -145,7 +152,7 @@ class MVFuser(nn.Module):
             delta_bias=2 * self.dt_proj.bias.float(),  # twice, as released
             delta_softplus=True,
         )
-        gated = kernels.gated_rms(y, z.transpose(1, 2)[:, late : late + length], self.norm.eps)
+        gated = kernels.gated_rms(y, z.transpose(1, 2)[:, here], self.norm.eps)
         return self.out_proj(gated)
 
 
@@ -190,17 +197,16 @@ def conv_silu(x: Tensor, conv: nn.Conv1d) -> Tensor:
     return F.silu(conv(x.transpose(1, 2))).transpose(1, 2)
 
 
-def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> tuple[Tensor, int]:
-    """SiLU of a depthwise 'same' convolution over the rows of `MVFuser.framed`, (B, C, rows) in any layout.
+def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> Tensor:
+    """SiLU of a depthwise causal convolution over the rows of `MVFuser.framed`, (B, C, rows) in any layout.
 
-    Returns the same shape, and the row of it where the tokens start.
+    Outputs of a 'same' convolution lie half a kernel later in it.
     """
-    kernel = conv.kernel_size[0]
-    if causal_fits(x, kernel):
+    if causal_fits(x, conv.kernel_size[0]):
         from causal_conv1d import causal_conv1d_fn
 
-        return causal_conv1d_fn(x, conv.weight.squeeze(1).to(x.dtype), None, activation="silu"), FRONT + kernel // 2
-    return kernels.conv_silu(x, conv.weight), FRONT
+        return causal_conv1d_fn(x, conv.weight.squeeze(1).to(x.dtype), None, activation="silu")
+    return kernels.conv_silu(x, conv.weight)
 
 
 def causal_fits(x: Tensor, kernel: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import exact, official
+from mfuser import exact, kernels, official
 from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu, shifted_conv
 from mfuser.fusion.scan_kernels import compiled
@@ -172,18 +172,20 @@ def folded(module: MVFuser) -> MVFuser:
     return made
 
 
+@pytest.mark.parametrize("conv", [1, 3, 5])
 @pytest.mark.parametrize(("width", "length"), [(32, 1), (48, 70), (64, 24)])
 @torch.inference_mode()
-def test_folded_it_computes_the_same(randomise, width: int, length: int):
-    module = randomise(MVFuser(width)).eval()
+def test_folded_it_computes_the_same(randomise, width: int, length: int, conv: int):
+    module = randomise(MVFuser(width, conv=conv)).eval()
     tokens = torch.randn(2, length, width, generator=torch.Generator().manual_seed(1))
     expected = module(tokens)
     torch.testing.assert_close(folded(module)(tokens), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
 
 
+@pytest.mark.parametrize("installed", [True, False])
 @torch.inference_mode()
-def test_folded_it_takes_a_causal_convolution_as_it_is(randomise, monkeypatch):
-    """A stand-in with causal-conv1d's call: outputs come one row late, at an address that wide loads can read."""
+def test_folded_its_scan_reads_rows_as_they_lie(randomise, monkeypatch, installed: bool):
+    """With a stand-in of causal-conv1d's call and without: at addresses that wide loads can read, not copied."""
 
     def causal_conv1d_fn(x, weight, bias, activation):
         assert x.shape[-1] % 8 == 0 and (x.stride(2) == 1 or x.stride(1) == 1) and bias is None
@@ -193,7 +195,10 @@ def test_folded_it_takes_a_causal_convolution_as_it_is(randomise, monkeypatch):
     tokens = torch.randn(2, 29, 32, generator=torch.Generator().manual_seed(1))
     expected = module(tokens)
     monkeypatch.setitem(sys.modules, "causal_conv1d", SimpleNamespace(causal_conv1d_fn=causal_conv1d_fn))
-    monkeypatch.setattr(mvfuser, "causal_fits", lambda x, kernel: True)
+    monkeypatch.setattr(mvfuser, "causal_fits", lambda x, kernel: installed)
+    # The plain convolution gives a cut copy; Triton's writes whole rows in the layout of its input.
+    whole = kernels.conv_silu.plain
+    monkeypatch.setattr(kernels.conv_silu, "plain", lambda x, weight: torch.empty_like(x).copy_(whole(x, weight)))
     scans: list[torch.Tensor] = []
     through = mvfuser.selective_scan
     monkeypatch.setattr(mvfuser, "selective_scan", lambda *a, **k: scans.extend((*a[:2], *a[3:5])) or through(*a, **k))
@@ -203,12 +208,14 @@ def test_folded_it_takes_a_causal_convolution_as_it_is(randomise, monkeypatch):
     assert all(n % 8 == 0 for x in scans for n in (*x.stride()[:-1], x.storage_offset()))
 
 
-def test_framed_rows_are_a_multiple_of_8_with_zeros_around():
+@pytest.mark.parametrize("conv", [1, 3, 5])
+def test_framed_rows_are_a_multiple_of_8_with_zeros_around(conv: int):
+    module, first = MVFuser(8, conv=conv), {1: 0, 3: 7, 5: 6}[conv]
     for length in range(1, 20):
-        rows = MVFuser.framed([torch.ones(1, length, 4), torch.ones(1, 2, 4)])
+        rows = module.framed([torch.ones(1, length, 4), torch.ones(1, 2, 4)])
         n = length + 2
-        assert rows.shape[1] % 8 == 0 and rows.shape[1] - n - 7 in range(1, 9)
-        assert rows[:, 7 : 7 + n].min() == 1 and rows.sum() == 4 * n
+        assert rows.shape[1] % 8 == 0 and rows.shape[1] - n - first - conv // 2 in range(8)
+        assert rows[:, first : first + n].min() == 1 and rows.sum() == 4 * n
 
 
 def test_bfloat16_weights_keep_the_scan_in_float32(randomise):
