@@ -71,6 +71,14 @@ def test_every_family_is_as_close_in_bfloat16(pair):
     assert all(tokens.dtype == torch.bfloat16 for tokens in found[1])
 
 
+@torch.inference_mode()
+def test_tokens_of_every_family_lie_row_after_row(pair):
+    """Sums and residuals keep the layout that tokens have at block 0: channels first costs a pass across rows each."""
+    embedded = pair.embed(torch.zeros(2, 3, 32, 32))
+    assert all(tokens.is_contiguous() for tokens, _ in embedded.values())
+    assert all(x.is_contiguous() for x in first_tokens(pair, torch.zeros(2, 3, 32, 32)))
+
+
 def first_tokens(model: MFuser, pixels: Tensor) -> tuple[Tensor, Tensor]:
     (d, grid), (v, _) = model.embed(pixels).values()
     for i in range(2):

@@ -206,6 +206,7 @@ class SigLIP(OpenCLIPEncoder):
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         tokens, grid = self.to_patches(pixels, self.trunk.patch_embed.proj)
+        tokens = tokens.contiguous()  # sums keep the layout of their first term: all blocks would add across rows
         return tokens + self.places(self.trunk.pos_embed[0], grid).to(tokens.dtype), grid
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
