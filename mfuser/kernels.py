@@ -131,18 +131,20 @@ def _conv_silu_example(device: torch.device) -> tuple:
 # -- MVFuser's gate ---------------------------------------------------------------------------------------------------
 
 
-def gated_rms_plain(y: Tensor, z: Tensor, eps: float) -> Tensor:
+def gated_rms_plain(y: Tensor, z: Tensor, eps: float, first: int) -> Tensor:
     """Root-mean-square norm of y over its channels, times SiLU of z.
 
-    y: (B, C, L), as a scan gives it. z: (B, L, C). Returns (B, L, C).
+    y: (B, C, L), as a scan gives it. z: (B, L, C). Returns (B * L, C): the first `first` tokens of every sequence, then
+    the others of every sequence, so that either part lies in one piece.
     """
     y = y.transpose(1, 2).float()
-    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(z.dtype) * F.silu(z)
+    gated = (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(z.dtype) * F.silu(z)
+    return torch.cat([gated[:, :first].flatten(0, 1), gated[:, first:].flatten(0, 1)])
 
 
 def _gated_rms_example(device: torch.device) -> tuple:
     y, z = example_values(device, (2, 96, 45), (2, 47, 96))
-    return y, z[:, 1:46], 1e-5
+    return y, z[:, 1:46], 1e-5, 22
 
 
 rotate = Kernel("rotate", rotate_plain, _rotate_example)

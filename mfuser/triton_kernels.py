@@ -96,7 +96,9 @@ def conv_silu(x: Tensor, weight: Tensor) -> Tensor:
 
 
 @triton.jit
-def _gated_rms(y, z, out, length, width, sb, sc, zb, zn, eps, block: tl.constexpr, tokens: tl.constexpr):
+def _gated_rms(
+    y, z, out, batches, first, length, width, sb, sc, zb, zn, eps, block: tl.constexpr, tokens: tl.constexpr
+):
     batch = tl.program_id(1).to(tl.int64)
     n, c = tl.program_id(0) * tokens + tl.arange(0, tokens), tl.arange(0, block)
     here = (n < length)[None, :] & (c < width)[:, None]
@@ -106,19 +108,20 @@ def _gated_rms(y, z, out, length, width, sb, sc, zb, zn, eps, block: tl.constexp
     there = (n < length)[:, None] & (c < width)[None, :]
     gate = tl.load(z + batch * zb + n[:, None] * zn + c[None, :], mask=there, other=0.0).to(tl.float32)
     gated = rows * gate / (1 + tl.exp(-gate))
-    place = out + (batch * length + n[:, None]) * width + c[None, :]
-    tl.store(place, gated.to(out.dtype.element_ty), mask=there)
+    row = tl.where(n < first, batch * first + n, batches * first + batch * (length - first) + n - first)
+    tl.store(out + row[:, None] * width + c[None, :], gated.to(out.dtype.element_ty), mask=there)
 
 
-def gated_rms(y: Tensor, z: Tensor, eps: float) -> Tensor:
+def gated_rms(y: Tensor, z: Tensor, eps: float, first: int) -> Tensor:
     b, width, length = y.shape
     y = y if y.stride(-1) == 1 else y.contiguous()
     z = z if z.stride(-1) == 1 else z.contiguous()
-    out = torch.empty((b, length, width), dtype=y.dtype, device=y.device)
+    out = torch.empty((b * length, width), dtype=y.dtype, device=y.device)
     block, tokens = triton.next_power_of_2(width), 16
     _gated_rms[(triton.cdiv(length, tokens), b)](
-        y, z, out, length, width, y.stride(0), y.stride(1), z.stride(0), z.stride(1), eps, block, tokens, num_warps=8
-    )
+        y, z, out, b, first, length, width, y.stride(0), y.stride(1), z.stride(0), z.stride(1), eps, block, tokens,
+        num_warps=8,
+    )  # fmt: skip
     return out
 
 

@@ -93,7 +93,11 @@ def test_a_gated_norm_looks_at_real_channels_alone():
 def test_gated_rms_is_a_norm_over_channels_times_a_gate():
     y, z = torch.randn(2, 6, 5), torch.randn(2, 5, 6)
     rows = y.transpose(1, 2)
-    torch.testing.assert_close(kernels.gated_rms(y, z, 1e-5), F.rms_norm(rows, (6,), eps=1e-5) * F.silu(z))
+    expected = F.rms_norm(rows, (6,), eps=1e-5) * F.silu(z)
+    for first in (0, 2, 5):
+        found = kernels.gated_rms(y, z, 1e-5, first).split([2 * first, 2 * (5 - first)])
+        torch.testing.assert_close(found[0].view(2, first, 6), expected[:, :first])
+        torch.testing.assert_close(found[1].view(2, 5 - first, 6), expected[:, first:])
 
 
 def test_streamlined_modules_can_be_compiled_into_one_graph():

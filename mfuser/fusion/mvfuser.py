@@ -60,7 +60,7 @@ class MVFuser(nn.Module):
         lengths and grid, which other adapters need (see `alternatives.Adapter`), are not looked at.
         """
         if self.scale is None:
-            return self.folded(self.framed([tokens]), tokens.shape[1])
+            return self.folded([tokens])[0]
         if tokens.shape[1] > PIECE and self.compiled_scan_runs(tokens):
             return self.in_pieces(tokens)
         return self.offsets(tokens, selective_scan)
@@ -129,18 +129,21 @@ class MVFuser(nn.Module):
         before, after = (parts[0].new_zeros(len(parts[0]), n, parts[0].shape[-1]) for n in rows)
         return torch.cat([before, *parts, after], dim=1)
 
-    def folded(self, rows: Tensor, length: int) -> Tensor:
-        """What `forward` gives for the `length` tokens that `framed` made `rows` of, (B, length, C).
+    def folded(self, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """What `forward` gives for one or two parts (B, ., C) one after the other, each part's in one piece: sums with
+        slices of a whole are three times as slow. The second is empty where there is one part.
 
         The side of the scan runs channels first, as the scan reads it, so that nothing is transposed or copied. The
         zero rows stand for the convolutions' padding, and with them every product and every row of the scan starts at
         16 bytes.
         """
+        rows, own = self.framed(parts), parts[0].shape[1]
+        batch, length = len(rows), sum(part.shape[1] for part in parts)
         x_weight, z_weight = self.in_proj.weight.chunk(2)
         x = conv_silu_framed(product(x_weight, rows.transpose(1, 2)), self.conv1d_x)  # (B, C/2, rows)
         z = conv_silu_framed(F.linear(rows, z_weight).transpose(1, 2), self.conv1d_z)
-        first = -self.reach % ALIGNED + self.reach
-        here = slice(first, first + length)
+        start = -self.reach % ALIGNED + self.reach
+        here = slice(start, start + length)
         dt, b, c = product(self.x_proj.weight, x).split([self.rank, self.state, self.state], dim=1)
         y = selective_scan(
             x[..., here],
@@ -152,8 +155,9 @@ class MVFuser(nn.Module):
             delta_bias=2 * self.dt_proj.bias.float(),  # twice, as released
             delta_softplus=True,
         )
-        gated = kernels.gated_rms(y, z.transpose(1, 2)[:, here], self.norm.eps)
-        return self.out_proj(gated)
+        gated = kernels.gated_rms(y, z.transpose(1, 2)[:, here], self.norm.eps, own)
+        first, second = self.out_proj(gated).split([batch * own, batch * (length - own)])
+        return first.unflatten(0, (batch, own)), second.unflatten(0, (batch, length - own))
 
 
 class RMSNorm(nn.Module):

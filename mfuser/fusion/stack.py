@@ -43,10 +43,10 @@ class CoAdapters(nn.Module):
         lengths = (vfm.shape[1], vlm.shape[1])
         adapter = self.adapters[index]
         if isinstance(adapter, MVFuser) and adapter.scale is None:  # one copy of the tokens instead of two
-            offsets = adapter.folded(adapter.framed([own, vlm]), sum(lengths))
+            to_vfm, to_vlm = adapter.folded([own, vlm])
         else:
             offsets = adapter(torch.cat([own, vlm], dim=1), lengths, grid)  # VFM tokens first
-        to_vfm, to_vlm = offsets.split(lengths, dim=1)
+            to_vfm, to_vlm = offsets.split(lengths, dim=1)
         return (to_vfm if self.vfm_out is None else self.vfm_out[index](to_vfm)), to_vlm
 
 

@@ -179,7 +179,13 @@ def test_folded_it_computes_the_same(randomise, width: int, length: int, conv: i
     module = randomise(MVFuser(width, conv=conv)).eval()
     tokens = torch.randn(2, length, width, generator=torch.Generator().manual_seed(1))
     expected = module(tokens)
-    torch.testing.assert_close(folded(module)(tokens), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    close = {"rtol": 1e-4, "atol": 1e-5 * expected.abs().max().item()}
+    torch.testing.assert_close(folded(module)(tokens), expected, **close)
+    cut = length // 3
+    parts = folded(module).folded([tokens[:, :cut], tokens[:, cut:]])
+    for part, want in zip(parts, (slice(cut), slice(cut, None)), strict=True):
+        assert part.is_contiguous()
+        torch.testing.assert_close(part, expected[:, want], **close)
 
 
 @pytest.mark.parametrize("installed", [True, False])

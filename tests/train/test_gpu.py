@@ -39,7 +39,7 @@ def test_inference_and_profile_are_reported(tmp_path: Path, capsys):
     assert main([*command, "--precision", "float32", "bf16"]) == 0
     (rows,) = report(tmp_path, "inference").values()
     assert [(r["precision"], r["batch"]) for r in rows] == [("float32", 1), ("float32", 2), ("bf16", 1), ("bf16", 2)]
-    assert all(r["ms"] > 0 and math.isclose(r["images/s"], 1000 * r["batch"] / r["ms"], rel_tol=0.02) for r in rows)
+    assert all(r["ms"] > 0 and math.isclose(r["images/s"], 1000 * r["batch"] / r["ms"], abs_tol=0.06) for r in rows)
     assert rows[0]["times float32"] == 1.0
     parts, operators = report(tmp_path, "profile").values()
     assert {"VFM", "VLM", "adapters", "pyramid", "rest"} <= {r["part"] for r in parts} and len(operators) > 5
