@@ -12,6 +12,8 @@ COMMANDS = {
     "ablate": ("train.ablate", "train the fusion choices of the paper's Table 4 alike"),
     "words": ("train.words.command", "how well free texts find things in labelled pictures"),
     "teach": ("train.words.teach", "teach a trained model's text tower more words"),
+    "pseudo": ("train.pseudo", "label photographs with a trained model, to train on"),
+    "spots": ("train.spots.command", "accuracy at hand-labelled points of photographs in bad weather"),
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),

@@ -46,6 +46,8 @@ class FitConfig:
     out: Path = Path("runs/nano")
     # Folder of encoder-*.safetensors; default: --out, then the preset's own.
     encoders: Path | None = None
+    # Folder of stream-*.safetensors to start from, to train on with other data; default: random weights.
+    start: Path | None = None
     # Encoders with random weights, to try a preset whose weights are not at hand; the result is of no other use.
     random_encoders: bool = False
     # Continue where --out stopped.
@@ -178,7 +180,7 @@ class FitConfig:
 
 
 _NOT_RECIPE = {
-    *("data", "val", "broken", "cache", "streams", "out", "encoders", "resume", "overwrite", "dry_run"),
+    *("data", "val", "broken", "cache", "streams", "out", "encoders", "start", "resume", "overwrite", "dry_run"),
     *("device", "checkpointing", "workers", "half", "eval_every", "eval_limit", "save_every", "log_every"),
     *("pictures_every", "tensorboard"),
 }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 
-from mfuser import presets
+from mfuser import checkpoint, presets
 from mfuser.model import MFuser
 from train.augment import Augmentation
 from train.board import Board
@@ -64,7 +65,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     check_settings(config, preset, processes)
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
     say = print if processes.writer else _silent
-    source = find_source(config, preset)
+    source, starts = find_source(config, preset), find_starts(config, preset)
     files = {stream: RunFiles(config.out, stream) for stream in streams}
     if not config.dry_run and processes.writer:
         require_writable(config.out)
@@ -76,9 +77,11 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     batches = make_batches(config, training, processes)
     if config.dry_run:
         whole = presets.with_streams(preset, streams)
-        rehearse(config, lambda: start_model(config, whole, source), batches, validation, hardware, processes, say)
+        rehearse(
+            config, lambda: start_model(config, whole, source, starts), batches, validation, hardware, processes, say
+        )
         return True
-    identity = config.identity([(d.name, len(d)) for d in training])
+    recipe = config.identity([(d.name, len(d)) for d in training])
     own = source is not None and not has_public_encoders(preset) and not config.random_encoders
     if processes.writer and own and source.resolve() != config.out.resolve():
         require_space(config.out, sum((source / name).stat().st_size for name in ENCODERS))
@@ -88,10 +91,12 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         return evaluate_all(model, stream, validation, hardware, config.batch, processes)
 
     for stream in streams:
+        identity = {**recipe, "start": digest(starts[stream])} if stream in starts else recipe
         if not config.overwrite and files[stream].finished(identity):
             say(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue
-        model = start_model(config, presets.with_streams(preset, [stream]), source).to(hardware.device)
+        model = start_model(config, presets.with_streams(preset, [stream]), source, starts)
+        model = model.to(hardware.device)
         require_writable(config.out, trained_bytes(model.trainable(stream), config.ema > 0))
         board = Board(config.out, stream, config.tensorboard) if processes.writer else None
         trainer = StreamTrainer(
@@ -151,12 +156,39 @@ def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
     return find_encoders(preset, folders[:1] if own else folders)
 
 
-def start_model(config: FitConfig, preset: presets.Preset, source: Path | None) -> MFuser:
+def find_starts(config: FitConfig, preset: presets.Preset) -> dict[str, Path]:
+    """Files of the weights that the streams start from; empty when they are random.
+
+    Raises `checkpoint.WeightsError` for one that is missing.
+    """
+    folder = weights_folder(config.start, "--start")
+    starts = {} if folder is None else {s: folder / f"stream-{s}.safetensors" for s in config.stream_names}
+    for stream, path in starts.items():
+        if not path.is_file():
+            raise checkpoint.WeightsError(
+                f"There is no {path} to start from: name a folder that has it, or leave {stream!r} out of --streams."
+            )
+    return starts
+
+
+def digest(path: Path) -> str:
+    """Hash of a file's content, 16 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def start_model(
+    config: FitConfig, preset: presets.Preset, source: Path | None, starts: Mapping[str, Path] | None = None
+) -> MFuser:
     """A model before its training; a stream starts from the same weights whichever others are trained."""
     torch.manual_seed(config.seed)
     if config.random_encoders:
-        return MFuser.from_preset(preset, pretrained=False)
-    return load_encoders(preset, [] if source is None else [source])
+        model = MFuser.from_preset(preset, pretrained=False)
+    else:
+        model = load_encoders(preset, [] if source is None else [source])
+    for stream in preset.streams if starts else ():
+        checkpoint.load_stream(model, stream, starts[stream])
+    return model
 
 
 def check_settings(config: FitConfig, preset: presets.Preset, processes: Processes) -> None:

@@ -1,0 +1,143 @@
+"""`python -m train pseudo`: labels that a trained model gives photographs, to train on (self-training, Lee 2013).
+
+Photographs without labels get the class that the model is sure of and 255 elsewhere. Photographs whose labels name
+groups ("vehicle") get the likeliest member of each pixel's own group, so that nothing that the labels say is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from mfuser import images, presets
+from mfuser.cityscapes import CLASSES, IGNORE
+from mfuser.model import MFuser
+from mfuser.segmenter import Segmenter
+from mfuser.windows import working_size
+from train.config import Append, choose_hardware
+from train.data import SegmentationData, open_dataset
+from train.data.groups import LabelGroups
+from train.data.registry import parse
+from train.state import require_writable
+from train.weights import load_model, weights_folder
+
+LOWEST_SCORE = 1e-8  # as in `mfuser.segmenter`
+
+
+@dataclass(frozen=True)
+class PseudoConfig:
+    """Label photographs with a trained stream; the result is a folder of images/ and labels/ in the 19 classes."""
+
+    # Labelled photographs, [name:]ROOT[/split]; repeat for several sets.
+    data: Annotated[tuple[str, ...], Append] = ()
+    # Photographs without labels, a folder with images/ in it; repeat for several.
+    photographs: Annotated[tuple[str, ...], Append] = ()
+    # Folder of encoder-*.safetensors and stream-*.safetensors; default: the preset's own.
+    weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
+    # Which preset.
+    preset: str = "nano"
+    # Which stream gives the labels.
+    stream: Literal["fused", "vfm", "vlm"] = "fused"
+    # Folder of images/ and labels/; what is there already is not done again.
+    out: Path = Path("runs/pseudo")
+    # Least probability of a class where nothing is labelled, 0 to 1; pixels below it are not taught.
+    confidence: float = 0.8
+    # Short sides in pixels, over which probabilities are averaged, each with its mirror image; 0: the preset's.
+    resolutions: tuple[int, ...] = (0,)
+    # auto, cpu, cuda or cuda:N.
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.data and not self.photographs:
+            raise ValueError("Nothing to label: pass --photographs FOLDER, or --data for labels that name groups.")
+        if not 0 <= self.confidence < 1:
+            raise ValueError(f"--confidence must lie between 0 and 1, got {self.confidence}.")
+        if not self.resolutions or min(self.resolutions) < 0:
+            raise ValueError("--resolutions needs one short side or more, in pixels.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Command line; raises ValueError or OSError with one sentence for bad input."""
+    config = tyro.cli(PseudoConfig, args=list(argv), prog="python -m train pseudo")
+    preset = presets.get(config.preset)
+    hardware = choose_hardware(config.device, "float32", 0)
+    sets = [open_dataset(spec, "train") for spec in config.data]
+    sets += [open_dataset(spec, "train", labelled=False) for spec in config.photographs]
+    require_writable(config.out)
+    model = load_model(preset, weights_folder(config.weights), (config.stream,)).to(hardware.device)
+    segmenter = Segmenter(model, str(hardware.device))
+    for spec, dataset in zip((*config.data, *config.photographs), sets, strict=True):
+        shares = label_set(segmenter, dataset, parse(spec)[1].name, config)
+        print(f"{dataset.name}: {len(dataset)} photographs, {100 * np.mean(shares):.0f} % of their pixels labelled")
+
+
+def label_set(segmenter: Segmenter, dataset: SegmentationData, prefix: str, config: PseudoConfig) -> list[float]:
+    """Write every photograph of a set with its label beside it. Returns the labelled share of each, 0 to 1.
+
+    prefix: of the files' names, which keeps those of several sets apart.
+    """
+    shares = []
+    for folder in ("images", "labels"):
+        (config.out / folder).mkdir(exist_ok=True)
+    for index, pair in enumerate(tqdm(dataset.pairs, desc=f"label {dataset.name}", unit="img")):
+        name = f"{prefix}-{pair.image.stem}"
+        label_path = config.out / "labels" / f"{name}.png"
+        if not label_path.is_file():
+            own = dataset.label(index) if pair.label is not None else None
+            probabilities = class_probabilities(segmenter, dataset.image(index), config.stream, config.resolutions)
+            label = choose(probabilities, own, dataset.groups, config.confidence)
+            beside = config.out / "images" / f".{name}.part"
+            shutil.copyfile(pair.image, beside)
+            os.replace(beside, config.out / "images" / f"{name}{pair.image.suffix.lower()}")
+            images.save(label_path, label)
+        else:
+            label = images.load(label_path)[..., 0]
+        shares.append(float((label != IGNORE).mean()))
+    return shares
+
+
+@torch.inference_mode()
+def class_probabilities(
+    segmenter: Segmenter, picture: np.ndarray, stream: str, resolutions: Sequence[int] = (0,), mirror: bool = True
+) -> Tensor:
+    """Mean probability of every class over resolutions and mirror images, (19, H, W) float32 in the picture's size.
+
+    picture: (H, W, 3) uint8 RGB. The stream's temperature applies, as to the confidence that the page shows.
+    """
+    model: MFuser = segmenter.model
+    size, found = picture.shape[:2], []
+    for resolution in resolutions:
+        pixels = segmenter.to_pixels(picture, working_size(size, model.preset, resolution or None))
+        views = torch.cat([pixels, pixels.flip(-1)]) if mirror else pixels
+        semantic = model(views, stream).semantic().float()
+        scores = torch.cat([semantic[:1], semantic[1:].flip(-1)]).clamp_min(LOWEST_SCORE)
+        p = (scores.log() / model.temperatures[stream]).softmax(1).mean(0, keepdim=True)
+        found.append(F.interpolate(p, size, mode="bilinear", align_corners=False)[0])
+    return torch.stack(found).mean(0)
+
+
+def choose(probabilities: Tensor, label: np.ndarray | None, groups: LabelGroups, confidence: float) -> np.ndarray:
+    """The class of every pixel, (H, W) uint8 train ids, 255 where it stays open.
+
+    probabilities: (19, H, W). label: (H, W) uint8 group indices of `groups`, 255 where nothing is labelled, or None:
+    then the likeliest class counts from `confidence` on.
+    """
+    if label is None:
+        best, chosen = probabilities.max(0)
+        return torch.where(best >= confidence, chosen, IGNORE).to(torch.uint8).cpu().numpy()
+    members = np.concatenate([groups.matrix(), np.zeros((1, len(CLASSES)), bool)])
+    index = torch.from_numpy(np.where(label == IGNORE, len(groups), label).astype(np.int64))
+    allowed = torch.from_numpy(members)[index].permute(2, 0, 1)  # (19, H, W)
+    chosen = probabilities.cpu().masked_fill(~allowed, -1.0).argmax(0).numpy().astype(np.uint8)
+    return np.where(label == IGNORE, np.uint8(IGNORE), chosen)
