@@ -226,23 +226,14 @@ def test_class_texts_are_exact_whatever_the_precision_of_the_first_image(tiny_mo
         assert torch.equal(tiny_model.class_text("fused"), exact)
 
 
-def beside(folder: str) -> list[Path]:
-    """Driving photographs that a checkout may have beside it."""
-    return sorted((ROOT.parent / "shared" / "data" / folder).glob("*.jpg"))
+DATA = ROOT.parent / "shared" / "data"  # driving photographs that a checkout may have beside it
+FOG = [DATA / "dawn_fog" / "images" / f"{name}.jpg" for name in ("foggy-001", "haze-039", "haze-094", "mist-075")]
 
 
 def photographs() -> list[Path]:
-    """Streets of the package, and a few driving photographs where a checkout has them beside it."""
+    """Streets of the package, and driving photographs, of dense fog too, where a rounding shows most."""
     examples = sorted((ROOT / "assets" / "examples").glob("*.jpg"))  # five weathers of each street
-    return [*examples[::12], *beside("camvid/val/images")[::34]]
-
-
-def fog_photographs() -> list[Path]:
-    """Dense fog of three kinds, the photographs where bfloat16 changed most among them."""
-    found = {path.stem: path for path in beside("dawn_fog/images")}
-    if not found:
-        pytest.skip("the photographs of fog are not beside this checkout")
-    return [found[name] for name in ("foggy-001", "haze-039", "haze-094", "mist-075")]
+    return [*examples[::12], *sorted((DATA / "camvid" / "val" / "images").glob("*.jpg"))[::34], *FOG]
 
 
 def agreement(masks: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> dict[str, float]:
@@ -250,21 +241,26 @@ def agreement(masks: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> di
     return {s: 100 * float((masks[s] == others[s]).mean()) for s in STREAMS}
 
 
+@pytest.fixture(scope="module")
+def built_in() -> dict[str, Segmenter]:
+    return {precision: mfuser.load("nano", "cpu", precision) for precision in ("float32", "bf16")}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("paths", [photographs, fog_photographs])
-def test_bfloat16_masks_agree_with_float32_on_photographs(paths):
-    """Of every stream, on every photograph."""
-    exact, rough = (mfuser.load("nano", "cpu", p) for p in ("float32", "bf16"))
-    agree = {path.name: agreement(exact.analyse(path).masks, rough.analyse(path).masks) for path in paths()}
-    for name, found in agree.items():
-        print(f"{name:24}", *(f"{s} {x:6.2f} %" for s, x in found.items()), sep="  ")
-    assert min(min(found.values()) for found in agree.values()) >= 99, agree
+@pytest.mark.parametrize("path", photographs(), ids=lambda path: path.stem)
+def test_bfloat16_masks_agree_with_float32_on_photographs(path: Path, built_in):
+    if not path.is_file():
+        pytest.skip("the photographs of fog are not beside this checkout")
+    exact, rough = (segmenter.analyse(path).masks for segmenter in built_in.values())
+    agree = agreement(exact, rough)
+    print(f"{path.stem:20}", *(f"{s} {x:6.2f} %" for s, x in agree.items()), sep="  ")
+    assert min(agree.values()) >= 99
 
 
-def test_bfloat16_encoders_see_the_same_street_in_fog():
+def test_bfloat16_encoders_see_the_same_street_in_fog(built_in):
     """What leaves the trunks of the built-in weights; rounded as well, they are off by 7 to 14 %."""
     foggy = ROOT / "assets" / "examples" / "street-01-fog.jpg"
-    exact, rough = (mfuser.load("nano", "cpu", p) for p in ("float32", "bf16"))
+    exact, rough = built_in.values()
     pixels = exact.to_pixels(images.load(foggy), (160, 288))
     for name in ("vfm", "vlm"):
         with torch.inference_mode():
@@ -301,29 +297,40 @@ def rounded(model: MFuser, stage: str) -> Iterator[None]:
         p.data = exact.bfloat16()
     for part in parts:
         part.forward = half(part.forward)
-    yield
-    for part in parts:
-        del part.forward
-    for p, exact in weights.items():
-        p.data = exact
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward
+        for p, exact in weights.items():
+            p.data = exact
+
+
+@pytest.fixture(scope="module")
+def in_fog(built_in) -> Callable[[], list[dict[str, np.ndarray]]]:
+    """Masks of the fog photographs by the float32 model as it is. Where the CPU emulates bfloat16, whose convolutions
+    then take minutes, the network sees small images."""
+    if not all(path.is_file() for path in FOG):
+        pytest.skip("the photographs of fog are not beside this checkout")
+    resolution = None if native_precision("cpu") == "bf16" else 160
+    return lambda: [built_in["float32"].analyse(path, resolution=resolution).masks for path in FOG]
+
+
+@pytest.fixture(scope="module")
+def exact_in_fog(in_fog) -> list[dict[str, np.ndarray]]:
+    return in_fog()
 
 
 @pytest.mark.slow
-def test_in_fog_only_the_rounding_of_the_trunks_would_decide_classes():
-    """Prints, for each stage, how many pixels change when it alone is rounded. Where the CPU emulates bfloat16, whose
-    convolutions then take minutes, the network sees small images."""
-    segmenter, worst = mfuser.load("nano", "cpu", "float32"), {}
-    resolution = None if native_precision("cpu") == "bf16" else 160
-    paths = fog_photographs()
-    expected = [segmenter.analyse(path, resolution=resolution).masks for path in paths]
-    for stage in STAGES:
-        with rounded(segmenter.model, stage):
-            found = [segmenter.analyse(path, resolution=resolution).masks for path in paths]
-        agree = [agreement(*pair) for pair in zip(expected, found, strict=True)]
-        changed = {s: [100 - a[s] for a in agree] for s in STREAMS}
-        worst[stage] = max(map(max, changed.values()))
-        print(f"{stage:14}", *(f"{s} {np.mean(x):5.2f} (most {max(x):5.2f})" for s, x in changed.items()), sep="  ")
-    assert worst.pop("trunk") > 3 * max(worst.values()), worst
+@pytest.mark.parametrize("stage", STAGES)
+def test_in_fog_only_the_rounding_of_the_trunks_would_decide_classes(stage: str, built_in, in_fog, exact_in_fog):
+    """Prints how many pixels change when this stage alone is rounded."""
+    with rounded(built_in["float32"].model, stage):
+        agree = [agreement(*pair) for pair in zip(exact_in_fog, in_fog(), strict=True)]
+    changed = {s: [100 - a[s] for a in agree] for s in STREAMS}
+    print(f"{stage:14}", *(f"{s} {np.mean(x):5.2f} (most {max(x):5.2f})" for s, x in changed.items()), sep="  ")
+    most = max(map(max, changed.values()))
+    assert most > 4 if stage == "trunk" else most < 1.5
 
 
 @pytest.mark.parametrize("batch", [2, 5])
