@@ -43,12 +43,14 @@ def store_weights(model: MFuser, dtype: torch.dtype) -> None:
     """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
 
     Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too. So
-    does the text tower but for its table of tokens: its embeddings are computed once for all images.
+    does the text tower but for its table of tokens: its embeddings are computed once for all images. And so do the
+    modules that an encoder computes in float32, see `VisionEncoder.for_half_precision`.
     """
-    texts = set(model.vlm.text.modules())
+    parts = (model.vlm.text, *model.vfm.for_half_precision(), *model.vlm.for_half_precision())
+    kept = {module for part in parts for module in part.modules()}
     for module in model.modules():
         table = isinstance(module, nn.Embedding) and module.weight.numel() > LARGE_TABLE
-        if table or (isinstance(module, HEAVY) and module not in texts):
+        if table or (isinstance(module, HEAVY) and module not in kept):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
         if table:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils._pytree import tree_map
 
 import mfuser
 from mfuser import images
 from mfuser.fusion.scan_kernels import compiled
-from mfuser.precision import native_precision, usable_device
+from mfuser.model import MFuser
+from mfuser.precision import HEAVY, native_precision, usable_device
 from mfuser.presets import STREAMS
 from mfuser.segmenter import Segmenter
 from mfuser.windows import window_places
+
+ROOT = Path(mfuser.__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +149,9 @@ def test_bfloat16_is_close_and_masks_stay_float_safe(fresh_model):
 
 
 def test_bfloat16_stores_products_in_half_and_keeps_the_delicate_in_float32(fresh_model):
-    def size(model) -> int:
-        return sum(p.numel() * p.element_size() for n, p in model.named_parameters() if not n.startswith("vlm.text."))
+    def size(model) -> int:  # of what is rounded: texts are computed once, trunks in float32
+        parts = (p for n, p in model.named_parameters() if not n.startswith("vlm.text.") and ".trunk." not in n)
+        return sum(p.numel() * p.element_size() for p in parts)
 
     before = size(fresh_model)
     model = Segmenter(fresh_model, precision="bf16").model
@@ -216,23 +226,111 @@ def test_class_texts_are_exact_whatever_the_precision_of_the_first_image(tiny_mo
         assert torch.equal(tiny_model.class_text("fused"), exact)
 
 
-def photographs() -> list:
-    """Streets of the package, and a few driving photographs where a checkout has them beside it."""
-    root = Path(mfuser.__file__).resolve().parent.parent
-    camvid = root.parent / "shared" / "data" / "camvid" / "val" / "images"
-    examples = sorted((root / "assets" / "examples").glob("*.jpg"))  # five weathers of each street
-    return [*examples[::12], *sorted(camvid.glob("*.jpg"))[::34]]
+DATA = ROOT.parent / "shared" / "data"  # driving photographs that a checkout may have beside it
+FOG = [DATA / "dawn_fog" / "images" / f"{name}.jpg" for name in ("foggy-001", "haze-039", "haze-094", "mist-075")]
+
+
+def photographs() -> list[Path]:
+    """Streets of the package, and driving photographs, of dense fog too, where a rounding shows most."""
+    examples = sorted((ROOT / "assets" / "examples").glob("*.jpg"))  # five weathers of each street
+    return [*examples[::12], *sorted((DATA / "camvid" / "val" / "images").glob("*.jpg"))[::34], *FOG]
+
+
+def agreement(masks: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> dict[str, float]:
+    """Percentage of the pixels that have the same class in both, by stream."""
+    return {s: 100 * float((masks[s] == others[s]).mean()) for s in STREAMS}
+
+
+@pytest.fixture(scope="module")
+def built_in() -> dict[str, Segmenter]:
+    return {precision: mfuser.load("nano", "cpu", precision) for precision in ("float32", "bf16")}
 
 
 @pytest.mark.slow
-def test_bfloat16_masks_agree_with_float32_on_photographs():
-    """Of every stream, on every photograph; dense fog, where the classes themselves are open, is another matter."""
-    agree = {}
-    exact, rough = (mfuser.load("nano", "cpu", p) for p in ("float32", "bf16"))
-    for path in photographs():
-        a, b = exact.analyse(path).masks, rough.analyse(path).masks
-        agree[path.name] = min((a[s] == b[s]).mean() for s in STREAMS)
-    assert min(agree.values()) >= 0.99, agree
+@pytest.mark.parametrize("path", photographs(), ids=lambda path: path.stem)
+def test_bfloat16_masks_agree_with_float32_on_photographs(path: Path, built_in):
+    if not path.is_file():
+        pytest.skip("the photographs of fog are not beside this checkout")
+    exact, rough = (segmenter.analyse(path).masks for segmenter in built_in.values())
+    agree = agreement(exact, rough)
+    print(f"{path.stem:20}", *(f"{s} {x:6.2f} %" for s, x in agree.items()), sep="  ")
+    assert min(agree.values()) >= 99
+
+
+def test_bfloat16_encoders_see_the_same_street_in_fog(built_in):
+    """What leaves the trunks of the built-in weights; rounded as well, they are off by 7 to 14 %."""
+    foggy = ROOT / "assets" / "examples" / "street-01-fog.jpg"
+    exact, rough = built_in.values()
+    pixels = exact.to_pixels(images.load(foggy), (160, 288))
+    for name in ("vfm", "vlm"):
+        with torch.inference_mode():
+            expected = getattr(exact.model, name).cells(pixels)
+            with rough.autocast():
+                found = getattr(rough.model, name).cells(pixels)
+        assert found.dtype == torch.bfloat16
+        spread = expected - expected.mean((2, 3), keepdim=True)
+        assert ((found.float() - expected).norm() / spread.norm()).item() < 0.01
+
+
+STAGES = ("trunk", "lateral", "blocks", "adapters", "enhancer", "pyramid", "pixel_decoder", "query_decoder")
+
+
+@contextmanager
+def rounded(model: MFuser, stage: str) -> Iterator[None]:
+    """While open, one stage of a float32 model runs in bfloat16, its weights and all that goes in, and nothing else."""
+    named = [m for n, m in model.named_modules() if re.fullmatch(rf"(.*\.)?{stage}(\.\d+)?", n)]
+    parts = [m for m in named if not isinstance(m, (nn.ModuleList, nn.ModuleDict))]
+    heavy = [m for part in parts for m in part.modules() if isinstance(m, HEAVY)]
+    weights = {p: p.data for m in heavy for p in m.parameters(recurse=False)}
+
+    def cast(tree: Any, dtype: torch.dtype) -> Any:
+        return tree_map(lambda x: x.to(dtype) if torch.is_tensor(x) and x.is_floating_point() else x, tree)
+
+    def half(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            with torch.autocast("cpu", torch.bfloat16):
+                return cast(forward(*cast(arguments, torch.bfloat16), **options), torch.float32)
+
+        return run
+
+    for p, exact in weights.items():
+        p.data = exact.bfloat16()
+    for part in parts:
+        part.forward = half(part.forward)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward
+        for p, exact in weights.items():
+            p.data = exact
+
+
+@pytest.fixture(scope="module")
+def in_fog(built_in) -> Callable[[], list[dict[str, np.ndarray]]]:
+    """Masks of the fog photographs by the float32 model as it is. Where the CPU emulates bfloat16, whose convolutions
+    then take minutes, the network sees small images."""
+    if not all(path.is_file() for path in FOG):
+        pytest.skip("the photographs of fog are not beside this checkout")
+    resolution = None if native_precision("cpu") == "bf16" else 160
+    return lambda: [built_in["float32"].analyse(path, resolution=resolution).masks for path in FOG]
+
+
+@pytest.fixture(scope="module")
+def exact_in_fog(in_fog) -> list[dict[str, np.ndarray]]:
+    return in_fog()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_in_fog_only_the_rounding_of_the_trunks_would_decide_classes(stage: str, built_in, in_fog, exact_in_fog):
+    """Prints how many pixels change when this stage alone is rounded."""
+    with rounded(built_in["float32"].model, stage):
+        agree = [agreement(*pair) for pair in zip(exact_in_fog, in_fog(), strict=True)]
+    changed = {s: [100 - a[s] for a in agree] for s in STREAMS}
+    print(f"{stage:14}", *(f"{s} {np.mean(x):5.2f} (most {max(x):5.2f})" for s, x in changed.items()), sep="  ")
+    most = max(map(max, changed.values()))
+    assert most > 4 if stage == "trunk" else most < 1.5
 
 
 @pytest.mark.parametrize("batch", [2, 5])

@@ -36,6 +36,11 @@ class VisionEncoder(nn.Module):
     def for_inference(self) -> None:  # noqa: B027  most encoders have nothing to prepare
         """Prepare weights for speed, in place; the encoder can no longer be trained or saved."""
 
+    def for_half_precision(self) -> list[nn.Module]:
+        """Prepare for inference in half precision, in place, before weights are rounded. Returns the modules that from
+        now on run in float32 under autocast too, whose weights must stay float32."""
+        return []
+
     def patches(self, tokens: Tensor) -> Tensor:
         """Patch tokens without the prefix, (B, h*w, C)."""
         return tokens[:, self.prefix :]

@@ -7,6 +7,7 @@ coarse ones (16, 32) and carries a text tower. Weights come from `python -m trai
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import timm
 import torch
@@ -26,7 +27,12 @@ MEAN, STD = 0.498, 0.502  # of the trunk's own training, in 0..1
 
 
 class Trunk(nn.Module):
-    """EfficientNet-Lite0 up to the last stage that is asked for; returns one map per stride."""
+    """EfficientNet-Lite0 up to the last stage that is asked for; returns one map per stride.
+
+    exact: run in float32 under autocast too. Filters of the first stage subtract what is nearly equal, and their batch
+    norm multiplies the difference by up to 56: in fog, where neighbouring pixels hardly differ, half precision leaves
+    noise of it, and one pixel in ten gets another class. Training rounds: it keeps these maps, the largest of all.
+    """
 
     def __init__(self, strides: tuple[int, ...]):
         super().__init__()
@@ -34,13 +40,15 @@ class Trunk(nn.Module):
         self.taps = {STAGES[s][0]: s for s in strides}
         self.stem = nn.Sequential(net.conv_stem, net.bn1)
         self.stages = net.blocks[: max(self.taps) + 1]
+        self.exact = False
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
-        x, maps = self.stem(x), {}
-        for i, stage in enumerate(self.stages):
-            x = stage(x)
-            if i in self.taps:
-                maps[self.taps[i]] = x
+        with torch.autocast(x.device.type, enabled=False) if self.exact else nullcontext():
+            x, maps = self.stem(x), {}
+            for i, stage in enumerate(self.stages):
+                x = stage(x)
+                if i in self.taps:
+                    maps[self.taps[i]] = x
         return maps
 
 
@@ -81,6 +89,10 @@ class NanoVision(VisionEncoder):
 
     def for_inference(self) -> None:
         fold_batch_norms(self.trunk)
+
+    def for_half_precision(self) -> list[nn.Module]:
+        self.trunk.exact = True
+        return [self.trunk]
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         return self.with_positions(self.cells(pixels))

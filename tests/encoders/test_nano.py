@@ -9,6 +9,7 @@ import torch
 
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder, freeze
 from mfuser.encoders.nano import STAGES, NanoVision, NanoVisionLanguage, Trunk, _position
+from mfuser.precision import store_weights
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +110,21 @@ def test_tokenize_fills_the_asked_length(vlm):
     assert vlm.tokenize(["car"]).shape == (1, vlm.text.positions)
     long = vlm.tokenize(["one two three four five six seven eight nine ten"], 6)
     assert long.shape == (1, 6) and long[0, -1] == ids.max(), "a text that is cut still ends with the end token"
+
+
+@torch.no_grad()
+def test_half_precision_leaves_the_trunk_in_float32_and_rounds_the_rest(fresh_model, pixels):
+    training = torch.autocast("cpu", torch.bfloat16)
+    for encoder in (fresh_model.vfm, fresh_model.vlm):
+        with training:
+            assert {m.dtype for m in encoder.trunk(pixels).values()} == {torch.bfloat16}, "training keeps autocast"
+    expected = [encoder.trunk(pixels) for encoder in (fresh_model.vfm, fresh_model.vlm)]
+    store_weights(fresh_model, torch.bfloat16)
+    fresh_model.for_inference()  # folds norms, whichever comes first
+    for encoder, maps in zip((fresh_model.vfm, fresh_model.vlm), expected, strict=True):
+        assert {p.dtype for p in encoder.trunk.parameters()} == {torch.float32}
+        with training:
+            found, cells = encoder.trunk(pixels), encoder.cells(pixels)
+        assert cells.dtype == torch.bfloat16
+        for stride, expected_map in maps.items():
+            torch.testing.assert_close(found[stride], expected_map, rtol=1e-4, atol=1e-4)
