@@ -20,7 +20,7 @@ from train.config import FitConfig, Hardware, choose_hardware, defaults
 from train.data import SegmentationData, has_split, open_dataset
 from train.data.batches import TrainingBatches
 from train.data.sampling import Sampler
-from train.evaluate import evaluate, summary
+from train.evaluate import evaluate
 from train.interrupt import Interrupt
 from train.loop import StreamTrainer
 from train.memory import trained_bytes
@@ -28,6 +28,8 @@ from train.points import PointSampling
 from train.processes import Processes, open_processes
 from train.rehearsal import rehearse
 from train.report import write_report
+from train.scores import summary
+from train.scoring import View
 from train.state import RunFiles, require_space, require_writable
 from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders, weights_folder
 
@@ -237,6 +239,6 @@ def evaluate_all(
     report = {}
     for dataset in sets:
         space = dataset.kind.space
-        matrices = evaluate(model, (stream,), dataset, space, hardware, batch, processes=processes)
+        matrices = evaluate(model, (stream,), dataset, space, hardware, View(batch), processes)
         report[dataset.name] = {"space": space, **summary(matrices)[stream]}
     return report

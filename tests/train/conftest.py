@@ -47,6 +47,14 @@ def tiny_run(tmp_path: Path, monkeypatch, tiny_preset, tiny_model) -> Path:
     return folder
 
 
+@pytest.fixture
+def trained(tiny_run, tiny_model) -> Path:
+    """The tiny run with two streams."""
+    for stream in ("vlm", "fused"):
+        checkpoint.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
+    return tiny_run
+
+
 class ByColour(nn.Module):
     """A model that tells road, sky and car by their colours, in cells of 4 pixels; "vlm" takes every car for a bus."""
 
