@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 
-from mfuser import presets
+from mfuser import checkpoint, presets
 from mfuser.model import MFuser
 from train.augment import Augmentation
 from train.board import Board
@@ -23,14 +23,14 @@ from train.data.sampling import Sampler
 from train.evaluate import evaluate
 from train.interrupt import Interrupt
 from train.loop import StreamTrainer
-from train.memory import trained_bytes
 from train.points import PointSampling
 from train.processes import Processes, open_processes
 from train.rehearsal import rehearse
 from train.report import write_report
+from train.room import host_memory
 from train.scores import summary
 from train.scoring import View
-from train.state import RunFiles, require_space, require_writable
+from train.state import RunFiles, checkpoint_bytes, require_writable
 from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders, weights_folder
 
 logger = logging.getLogger(__name__)
@@ -68,10 +68,16 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     say = print if processes.writer else _silent
     source = find_source(config, preset)
     files = {stream: RunFiles(config.out, stream) for stream in streams}
-    if not config.dry_run and processes.writer:
-        require_writable(config.out)
+    if processes.writer:
         for own in () if config.overwrite or config.resume else files.values():
             own.check_free()
+        model = empty_model(presets.with_streams(preset, streams))
+        room = sum(p.numel() * p.element_size() for p in model.parameters())
+        host_memory().require(room, f"Preset {preset.name!r} by itself", "choose a smaller --preset")
+        needed = disk_needed(config, model, files.values(), own_encoders(config, preset, source))
+        free = require_writable(config.out, needed, keep=not config.dry_run)
+        if config.dry_run:
+            say(f"disk: {config.out} can be written, {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
     processes.wait()
     with processes.writer_first():
         training, validation = open_data(config, say)
@@ -81,9 +87,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         rehearse(config, lambda: start_model(config, whole, source), batches, validation, hardware, processes, say)
         return True
     identity = config.identity([(d.name, len(d)) for d in training])
-    own = source is not None and not has_public_encoders(preset) and not config.random_encoders
-    if processes.writer and own and source.resolve() != config.out.resolve():
-        require_space(config.out, sum((source / name).stat().st_size for name in ENCODERS))
+    if processes.writer and own_encoders(config, preset, source):
         copy_encoders(source, config.out)
 
     def evaluation(model: MFuser, stream: str) -> dict[str, Any]:
@@ -94,7 +98,6 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
             say(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue
         model = start_model(config, presets.with_streams(preset, [stream]), source).to(hardware.device)
-        require_writable(config.out, trained_bytes(model.trainable(stream), config.ema > 0))
         board = Board(config.out, stream, config.tensorboard) if processes.writer else None
         trainer = StreamTrainer(
             model,
@@ -144,10 +147,12 @@ def preset_of(config: FitConfig) -> presets.Preset:
 def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
     """Folder of the frozen encoders; None when they are random or public and no folder is named.
 
-    Raises `checkpoint.WeightsError` when they are in no folder.
+    Raises `checkpoint.WeightsError` when they are in no folder, or a folder that is named is not there.
     """
     own = weights_folder(config.encoders, "--encoders")
     if config.random_encoders or has_public_encoders(preset):
+        if own is not None and not own.is_dir():  # else what it lacks would come from the hub unnoticed
+            raise checkpoint.WeightsError(f"There is no folder {own}: name another --encoders, or none to use the hub.")
         return own
     folders = [f for f in (own or config.out, preset.weights) if f is not None]
     return find_encoders(preset, folders[:1] if own else folders)
@@ -159,6 +164,27 @@ def start_model(config: FitConfig, preset: presets.Preset, source: Path | None) 
     if config.random_encoders:
         return MFuser.from_preset(preset, pretrained=False)
     return load_encoders(preset, [] if source is None else [source])
+
+
+def own_encoders(config: FitConfig, preset: presets.Preset, source: Path | None) -> list[Path]:
+    """Files of frozen encoders that --out lacks and that a run copies there, to make it complete."""
+    if source is None or has_public_encoders(preset) or config.random_encoders:
+        return []
+    return [source / name for name in ENCODERS if not (config.out / name).exists()]
+
+
+def empty_model(preset: presets.Preset) -> MFuser:
+    """A model without memory, to count what its streams would store."""
+    with torch.device("meta"):
+        return MFuser(preset)
+
+
+def disk_needed(config: FitConfig, model: MFuser, files: Iterable[RunFiles], copied: Sequence[Path]) -> int:
+    """Most bytes that a run adds to --out. copied: files that come there besides; what it replaces counts as room."""
+    numbers = [sum(p.numel() for p in model.trainable(stream).values()) for stream in config.stream_names]
+    there = (path for own in files for path in (own.weights, own.state) if path.exists())
+    needed = checkpoint_bytes(numbers, config.ema > 0, config.half) + sum(path.stat().st_size for path in copied)
+    return max(0, needed - sum(path.stat().st_size for path in there))
 
 
 def check_settings(config: FitConfig, preset: presets.Preset, processes: Processes) -> None:
@@ -240,5 +266,5 @@ def evaluate_all(
     for dataset in sets:
         space = dataset.kind.space
         matrices = evaluate(model, (stream,), dataset, space, hardware, View(batch), processes)
-        report[dataset.name] = {"space": space, **summary(matrices)[stream]}
+        report[dataset.name] = {"space": space, "images": len(dataset), **summary(matrices)[stream]}
     return report
