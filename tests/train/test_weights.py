@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from mfuser import presets
+from mfuser import hub, presets
 from mfuser.model import MFuser
 from train import scoring
 from train.__main__ import main
@@ -40,6 +40,16 @@ def test_a_file_that_is_no_weights_of_ours_is_one_sentence(streets, tmp_path, ca
     way = f"is a checkpoint of the authors: python -m mfuser import-official {file} --out DIR, then {option} DIR."
     assert code == 2 and "Traceback" not in err
     assert (way if file.suffix == ".pth" else f"is a file, not a folder of weights: pass {option} DIR.") in err
+
+
+@pytest.mark.parametrize("more", [(), ("--random-encoders",), ("--dry-run",)])
+def test_a_missing_folder_of_public_encoders_is_not_replaced_by_the_hub(streets, tmp_path, capsys, monkeypatch, more):
+    monkeypatch.setattr(hub, "fetch", lambda *a: pytest.fail("the hub was asked"))
+    folder, out = tmp_path / "encoders", tmp_path / "out"
+    options = ["--preset", PAIR, "--encoders", str(folder), "--out", str(out), *more]
+    assert main(["fit", *options, "--data", f"camvid:{streets}", "--device", "cpu"]) == 2
+    said = f"fit: There is no folder {folder}: name another --encoders, or none to use the hub.\n"
+    assert capsys.readouterr().err == said and not out.exists()
 
 
 @pytest.mark.parametrize("stream", ["fused", "vfm"])
