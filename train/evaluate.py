@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,13 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(EvaluateConfig, args=joined(argv, "--data"), prog="python -m train evaluate")
     if not config.data:
         raise ValueError("No data to evaluate on: pass --data, for example --data camvid:PATH/val.")
-    with open_processes(config.device) as processes:
-        run(config, processes)
+    try:
+        with open_processes(config.device) as processes:
+            run(config, processes)
+    except KeyboardInterrupt:
+        kept = "the same command continues" if config.out else "with --out the same command would continue"
+        print(f"evaluate: stopped; {kept}.", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:

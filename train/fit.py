@@ -6,6 +6,7 @@ import argparse
 import logging
 import signal
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from train.report import write_report
 from train.room import host_memory
 from train.scores import summary
 from train.scoring import View
-from train.state import RunFiles, checkpoint_bytes, require_writable
+from train.state import RunFiles, checkpoint_bytes, require_space, require_writable
 from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders, weights_folder
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
     config = parse_arguments(argv)
-    with Interrupt() as interrupt:
+    interrupt = Interrupt()
+    with nullcontext() if config.dry_run else interrupt:  # a rehearsal has nothing to save: Ctrl-C ends it at once
         finished = fit(config, interrupt)
     if not finished:
         print(f"Stopped and saved; the same command with --resume continues. ({config.out})")
@@ -69,13 +71,14 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     source = find_source(config, preset)
     files = {stream: RunFiles(config.out, stream) for stream in streams}
     if processes.writer:
+        require_writable(config.out, keep=False)  # whatever is wrong besides leaves no folder
         for own in () if config.overwrite or config.resume else files.values():
             own.check_free()
         model = empty_model(presets.with_streams(preset, streams))
-        room = sum(p.numel() * p.element_size() for p in model.parameters())
-        host_memory().require(room, f"Preset {preset.name!r} by itself", "choose a smaller --preset")
+        own_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
+        host_memory().require(own_bytes, f"Preset {preset.name!r} by itself", "choose a smaller --preset")
         needed = disk_needed(config, model, files.values(), own_encoders(config, preset, source))
-        free = require_writable(config.out, needed, keep=not config.dry_run)
+        free = require_space(config.out, needed)
         if config.dry_run:
             say(f"disk: {config.out} can be written, {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
     processes.wait()
@@ -86,6 +89,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         whole = presets.with_streams(preset, streams)
         rehearse(config, lambda: start_model(config, whole, source), batches, validation, hardware, processes, say)
         return True
+    config.out.mkdir(parents=True, exist_ok=True)
     identity = config.identity([(d.name, len(d)) for d in training])
     if processes.writer and own_encoders(config, preset, source):
         copy_encoders(source, config.out)

@@ -157,7 +157,7 @@ def count_images(
     own: dict[int, Counts] = {}
     if left:
         loader = DataLoader(items, **worker_options(min(hardware.workers, len(left), 8)))
-        progress = tqdm(
+        with tqdm(
             total=len(dataset),
             initial=len(done),
             desc=f"evaluate {dataset.name}{f' {view.condition} {view.severity}' if view.condition else ''}",
@@ -165,18 +165,17 @@ def count_images(
             unit="img",
             mininterval=1,
             disable=not processes.writer,
-        )
-        for indices, pixels, labels in same_size_batches(readable(loader, faults), view.batch):
-            with hardware.autocast():
-                scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), view.windows, crops)
-            guesses = {s: upsampled_argmax(v.float(), labels.shape[-2:]).cpu().numpy() for s, v in scores.items()}
-            for row, index in enumerate(indices):
-                truth = truth_table[labels[row].numpy()]
-                own[index] = {s: count_pairs(truth, to_space[g[row]], len(groups)) for s, g in guesses.items()}
-                if store is not None:
-                    store.append(index, own[index])
-            progress.update(len(pixels) * processes.count)
-        progress.close()
+        ) as progress:
+            for indices, pixels, labels in same_size_batches(readable(loader, faults), view.batch):
+                with hardware.autocast():
+                    scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), view.windows, crops)
+                guesses = {s: upsampled_argmax(v.float(), labels.shape[-2:]).cpu().numpy() for s, v in scores.items()}
+                for row, index in enumerate(indices):
+                    truth = truth_table[labels[row].numpy()]
+                    own[index] = {s: count_pairs(truth, to_space[g[row]], len(groups)) for s, g in guesses.items()}
+                    if store is not None:
+                        store.append(index, own[index])
+                progress.update(len(pixels) * processes.count)
     told: list[str] = []
     for part, its_faults in processes.gather((own, faults)):
         done |= part

@@ -123,14 +123,14 @@ def checkpoint_bytes(numbers: Sequence[int], average: bool, half: bool) -> int:
     return sum(weights) + max(2 * state + own for state, own in zip(states, weights, strict=True))
 
 
-def require_writable(folder: Path, bytes_needed: int = 0, keep: bool = True) -> int:
-    """Make a folder and prove that files can be written there. Returns the free bytes of its disk.
+def require_writable(folder: Path, keep: bool = True) -> None:
+    """Make a folder and prove that files can be written there.
 
-    bytes_needed: what a run will add there at most, checked against the free space. keep: False leaves no folder that
-    was not there. Raises OSError saying what to do.
+    keep: False leaves no folder that was not there. Raises OSError saying what to do.
     """
-    missing = [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
+    missing: list[Path] = []
     try:
+        missing += [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".write-test-{os.getpid()}"
@@ -138,13 +138,18 @@ def require_writable(folder: Path, bytes_needed: int = 0, keep: bool = True) -> 
                 probe.write_bytes(bytes(65536))  # a full disk takes an empty file
             finally:
                 probe.unlink(missing_ok=True)
-            free = shutil.disk_usage(folder).free
         finally:
             for place in () if keep else missing:
                 if place.exists():
                     place.rmdir()
     except OSError as error:
         raise OSError(f"Cannot write to {folder} ({error.strerror}): choose another --out.") from error
+
+
+def require_space(folder: Path, bytes_needed: int) -> int:
+    """Free bytes on the disk of a folder, which need not exist yet. Raises OSError when they are fewer than needed."""
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    free = shutil.disk_usage(there).free
     if free < bytes_needed:
         raise OSError(
             f"The disk of {folder} has {free / 1e9:.2f} GB left, and the checkpoints need {bytes_needed / 1e9:.2f} GB: "

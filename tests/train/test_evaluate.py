@@ -190,6 +190,23 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, capsys):
     assert message in err and "Traceback" not in err and len(err.strip().splitlines()) <= 2
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_is_one_sentence(streets, trained, tmp_path, monkeypatch, capsys, kept):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring, "semantic_scores", stop)
+    out = ["--out", str(tmp_path / "out")] if kept else []
+    with pytest.raises(SystemExit) as ended:
+        main(command(trained, "--data", f"camvid:{streets}", *out))
+    said = capsys.readouterr().err
+    said = said.replace("\r", "\n").splitlines()[-1]  # the bar is gone
+    way = "the same command continues" if kept else "with --out the same command would continue"
+    assert ended.value.code == 130 and said == f"evaluate: stopped; {way}."
+    monkeypatch.setattr("importlib.import_module", stop)  # while a command is being loaded
+    assert main(["evaluate"]) == 130 and capsys.readouterr().err == "evaluate: stopped.\n"
+
+
 def test_help_needs_no_data():
     environment = {**os.environ, "COLUMNS": "120"}
     done = subprocess.run(

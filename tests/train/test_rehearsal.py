@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -105,12 +106,20 @@ def test_a_start_that_must_fail_is_refused_alike_in_earnest_and_in_rehearsal(
     (tmp_path / "run" / "stream-vlm.safetensors").write_bytes(b"another run")
     assert main(command(streets, tmp_path / "run", *more)) == 2
     assert "exists already: pass --resume" in capsys.readouterr().err
+    assert main([*command(streets, tmp_path / "out"), "--data", f"camvid:{tmp_path}", *more]) == 2
+    assert "No photographs in" in capsys.readouterr().err and not (tmp_path / "out").exists()
     assert not taken
 
 
+def test_ctrl_c_ends_a_rehearsal_at_once(streets, tiny_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(StreamTrainer, "step", lambda *a: signal.raise_signal(signal.SIGINT))
+    assert main(command(streets, tmp_path / "out", "--dry-run")) == 130
+    assert capsys.readouterr().err == "fit: stopped.\n" and not (tmp_path / "out").exists()
+
+
 def test_what_is_replaced_counts_as_room(streets, tiny_run, tmp_path, monkeypatch):
-    needed, plain = [], fitting.require_writable
-    monkeypatch.setattr(fitting, "require_writable", lambda folder, n, keep: needed.append(n) or plain(folder, n, keep))
+    needed, plain = [], fitting.require_space
+    monkeypatch.setattr(fitting, "require_space", lambda folder, n: needed.append(n) or plain(folder, n))
     for number in range(2):
         assert fit(settings(streets, tmp_path / "out", iterations=1, warmup=0, overwrite=bool(number)), Interrupt())
         copied = sum(f.stat().st_size for f in (tmp_path / "run").glob("encoder-*"))
