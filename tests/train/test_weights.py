@@ -52,6 +52,13 @@ def test_a_missing_folder_of_public_encoders_is_not_replaced_by_the_hub(streets,
     assert capsys.readouterr().err == said and not out.exists()
 
 
+@pytest.mark.parametrize("preset", ["nano", PAIR])
+def test_a_missing_folder_of_weights_is_named(streets, tmp_path, capsys, preset):
+    words = ["evaluate", "--preset", preset, "--weights", str(tmp_path / "none"), "--streams", "fused"]
+    assert main([*words, "--data", f"camvid:{streets}"]) == 2
+    assert f"evaluate: There is no folder {tmp_path / 'none'}: pass --weights DIR" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stream", ["fused", "vfm"])
 def test_missing_streams_are_told_before_encoders_are_fetched(streets, tmp_path, capsys, monkeypatch, stream):
     monkeypatch.setattr(MFuser, "__init__", lambda *a, **k: pytest.fail("a model was built"))
