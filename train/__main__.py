@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Bad input ends with one sentence and exit code 2."""
+    """Run a command. Bad input ends with one sentence and exit code 2, Ctrl-C with 130."""
     arguments = sys.argv[1:] if argv is None else argv
     usage = "usage: python -m train {" + ",".join(COMMANDS) + "} ...\n"
     if arguments and arguments[0] in ("-h", "--help"):
@@ -38,9 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{usage}train: {wrong}; choose one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     name, rest = arguments[0], arguments[1:]
-    module = importlib.import_module(COMMANDS[name][0])
     try:
-        module.main(rest)
+        importlib.import_module(COMMANDS[name][0]).main(rest)
     except (ValueError, OSError) as error:
         print(f"{name}: {own_words(error)}", file=sys.stderr)
         return 2
@@ -50,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"{name}: The device has too little memory for this: lower --batch or --crop.", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # what a command does not handle itself, or a second one
+        print(f"{name}: stopped.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -57,8 +57,8 @@ class CardConfig:
     limit: int = 0
     # The same for the retention curves, which see each photograph in every weather and severity.
     sweep_limit: int = 26
-    # Folder of example streets, in which the worst frames are looked for.
-    examples: Path = EXAMPLES
+    # Folder of example streets, in which the worst frames are looked for; default: those that the page shows.
+    examples: Path | None = None
     # How many of them the sheet shows.
     worst: int = 4
     # Folder of the fragments.
@@ -193,7 +193,7 @@ def calibration_errors(
 
 def worst(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[str, Any]:
     """The example streets on which fused fails most, as a table and a sheet."""
-    data, names = failures.open_streets(config.examples)
+    data, names = failures.open_streets(config.examples or EXAMPLES)
     streams = [s for s in STREAMS if s in model.heads]
     settings = [config.preset, weights_stamp(folder_of(config), streams), data.stamp()]
     store = make_store(config.out / "streets", settings, Processes())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +12,19 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-from PIL import Image
 
 from mfuser import presets, weather
-from mfuser.charts import retention_chart
 from mfuser.model import MFuser
 from mfuser.precision import PRECISIONS
 from mfuser.streamline import lower
-from train.charts import confusion_picture
 from train.config import Hardware, choose_hardware, joined
 from train.data import SegmentationData, open_datasets
-from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
 from train.processes import Processes, open_processes
-from train.scoring import Counts, CountStore, count_images
+from train.scores import say, summary, write_pictures, write_scores
+from train.scoring import PLAIN, Counts, CountStore, View, count_images, total
 from train.state import require_writable
 from train.weights import load_model, stream_of, weights_folder
-
-__all__ = ["EvaluateConfig", "evaluate", "main", "summary", "table"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,13 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(EvaluateConfig, args=joined(argv, "--data"), prog="python -m train evaluate")
     if not config.data:
         raise ValueError("No data to evaluate on: pass --data, for example --data camvid:PATH/val.")
-    with open_processes(config.device) as processes:
-        run(config, processes)
+    try:
+        with open_processes(config.device) as processes:
+            run(config, processes)
+    except KeyboardInterrupt:
+        kept = "the same command continues" if config.out else "with --out the same command would continue"
+        print(f"evaluate: stopped; {kept}.", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
@@ -120,23 +119,11 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
         files = dataset.stamp()
 
         def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space, files=files):
+            view = View(config.batch, condition, severity, config.resolution, config.windows)
             settings = [preset.name, config.fusion, stamp, spec, files, space, condition, severity]
             settings += [config.resolution, config.windows, config.precision, list(streams)]
             store = None if config.out is None else make_store(config.out, settings, processes)
-            return count_images(
-                model,
-                streams,
-                dataset,
-                space,
-                hardware,
-                config.batch,
-                condition,
-                severity,
-                config.resolution,
-                config.windows,
-                processes,
-                store,
-            )
+            return count_images(model, streams, dataset, space, hardware, view, processes, store)
 
         counts, faults = score(config.weather, config.severity if config.weather else 0)
         report = make_report(config, dataset, space, streams, counts, faults)
@@ -150,7 +137,7 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
             if config.out is not None:
                 write_pictures(config.out, report, total(streams, space, counts))
     if processes.writer:
-        write_scores(config, reports)
+        write_scores(config.out, config.json, reports)
     return reports
 
 
@@ -160,27 +147,12 @@ def evaluate(
     dataset: SegmentationData,
     space: str,
     hardware: Hardware,
-    batch: int = 4,
-    condition: str = "",
-    severity: int = 3,
-    resolution: int = 0,
-    windows: str = "single",
+    view: View = PLAIN,
     processes: Processes | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """Score streams on a dataset; arguments and errors as of `scoring.count_images`."""
-    counts, _ = count_images(
-        model, streams, dataset, space, hardware, batch, condition, severity, resolution, windows, processes
-    )
+    counts, _ = count_images(model, streams, dataset, space, hardware, view, processes)
     return total(streams, space, counts)
-
-
-def total(streams: Sequence[str], space: str, counts: Mapping[int, Counts]) -> dict[str, ConfusionMatrix]:
-    """Counts of images added up."""
-    matrices = {stream: ConfusionMatrix(SPACES[space].names) for stream in streams}
-    for image in counts.values():
-        for stream, matrix in matrices.items():
-            matrix.add(image[stream])
-    return matrices
 
 
 def make_report(
@@ -206,100 +178,6 @@ def make_report(
             for name in sorted(set(conditions))
         }
     return report
-
-
-def summary(scores: Mapping[str, ConfusionMatrix]) -> dict[str, dict[str, Any]]:
-    """{"fused": {"miou": per cent, "accuracy": per cent, "iou": {class: per cent or None}}}."""
-    return {
-        stream: {
-            "miou": round(100 * matrix.mean_iou(), 3),
-            "accuracy": round(100 * matrix.accuracy(), 3),
-            "iou": {
-                name: None if np.isnan(value) else round(100 * float(value), 3)
-                for name, value in zip(matrix.names, matrix.iou(), strict=True)
-            },
-        }
-        for stream, matrix in scores.items()
-    }
-
-
-def table(scores: Mapping[str, ConfusionMatrix]) -> str:
-    """IoU in per cent, one row per class and one column per stream."""
-    streams, names = list(scores), next(iter(scores.values())).names
-    width = max(map(len, names)) + 2
-    lines = ["IoU (%)".ljust(width) + "".join(s.rjust(8) for s in streams)]
-    columns = [matrix.iou() * 100 for matrix in scores.values()]
-    for row, name in enumerate(names):
-        cells = ("-" if np.isnan(c[row]) else f"{c[row]:.1f}" for c in columns)
-        lines.append(name.ljust(width) + "".join(cell.rjust(8) for cell in cells))
-    lines.append("mean".ljust(width) + "".join(f"{100 * m.mean_iou():.1f}".rjust(8) for m in scores.values()))
-    return "\n".join(lines)
-
-
-def say(report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix], several: bool) -> None:
-    """Print one set's scores."""
-    if several:
-        print(f"\n{report['data']}: {report['images']} images")
-    for fault in report.get("unreadable", ()):
-        print(f"left out: {fault}")
-    for name, scores in report.get("conditions", {}).items():
-        print(f"{name}: " + ", ".join(f"{stream} {s['miou']:.1f}" for stream, s in scores.items()))
-    for name, line in report.get("sweep", {}).items():
-        clear = {stream: s["miou"] for stream, s in report["streams"].items()}
-        kept = {s: [100 * 100 * v[s] / clear[s] if clear[s] else float("nan") for v in line.values()] for s in clear}
-        print(f"{name}, % of clear mIoU at severity 1 to 5:")
-        print("\n".join(f"  {stream:6}" + "".join(f"{v:7.1f}" for v in values) for stream, values in kept.items()))
-    print(table(matrices))
-
-
-def write_pictures(folder: Path, report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix]) -> None:
-    """Confusion matrices, and a curve for every condition of a sweep."""
-    name = report["data"].replace(":", "-").replace("/", "-")
-    for stream, matrix in matrices.items():
-        Image.fromarray(confusion_picture(matrix, f"{stream}, {report['data']}")).save(
-            folder / f"confusion-{name}-{stream}.png"
-        )
-    for condition, line in report.get("sweep", {}).items():
-        series = {
-            stream: {0: scores["miou"] / 100, **{int(severity): v[stream] for severity, v in line.items()}}
-            for stream, scores in report["streams"].items()
-        }
-        chart = retention_chart(series, title=f"{condition}, {report['data']}")
-        Image.fromarray(chart).save(folder / f"retention-{name}-{condition}.png")
-
-
-def write_scores(config: EvaluateConfig, reports: Sequence[Mapping[str, Any]]) -> None:
-    """JSON and CSV, written beside and renamed. --json of a single set holds its report itself."""
-    targets = {} if config.out is None else {config.out / "scores.json": list(reports)}
-    if config.json is not None:
-        targets[config.json] = reports[0] if len(reports) == 1 else list(reports)
-    for path, content in targets.items():
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(beside, path)
-    if config.out is not None:
-        beside = config.out / "scores.csv.part"
-        with beside.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["data", "condition", "severity", "stream", "class", "iou"])
-            for report in reports:
-                writer.writerows(csv_rows(report))
-        os.replace(beside, config.out / "scores.csv")
-
-
-def csv_rows(report: Mapping[str, Any]) -> list[list[Any]]:
-    """(data, condition, severity, stream, class or "mean", IoU in per cent) of one set."""
-    own = (report.get("weather", ""), report.get("severity", ""))
-    blocks = [(*own, report["streams"]), *((name, "", s) for name, s in report.get("conditions", {}).items())]
-    rows = []
-    for condition, severity, streams in blocks:
-        for stream, scores in streams.items():
-            for name, value in (*scores["iou"].items(), ("mean", scores["miou"])):
-                rows.append([report["data"], condition, severity, stream, name, "" if value is None else value])
-    for condition, line in report.get("sweep", {}).items():
-        for severity, streams in line.items():
-            rows += [[report["data"], condition, severity, s, "mean", round(100 * v, 3)] for s, v in streams.items()]
-    return rows
 
 
 def weights_stamp(folder: Path | None, streams: Sequence[str]) -> list[list[Any]]:

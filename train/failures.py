@@ -19,7 +19,7 @@ from train.data import DATASETS, SegmentationData
 from train.data.files import Pair
 from train.data.groups import SPACES
 from train.metrics import ConfusionMatrix
-from train.scoring import CountStore, count_images
+from train.scoring import CountStore, View, count_images
 
 SPACE = "common"
 LARGEST = 200_000  # bytes of a sheet
@@ -64,7 +64,7 @@ def score_streets(
     store: CountStore | None = None,
 ) -> list[Frame]:
     """Every frame's own mIoU in the common 11-class space, over the classes that it shows."""
-    counts, _ = count_images(model, streams, data, SPACE, hardware, batch=1, store=store)
+    counts, _ = count_images(model, streams, data, SPACE, hardware, View(batch=1), store=store)
     found = []
     for index, (title, condition) in enumerate(names):
         miou, worst = {}, {}

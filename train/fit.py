@@ -6,7 +6,8 @@ import argparse
 import hashlib
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,17 @@ from train.config import FitConfig, Hardware, choose_hardware, defaults
 from train.data import SegmentationData, has_split, open_dataset
 from train.data.batches import TrainingBatches
 from train.data.sampling import Sampler
-from train.evaluate import evaluate, summary
+from train.evaluate import evaluate
 from train.interrupt import Interrupt
 from train.loop import StreamTrainer
-from train.memory import trained_bytes
 from train.points import PointSampling
 from train.processes import Processes, open_processes
 from train.rehearsal import rehearse
 from train.report import write_report
-from train.state import RunFiles, require_space, require_writable
+from train.room import host_memory
+from train.scores import summary
+from train.scoring import View
+from train.state import RunFiles, checkpoint_bytes, require_space, require_writable
 from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders, weights_folder
 
 logger = logging.getLogger(__name__)
@@ -38,7 +41,8 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
     config = parse_arguments(argv)
-    with Interrupt() as interrupt:
+    interrupt = Interrupt()
+    with nullcontext() if config.dry_run else interrupt:  # a rehearsal has nothing to save: Ctrl-C ends it at once
         finished = fit(config, interrupt)
     if not finished:
         print(f"Stopped and saved; the same command with --resume continues. ({config.out})")
@@ -67,10 +71,17 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
     say = print if processes.writer else _silent
     source, starts = find_source(config, preset), find_starts(config, preset)
     files = {stream: RunFiles(config.out, stream) for stream in streams}
-    if not config.dry_run and processes.writer:
-        require_writable(config.out)
+    if processes.writer:
+        require_writable(config.out, keep=False)  # whatever is wrong besides leaves no folder
         for own in () if config.overwrite or config.resume else files.values():
             own.check_free()
+        model = empty_model(presets.with_streams(preset, streams))
+        own_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
+        host_memory().require(own_bytes, f"Preset {preset.name!r} by itself", "choose a smaller --preset")
+        needed = disk_needed(config, model, files.values(), own_encoders(config, preset, source))
+        free = require_space(config.out, needed)
+        if config.dry_run:
+            say(f"disk: {config.out} can be written, {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
     processes.wait()
     with processes.writer_first():
         training, validation = open_data(config, say)
@@ -81,10 +92,9 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
             config, lambda: start_model(config, whole, source, starts), batches, validation, hardware, processes, say
         )
         return True
+    config.out.mkdir(parents=True, exist_ok=True)
     recipe = config.identity([(d.name, len(d)) for d in training])
-    own = source is not None and not has_public_encoders(preset) and not config.random_encoders
-    if processes.writer and own and source.resolve() != config.out.resolve():
-        require_space(config.out, sum((source / name).stat().st_size for name in ENCODERS))
+    if processes.writer and own_encoders(config, preset, source):
         copy_encoders(source, config.out)
 
     def evaluation(model: MFuser, stream: str) -> dict[str, Any]:
@@ -97,7 +107,6 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
             continue
         model = start_model(config, presets.with_streams(preset, [stream]), source, starts)
         model = model.to(hardware.device)
-        require_writable(config.out, trained_bytes(model.trainable(stream), config.ema > 0))
         board = Board(config.out, stream, config.tensorboard) if processes.writer else None
         trainer = StreamTrainer(
             model,
@@ -145,14 +154,17 @@ def preset_of(config: FitConfig) -> presets.Preset:
 
 
 def find_source(config: FitConfig, preset: presets.Preset) -> Path | None:
-    """Folder of the frozen encoders; None when they are random or public and no folder is named.
+    """Folder of the frozen encoders: the one named, else that of the weights to start from where it has some, else
+    --out or the preset's own. None when they are random or public and no folder is named.
 
-    Raises `checkpoint.WeightsError` when they are in no folder.
+    Raises `checkpoint.WeightsError` when they are in no folder, or a folder that is named is not there.
     """
-    own = weights_folder(config.encoders, "--encoders")
+    own, start = weights_folder(config.encoders, "--encoders"), weights_folder(config.start, "--start")
     if config.random_encoders or has_public_encoders(preset):
+        if own is not None and not own.is_dir():  # else what it lacks would come from the hub unnoticed
+            raise checkpoint.WeightsError(f"There is no folder {own}: name another --encoders, or none to use the hub.")
         return own
-    folders = [f for f in (own or config.out, preset.weights) if f is not None]
+    folders = [f for f in (own or start, own or config.out, preset.weights) if f is not None]
     return find_encoders(preset, folders[:1] if own else folders)
 
 
@@ -189,6 +201,27 @@ def start_model(
     for stream in preset.streams if starts else ():
         checkpoint.load_stream(model, stream, starts[stream])
     return model
+
+
+def own_encoders(config: FitConfig, preset: presets.Preset, source: Path | None) -> list[Path]:
+    """Files of frozen encoders that --out lacks and that a run copies there, to make it complete."""
+    if source is None or has_public_encoders(preset) or config.random_encoders:
+        return []
+    return [source / name for name in ENCODERS if not (config.out / name).exists()]
+
+
+def empty_model(preset: presets.Preset) -> MFuser:
+    """A model without memory, to count what its streams would store."""
+    with torch.device("meta"):
+        return MFuser(preset)
+
+
+def disk_needed(config: FitConfig, model: MFuser, files: Iterable[RunFiles], copied: Sequence[Path]) -> int:
+    """Most bytes that a run adds to --out. copied: files that come there besides; what it replaces counts as room."""
+    numbers = [sum(p.numel() for p in model.trainable(stream).values()) for stream in config.stream_names]
+    there = (path for own in files for path in (own.weights, own.state) if path.exists())
+    needed = checkpoint_bytes(numbers, config.ema > 0, config.half) + sum(path.stat().st_size for path in copied)
+    return max(0, needed - sum(path.stat().st_size for path in there))
 
 
 def check_settings(config: FitConfig, preset: presets.Preset, processes: Processes) -> None:
@@ -269,6 +302,6 @@ def evaluate_all(
     report = {}
     for dataset in sets:
         space = dataset.kind.space
-        matrices = evaluate(model, (stream,), dataset, space, hardware, batch, processes=processes)
-        report[dataset.name] = {"space": space, **summary(matrices)[stream]}
+        matrices = evaluate(model, (stream,), dataset, space, hardware, View(batch), processes)
+        report[dataset.name] = {"space": space, "images": len(dataset), **summary(matrices)[stream]}
     return report

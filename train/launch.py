@@ -48,7 +48,10 @@ def visible_gpus() -> list[str]:
 
 
 def finished(run: FitConfig) -> bool:
-    """The row's weights and its score are there. Raises ValueError when they are those of other settings or sets."""
+    """The row's weights and its score are there.
+
+    Raises ValueError when they are those of other settings or sets, or the score is of another number of images.
+    """
     files = RunFiles(run.out, run.streams[0])
     if not files.weights.is_file():
         return False
@@ -56,12 +59,22 @@ def finished(run: FitConfig) -> bool:
     scores = [record["evaluation"] for record in read_log(files.log) if "evaluation" in record]
     if not files.finished(run.identity(sets)) or not scores:
         return False
-    names = [name_of(spec, "val")[1] for spec in validation_specs(run)]
+    specs = validation_specs(run)
+    names = [name_of(spec, "val")[1] for spec in specs]
     if set(names) != set(scores[-1]):
         raise ValueError(
             f"The run in {run.out} was evaluated on {', '.join(scores[-1])}, not on {', '.join(names) or 'nothing'}: "
             "use the same --val, --overwrite to start anew, or another --out."
         )
+    for spec, name in zip(specs, names, strict=True):
+        images = len(pairs_of(spec, "val"))
+        images = min(run.eval_limit or images, images)
+        before = scores[-1][name].get("images", images)  # earlier logs do not say
+        if images != before:
+            raise ValueError(
+                f"The run in {run.out} was evaluated on {before} images of {name}, not on {images}: "
+                "use the same --eval-limit, --overwrite to start anew, or another --out."
+            )
     return True
 
 

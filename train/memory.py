@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mfuser.model import MFuser
@@ -32,10 +31,3 @@ def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
         return checkpoint(function, *args, use_reentrant=False)
 
     return call
-
-
-def trained_bytes(parameters: dict[str, nn.Parameter], average: bool) -> int:
-    """Bytes of what a run stores: weights twice (state and file), two moments, the average, and one file being made."""
-    weights = sum(p.numel() * p.element_size() for p in parameters.values())
-    state = weights * (4 if average else 3)
-    return 2 * state + 2 * weights

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from train.charts import curves
-from train.loop import by_kind
+from train.window import by_kind
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#1f2937}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;border-bottom:1px solid #d8dce2;text-align:right}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,10 +23,28 @@ from train.config import Hardware
 from train.data import SegmentationData
 from train.data.batches import items_of, worker_options
 from train.data.groups import CITYSCAPES, SPACES
-from train.metrics import count_pairs
+from train.metrics import ConfusionMatrix, count_pairs
 from train.processes import Processes
 
 Counts = dict[str, np.ndarray]  # stream -> (G, G + 1) int64 of one image; the last column is outside the space
+
+
+@dataclass(frozen=True)
+class View:
+    """How a model sees the images of a set.
+
+    batch: images per forward pass. condition, severity: weather rendered first, "" for none. resolution: short side in
+    pixels; 0 for the preset's. windows: "single" for whole images, "sliding" for the paper's 512-pixel windows.
+    """
+
+    batch: int = 4
+    condition: str = ""
+    severity: int = 3
+    resolution: int = 0
+    windows: Literal["single", "sliding"] = "single"
+
+
+PLAIN = View()
 
 
 class EvaluationItems(Dataset):
@@ -112,11 +131,7 @@ def count_images(
     dataset: SegmentationData,
     space: str,
     hardware: Hardware,
-    batch: int = 4,
-    condition: str = "",
-    severity: int = 3,
-    resolution: int = 0,
-    windows: str = "single",
+    view: View = PLAIN,
     processes: Processes | None = None,
     store: CountStore | None = None,
 ) -> tuple[dict[int, Counts], list[str]]:
@@ -124,48 +139,57 @@ def count_images(
 
     space: key of `SPACES`; prediction and label are both mapped into it. store: of an evaluation that may be continued.
     Each of several processes takes its share, and all get the whole. The model is left in evaluation mode.
-    Raises ValueError when the labels cannot be scored in the space.
+    Raises ValueError when the labels cannot be scored in the space, or for an unknown weather.
     """
     processes = processes or Processes()
     groups = SPACES[space]
     to_space, truth_table = CITYSCAPES.into(groups), dataset.groups.into(groups)
-    crops = max(batch, BATCH.get(hardware.device.type, 1))  # windows at once, also of a single image
+    crops = max(view.batch, BATCH.get(hardware.device.type, 1))  # windows at once, also of a single image
     model.eval()
     done = {} if store is None else store.read()
     if store is not None:
         processes.wait()  # nobody writes before all have read
     left = [i for i in range(len(dataset)) if i not in done]
     left = [left[i] for i in processes.share(len(left))]
-    items = EvaluationItems(dataset, model.preset, condition, severity, resolution, left, windows)
+    asked = view.condition, view.severity, view.resolution
+    items = EvaluationItems(dataset, model.preset, *asked, left, view.windows)
     faults: list[str] = []
     own: dict[int, Counts] = {}
     if left:
         loader = DataLoader(items, **worker_options(min(hardware.workers, len(left), 8)))
-        progress = tqdm(
+        with tqdm(
             total=len(dataset),
             initial=len(done),
-            desc=f"evaluate {dataset.name}{f' {condition} {severity}' if condition else ''}",
+            desc=f"evaluate {dataset.name}{f' {view.condition} {view.severity}' if view.condition else ''}",
             leave=False,
             unit="img",
             mininterval=1,
             disable=not processes.writer,
-        )
-        for indices, pixels, labels in same_size_batches(readable(loader, faults), batch):
-            with hardware.autocast():
-                scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), windows, crops)
-            guesses = {s: upsampled_argmax(v.float(), labels.shape[-2:]).cpu().numpy() for s, v in scores.items()}
-            for row, index in enumerate(indices):
-                truth = truth_table[labels[row].numpy()]
-                own[index] = {s: count_pairs(truth, to_space[g[row]], len(groups)) for s, g in guesses.items()}
-                if store is not None:
-                    store.append(index, own[index])
-            progress.update(len(pixels) * processes.count)
-        progress.close()
+        ) as progress:
+            for indices, pixels, labels in same_size_batches(readable(loader, faults), view.batch):
+                with hardware.autocast():
+                    scores = semantic_scores(model, streams, pixels.to(hardware.device).float(), view.windows, crops)
+                guesses = {s: upsampled_argmax(v.float(), labels.shape[-2:]).cpu().numpy() for s, v in scores.items()}
+                for row, index in enumerate(indices):
+                    truth = truth_table[labels[row].numpy()]
+                    own[index] = {s: count_pairs(truth, to_space[g[row]], len(groups)) for s, g in guesses.items()}
+                    if store is not None:
+                        store.append(index, own[index])
+                progress.update(len(pixels) * processes.count)
     told: list[str] = []
     for part, its_faults in processes.gather((own, faults)):
         done |= part
         told += its_faults
     return done, told
+
+
+def total(streams: Sequence[str], space: str, counts: Mapping[int, Counts]) -> dict[str, ConfusionMatrix]:
+    """Counts of images added up."""
+    matrices = {stream: ConfusionMatrix(SPACES[space].names) for stream in streams}
+    for image in counts.values():
+        for stream, matrix in matrices.items():
+            matrix.add(image[stream])
+    return matrices
 
 
 def readable(loader: DataLoader, faults: list[str]) -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -7,7 +7,7 @@ import math
 import os
 import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,25 +112,42 @@ def _step_of(line: str) -> float:
         return math.inf
 
 
-def require_writable(folder: Path, bytes_needed: int = 0) -> None:
-    """Make a folder and prove that files can be written there. Raises OSError saying what to do.
+def checkpoint_bytes(numbers: Sequence[int], average: bool, half: bool) -> int:
+    """Most bytes that the checkpoints of streams, trained one after the other, come to.
 
-    bytes_needed: what a run will keep there at most, checked against the free space of the disk.
+    numbers: how many numbers each stream trains. A finished stream leaves its weights; the one in training has a state
+    besides, float32 of weights, two moments and the average, and each file is written beside the one that it replaces.
     """
+    weights = [count * (2 if half else 4) for count in numbers]
+    states = [count * 4 * (4 if average else 3) for count in numbers]
+    return sum(weights) + max(2 * state + own for state, own in zip(states, weights, strict=True))
+
+
+def require_writable(folder: Path, keep: bool = True) -> None:
+    """Make a folder and prove that files can be written there.
+
+    keep: False leaves no folder that was not there. Raises OSError saying what to do.
+    """
+    missing: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-test-{os.getpid()}"
+        missing += [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
         try:
-            probe.write_bytes(bytes(65536))  # a full disk takes an empty file
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".write-test-{os.getpid()}"
+            try:
+                probe.write_bytes(bytes(65536))  # a full disk takes an empty file
+            finally:
+                probe.unlink(missing_ok=True)
         finally:
-            probe.unlink(missing_ok=True)
+            for place in () if keep else missing:
+                if place.exists():
+                    place.rmdir()
     except OSError as error:
         raise OSError(f"Cannot write to {folder} ({error.strerror}): choose another --out.") from error
-    require_space(folder, bytes_needed)
 
 
-def require_space(folder: Path, bytes_needed: int) -> None:
-    """Raise OSError when the disk of a folder, which need not exist yet, has less room than that."""
+def require_space(folder: Path, bytes_needed: int) -> int:
+    """Free bytes on the disk of a folder, which need not exist yet. Raises OSError when they are fewer than needed."""
     there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
     free = shutil.disk_usage(there).free
     if free < bytes_needed:
@@ -138,3 +155,4 @@ def require_space(folder: Path, bytes_needed: int) -> None:
             f"The disk of {folder} has {free / 1e9:.2f} GB left, and the checkpoints need {bytes_needed / 1e9:.2f} GB: "
             "make room or choose another --out."
         )
+    return free

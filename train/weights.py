@@ -22,7 +22,12 @@ def load_model(preset: Preset, folder: Path | None, streams: Sequence[str]) -> M
     Streams may be others than the preset's own, as `python -m train fit --streams` trains them. Raises
     `checkpoint.WeightsError` for missing weights.
     """
-    preset, folder = presets.with_streams(preset, streams), weights_folder(folder) or presets.folder_of(preset)
+    named = weights_folder(folder)
+    if named not in (None, presets.folder_of(preset)) and not named.is_dir():  # what that lacks is told below
+        raise checkpoint.WeightsError(
+            f"There is no folder {named}: pass --weights DIR, as `python -m train fit` wrote it."
+        )
+    preset, folder = presets.with_streams(preset, streams), named or presets.folder_of(preset)
     files = {} if folder is None else checkpoint.stream_files(preset, folder, streams)
     model = load_encoders(preset, [folder] if folder else [])
     for stream, path in files.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,14 @@ from PIL import Image
 from torch import nn
 
 from mfuser import checkpoint, presets
+
+
+@pytest.fixture
+def cityscapesscripts() -> Callable[[str], ModuleType]:
+    """Modules of the official scripts. They are in no requirements file: with what they ask for comes a package
+    `typing`, which stands before Python's own."""
+    how = "pip install --no-deps cityscapesscripts pyquaternion"
+    return lambda name: pytest.importorskip(f"cityscapesscripts.{name}", reason=f"wants the official scripts: {how}")
 
 
 @pytest.fixture
@@ -45,6 +54,14 @@ def tiny_run(tmp_path: Path, monkeypatch, tiny_preset, tiny_model) -> Path:
     for name in ("vfm", "vlm"):
         checkpoint.save(folder / f"encoder-{name}.safetensors", getattr(tiny_model, name).state_dict())
     return folder
+
+
+@pytest.fixture
+def trained(tiny_run, tiny_model) -> Path:
+    """The tiny run with two streams."""
+    for stream in ("vlm", "fused"):
+        checkpoint.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
+    return tiny_run
 
 
 class ByColour(nn.Module):

@@ -47,6 +47,9 @@ def test_rows_in_processes_and_their_table(streets, tiny_run, tmp_path, monkeypa
         ablate.ablate(config(streets, out, points=65))
     with pytest.raises(ValueError, match=r"evaluated on camvid:streets/val, not on folder:val"):
         ablate.ablate(config(streets, out, val=(f"{streets}/val",)))
+    with pytest.raises(ValueError, match=r"evaluated on 3 images of camvid:streets/val, not on 2: use the same"):
+        ablate.ablate(config(streets, out, eval_limit=2))
+    assert ablate.ablate(config(streets, out, eval_limit=3), "")["rows"] == report["rows"]  # the same three
 
 
 def test_a_failing_row_is_named_with_its_words(streets, tiny_run, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a run shows and how it copes: rehearsal, report, TensorBoard, bad files, precisions, recomputed blocks."""
+"""What a run shows and how it copes: report, TensorBoard, bad files, precisions, recomputed blocks."""
 
 from __future__ import annotations
 
@@ -31,25 +31,6 @@ def settings(streets, out, **changes) -> FitConfig:
 
 def weights(folder) -> dict[str, torch.Tensor]:
     return checkpoint.load(folder / "stream-fused.safetensors")[0]
-
-
-def test_a_rehearsal_says_what_a_run_needs_and_writes_nothing(streets, tiny_run, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert fit(settings(streets, out, dry_run=True), Interrupt())
-    said = capsys.readouterr().out
-    assert not out.exists()
-    for words in (
-        "6 images, every file readable",
-        "input (2, 3, 64, 64)",
-        "parameters trained",
-        "memory",
-        "3 steps of 1",
-    ):
-        assert words in said
-    whole = (streets / "train" / "images" / "2.png").read_bytes()
-    (streets / "train" / "images" / "2.png").write_bytes(whole[:-200])
-    with pytest.raises(ValueError, match=r"2\.png"):
-        fit(settings(streets, out, dry_run=True, cache=0), Interrupt())
 
 
 def test_a_file_that_breaks_during_training_is_replaced_and_told(streets, tiny_run, tmp_path, monkeypatch, capsys):

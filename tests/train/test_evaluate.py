@@ -1,4 +1,4 @@
-"""`python -m train evaluate`: what it writes, continues, and refuses. Scores themselves: test_scoring."""
+"""`python -m train evaluate`: what it writes, continues, and refuses. Scores: test_scoring; weights: test_weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from mfuser import checkpoint, images, presets
+from mfuser import checkpoint, images
 from mfuser.model import MFuser
 from train import evaluate as evaluation
 from train import scoring
 from train.__main__ import main
 from train.config import Hardware
 from train.data import SegmentationData, open_dataset
-from train.evaluate import evaluate, summary, table
+from train.evaluate import evaluate
 from train.scoring import CountStore
 from train.weights import load_model
 
@@ -30,14 +30,9 @@ CPU = Hardware(torch.device("cpu"), "float32")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_table_and_summary(streets, seeing):
-    matrices = evaluate(seeing, ("vfm", "fused"), open_dataset(f"camvid:{streets}", "val"), "common", CPU)
-    lines = table(matrices).splitlines()
-    assert lines[0].split()[-2:] == ["vfm", "fused"] and len(lines) == 13
-    assert lines[4].split() == ["fence", "-", "-"]
-    scores = summary(matrices)["fused"]
-    seen = [v for v in scores["iou"].values() if v is not None]
-    assert len(seen) == 3 and scores["miou"] == pytest.approx(np.mean(seen), abs=2e-3)
+def command(trained: Path, *more: str) -> list[str]:
+    start = ["evaluate", "--preset", "tiny", "--checkpoint", str(trained), "--streams", "vlm", "fused"]
+    return [*start, "--device", "cpu", "--workers", "0", *more]
 
 
 def test_command_writes_json(streets, tiny_run, tiny_model, capsys):
@@ -52,19 +47,6 @@ def test_command_writes_json(streets, tiny_run, tiny_model, capsys):
     assert f"{report['streams']['fused']['miou']:.1f}" in capsys.readouterr().out.splitlines()[-1]
     assert main([*arguments[:-1], "vlm", *more]) == 2
     assert "No weights at" in capsys.readouterr().err
-
-
-@pytest.fixture
-def trained(tiny_run, tiny_model) -> Path:
-    """The tiny run with two streams."""
-    for stream in ("vlm", "fused"):
-        checkpoint.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
-    return tiny_run
-
-
-def command(trained: Path, *more: str) -> list[str]:
-    start = ["evaluate", "--preset", "tiny", "--checkpoint", str(trained), "--streams", "vlm", "fused"]
-    return [*start, "--device", "cpu", "--workers", "0", *more]
 
 
 def test_several_sets_files_and_pictures(streets, trained, tmp_path, capsys):
@@ -190,72 +172,6 @@ def test_bfloat16_runs_as_the_segmenter_runs_it(streets, trained, monkeypatch):
     assert asked == [(torch.device("cpu"), torch.bfloat16)]
 
 
-# -- where the weights lie --------------------------------------------------------------------------------------------
-
-PAIR = "dinov2-l+eva02-clip-l"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["evaluate", "--preset", PAIR, "--weights", "FILE"],
-        ["fit", "--preset", PAIR, "--encoders", "FILE"],
-        ["fit", "--encoders", "FILE"],
-        ["settle", "--preset", PAIR, "--weights", "FILE"],
-        ["calibrate", "--preset", PAIR, "--weights", "FILE"],
-        ["card", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
-        ["words", "--preset", PAIR, "--weights", "FILE", "--out", "OUT"],
-        ["teach", "--weights", "FILE", "--out", "OUT"],
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize("name", ["iter_20000.pth", "notes.txt"])
-def test_a_file_that_is_no_weights_of_ours_is_one_sentence(streets, tmp_path, capsys, monkeypatch, arguments, name):
-    monkeypatch.setattr(MFuser, "__init__", lambda *a, **k: pytest.fail("a model was built"))
-    file = tmp_path / name
-    file.write_bytes(b"")
-    places = {"FILE": str(file), "OUT": str(tmp_path / "out")}
-    code = main([*(places.get(a, a) for a in arguments), "--data", f"camvid:{streets}"])
-    err, option = capsys.readouterr().err, "--encoders" if arguments[0] == "fit" else "--weights"
-    way = f"is a checkpoint of the authors: python -m mfuser import-official {file} --out DIR, then {option} DIR."
-    assert code == 2 and "Traceback" not in err
-    assert (way if file.suffix == ".pth" else f"is a file, not a folder of weights: pass {option} DIR.") in err
-
-
-@pytest.mark.parametrize("stream", ["fused", "vfm"])
-def test_missing_streams_are_told_before_encoders_are_fetched(streets, tmp_path, capsys, monkeypatch, stream):
-    monkeypatch.setattr(MFuser, "__init__", lambda *a, **k: pytest.fail("a model was built"))
-    options = ["--preset", PAIR, "--weights", str(tmp_path), "--streams", stream]
-    assert main(["evaluate", *options, "--data", f"camvid:{streets}"]) == 2
-    err = capsys.readouterr().err
-    assert f"No trained weights at {tmp_path / f'stream-{stream}.safetensors'}: run `python -m " in err
-    assert ("import-official" in err) == (stream == "fused")
-
-
-def test_a_stream_file_stands_for_its_folder(streets, trained):
-    target = trained / "scores.json"
-    more = ["--data", f"camvid:{streets}", "--limit", "1", "--device", "cpu", "--workers", "0", "--json", str(target)]
-    for streams in ((), ("vlm", "fused")):  # by itself it is scored alone
-        start = ["evaluate", "--preset", "tiny", "--checkpoint", str(trained / "stream-vlm.safetensors")]
-        assert main([*start, *(("--streams", *streams) if streams else ()), *more]) == 0
-        assert tuple(json.loads(target.read_text())["streams"]) == (streams or ("vlm",))
-
-
-def test_scores_of_other_weights_in_a_presets_own_folder_are_not_taken(
-    streets, trained, tiny_preset, tmp_path, monkeypatch
-):
-    """As of the paper's presets, whose folder is the user's."""
-    monkeypatch.setattr(presets, "folder_of", lambda preset: trained)
-    seen, plain = [], scoring.semantic_scores
-    monkeypatch.setattr(scoring, "semantic_scores", lambda *a: seen.append(1) or plain(*a))
-    start = ["evaluate", "--preset", "tiny", "--streams", "vlm", "--device", "cpu", "--workers", "0", "--batch", "1"]
-    start += ["--data", f"camvid:{streets}", "--out", str(tmp_path / "scores")]
-    for count in (3, 3, 6):  # the third time the weights are new
-        if count == 6:
-            os.utime(trained / "stream-vlm.safetensors", ns=(1, 1))
-        assert main(start) == 0 and len(seen) == count
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -272,6 +188,23 @@ def test_bad_input_is_one_sentence(arguments, message, tmp_path, capsys):
     assert main([str(tmp_path / "out") if a == "OUT" else a for a in arguments]) == 2
     err = capsys.readouterr().err
     assert message in err and "Traceback" not in err and len(err.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_is_one_sentence(streets, trained, tmp_path, monkeypatch, capsys, kept):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring, "semantic_scores", stop)
+    out = ["--out", str(tmp_path / "out")] if kept else []
+    with pytest.raises(SystemExit) as ended:
+        main(command(trained, "--data", f"camvid:{streets}", *out))
+    said = capsys.readouterr().err
+    said = said.replace("\r", "\n").splitlines()[-1]  # the bar is gone
+    way = "the same command continues" if kept else "with --out the same command would continue"
+    assert ended.value.code == 130 and said == f"evaluate: stopped; {way}."
+    monkeypatch.setattr("importlib.import_module", stop)  # while a command is being loaded
+    assert main(["evaluate"]) == 130 and capsys.readouterr().err == "evaluate: stopped.\n"
 
 
 def test_help_needs_no_data():

@@ -98,8 +98,8 @@ def test_equals_torchmetrics():
     assert matrix.mean_iou() == pytest.approx(scores[matrix.present].mean(), abs=1e-6)
 
 
-def test_equals_the_evaluator_of_cityscapesscripts():
-    evaluator = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
+def test_equals_the_evaluator_of_cityscapesscripts(cityscapesscripts):
+    evaluator = cityscapesscripts("evaluation.evalPixelLevelSemanticLabeling")
     table = np.full(256, 0, np.uint8)
     table[:19], table[255] = LABEL_IDS, 0
     arguments = evaluator.args

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mfuser.fusion.alternatives import ADAPTERS
-from train.__main__ import main
+from train.__main__ import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 FIT = ["fit", "--preset", "tiny", "--data", "DATA", "--encoders", "RUN", "--out", "OUT", "--device", "cpu"]
 EVALUATE = ["evaluate", "--preset", "tiny", "--data", "DATA", "--weights", "RUN", "--device", "cpu"]
@@ -49,6 +53,14 @@ def test_impossible_options_are_one_sentence(arguments, message, streets, tiny_r
     err = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert code == 2 and message in err and "Traceback" not in err
     assert not list(tmp_path.glob("out/stream-*"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_no_place_of_this_machine(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert not [word for word in capsys.readouterr().out.split() if str(ROOT) in word]
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])

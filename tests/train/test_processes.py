@@ -178,32 +178,7 @@ def test_a_signal_to_all_processes_ends_a_run_saved(tmp_path, streets, tiny_run)
     assert 2 <= done < 400 and checkpoint.load(out / "stream-fused.safetensors")[1]["step"] == str(done)
 
 
-def test_a_log_line_cut_short_does_not_prevent_resuming(tmp_path):
-    from train.state import RunFiles
-
-    files = RunFiles(tmp_path, "fused")
-    files.write_log({"step": 2})
-    with files.log.open("a") as file:
-        file.write('{"step": 4, "lo')
-    files.trim_log(2)
-    assert files.log.read_text() == '{"step": 2}\n'
-
-
 def test_a_single_process_needs_no_group():
     with open_processes() as processes:
         assert processes.writer and processes.count == 1 and list(processes.share(3)) == [0, 1, 2]
         assert processes.gather("x") == ["x"] and processes.any(True) is True
-
-
-def test_full_and_unwritable_places_are_said_at_the_start(tmp_path, monkeypatch):
-    import shutil
-    from types import SimpleNamespace
-
-    from train.state import require_writable
-
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
-    with pytest.raises(OSError, match="has 1.00 GB left, and the checkpoints need 2.00 GB"):
-        require_writable(tmp_path, 2 * 10**9)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="choose another --out"):
-        require_writable(tmp_path / "file" / "run")

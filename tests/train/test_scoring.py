@@ -13,14 +13,14 @@ from train import scoring
 from train.config import Hardware
 from train.data import open_dataset
 from train.evaluate import evaluate
-from train.scoring import same_size_batches
+from train.scoring import View, same_size_batches
 
 CPU = Hardware(torch.device("cpu"), "float32")
 
 
 def test_scores_are_those_of_a_plain_loop(streets, seeing):
     dataset = open_dataset(f"camvid:{streets}", "val")
-    matrices = evaluate(seeing, ("fused", "vlm"), dataset, "common", CPU, batch=2)
+    matrices = evaluate(seeing, ("fused", "vlm"), dataset, "common", CPU, View(batch=2))
     for stream, matrix in matrices.items():
         counts = np.zeros((11, 11), np.int64)
         for image, label in (dataset[i] for i in range(len(dataset))):
@@ -39,14 +39,16 @@ def test_scores_are_those_of_a_plain_loop(streets, seeing):
 
 def test_batches_do_not_change_scores(streets, seeing):
     dataset = open_dataset(f"camvid:{streets}", "val")
-    one, three = (evaluate(seeing, ("fused",), dataset, "common", CPU, batch=b)["fused"] for b in (1, 3))
+    one, three = (evaluate(seeing, ("fused",), dataset, "common", CPU, View(batch=b))["fused"] for b in (1, 3))
     assert np.abs(one.counts - three.counts).sum() <= 4  # ties may flip with summation order
 
 
 def test_workers_do_not_change_scores(streets, seeing):
     dataset = open_dataset(f"camvid:{streets}", "val")
     forked = Hardware(torch.device("cpu"), "float32", workers=2)
-    one, two = (evaluate(seeing, ("fused",), dataset, "common", h, condition="fog")["fused"] for h in (CPU, forked))
+    one, two = (
+        evaluate(seeing, ("fused",), dataset, "common", h, View(condition="fog"))["fused"] for h in (CPU, forked)
+    )
     assert (one.counts == two.counts).all()
 
 
@@ -77,10 +79,10 @@ def test_spaces(streets, seeing):
 def test_weather_changes_the_scores(streets, seeing):
     dataset = open_dataset(f"camvid:{streets}", "val")
     clear = evaluate(seeing, ("vlm",), dataset, "common", CPU)["vlm"]
-    night, again = (evaluate(seeing, ("vlm",), dataset, "common", CPU, 4, "night", 5)["vlm"] for _ in range(2))
+    night, again = (evaluate(seeing, ("vlm",), dataset, "common", CPU, View(4, "night", 5))["vlm"] for _ in range(2))
     assert (night.counts == again.counts).all() and night.mean_iou() < clear.mean_iou()
     with pytest.raises(ValueError, match="Unknown weather"):
-        evaluate(seeing, ("vlm",), dataset, "common", CPU, condition="locusts")
+        evaluate(seeing, ("vlm",), dataset, "common", CPU, View(condition="locusts"))
 
 
 def test_sliding_windows_cover_the_image(streets, seeing, monkeypatch):
@@ -88,7 +90,7 @@ def test_sliding_windows_cover_the_image(streets, seeing, monkeypatch):
     dataset = open_dataset(f"camvid:{streets}", "val")
     monkeypatch.setattr(sliding, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
     whole, parts = (
-        evaluate(seeing, ("fused",), dataset, "common", CPU, windows=windows)["fused"]
+        evaluate(seeing, ("fused",), dataset, "common", CPU, View(windows=windows))["fused"]
         for windows in ("single", "sliding")
     )
     assert parts.counts.sum() == whole.counts.sum()
@@ -114,5 +116,7 @@ def test_windows_of_a_single_image_fill_the_batch(streets, seeing, monkeypatch):
     monkeypatch.setattr(sliding, "window_places", lambda h, w: window_places(h, w, crop=32, stride=24))
     sizes, embed = [], seeing.embed
     monkeypatch.setattr(seeing, "embed", lambda x, name: sizes.append(len(x)) or embed(x, name))
-    evaluate(seeing, ("vlm",), open_dataset(f"camvid:{streets}", "val", limit=1), "common", CPU, 4, windows="sliding")
+    evaluate(
+        seeing, ("vlm",), open_dataset(f"camvid:{streets}", "val", limit=1), "common", CPU, View(4, windows="sliding")
+    )
     assert max(sizes) == 4

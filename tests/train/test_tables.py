@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mfuser.cityscapes import CLASSES, LABEL_IDS, PALETTE
 from train.data import DATASETS, tables
 from train.data.groups import SPACES
@@ -36,8 +34,8 @@ def test_vistas_is_scored_as_is_usual():
         assert tables.vistas_train_id(name) == (VOID if wanted is None else CLASSES.index(wanted)), name
 
 
-def test_cityscapes_tables_are_those_of_cityscapesscripts():
-    labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
+def test_cityscapes_tables_are_those_of_cityscapesscripts(cityscapesscripts):
+    labels = cityscapesscripts("helpers.labels").labels
     for entry in labels:
         if entry.id < 0:
             continue

@@ -13,8 +13,9 @@ import torch
 from train.config import choose_hardware, defaults
 from train.data.batches import make_loader
 from train.fit import find_source, make_batches, open_data, preset_of, start_model
-from train.loop import StreamTrainer, Window
+from train.loop import StreamTrainer
 from train.state import RunFiles
+from train.window import Window
 
 CAMVID = Path(__file__).resolve().parents[3] / "shared" / "data" / "camvid"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,15 @@ class SegmentationData:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.image(index), self.label(index)
+
+    def first(self, count: int) -> SegmentationData:
+        """The first images, at most so many, as a set of their own that shares what is in memory."""
+        part = copy.copy(self)
+        part.pairs = self.pairs[:count]
+        part.counts = None if self.counts is None else self.counts[:count]
+        part._images = None if self._images is None else self._images[:count]
+        part._labels = None if self._labels is None else self._labels[:count]
+        return part
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB; shared with the cache, so never write into it."""
