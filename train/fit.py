@@ -198,8 +198,9 @@ def start_model(
         model = MFuser.from_preset(preset, pretrained=False)
     else:
         model = load_encoders(preset, [] if source is None else [source])
-    for stream in preset.streams if starts else ():
-        checkpoint.load_stream(model, stream, starts[stream])
+    for stream, path in (starts or {}).items():
+        if stream in model.heads:
+            checkpoint.load_stream(model, stream, path)
     return model
 
 

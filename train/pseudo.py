@@ -59,8 +59,6 @@ class PseudoConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if not self.data and not self.photographs:
-            raise ValueError("Nothing to label: pass --photographs FOLDER, or --data for labels that name groups.")
         if not 0 <= self.confidence < 1:
             raise ValueError(f"--confidence must lie between 0 and 1, got {self.confidence}.")
         if not self.resolutions or min(self.resolutions) < 0:
@@ -70,6 +68,8 @@ class PseudoConfig:
 def main(argv: Sequence[str]) -> None:
     """Command line; raises ValueError or OSError with one sentence for bad input."""
     config = tyro.cli(PseudoConfig, args=list(argv), prog="python -m train pseudo")
+    if not config.data and not config.photographs:
+        raise ValueError("Nothing to label: pass --photographs FOLDER, or --data for labels that name groups.")
     preset = presets.get(config.preset)
     hardware = choose_hardware(config.device, "float32", 0)
     sets = [open_dataset(spec, "train") for spec in config.data]
@@ -95,8 +95,9 @@ def label_set(segmenter: Segmenter, dataset: SegmentationData, prefix: str, conf
         label_path = config.out / "labels" / f"{name}.png"
         if not label_path.is_file():
             own = dataset.label(index) if pair.label is not None else None
-            probabilities = class_probabilities(segmenter, dataset.image(index), config.stream, config.resolutions)
-            label = choose(probabilities, own, dataset.groups, config.confidence)
+            picture = dataset.image(index)
+            probabilities = class_probabilities(segmenter, picture, config.stream, config.resolutions)
+            label = choose(resized(probabilities, picture.shape[:2]), own, dataset.groups, config.confidence)
             beside = config.out / "images" / f".{name}.part"
             shutil.copyfile(pair.image, beside)
             os.replace(beside, config.out / "images" / f"{name}{pair.image.suffix.lower()}")
@@ -111,20 +112,26 @@ def label_set(segmenter: Segmenter, dataset: SegmentationData, prefix: str, conf
 def class_probabilities(
     segmenter: Segmenter, picture: np.ndarray, stream: str, resolutions: Sequence[int] = (0,), mirror: bool = True
 ) -> Tensor:
-    """Mean probability of every class over resolutions and mirror images, (19, H, W) float32 in the picture's size.
+    """Mean probability of every class over resolutions and mirror images, (19, h, w) float32, at the decoder's grid of
+    the first resolution.
 
     picture: (H, W, 3) uint8 RGB. The stream's temperature applies, as to the confidence that the page shows.
     """
     model: MFuser = segmenter.model
-    size, found = picture.shape[:2], []
+    found: list[Tensor] = []
     for resolution in resolutions:
-        pixels = segmenter.to_pixels(picture, working_size(size, model.preset, resolution or None))
+        pixels = segmenter.to_pixels(picture, working_size(picture.shape[:2], model.preset, resolution or None))
         views = torch.cat([pixels, pixels.flip(-1)]) if mirror else pixels
         semantic = model(views, stream).semantic().float()
         scores = torch.cat([semantic[:1], semantic[1:].flip(-1)]).clamp_min(LOWEST_SCORE)
-        p = (scores.log() / model.temperatures[stream]).softmax(1).mean(0, keepdim=True)
-        found.append(F.interpolate(p, size, mode="bilinear", align_corners=False)[0])
+        p = (scores.log() / model.temperatures[stream]).softmax(1).mean(0)
+        found.append(p if not found else resized(p, found[0].shape[1:]))
     return torch.stack(found).mean(0)
+
+
+def resized(probabilities: Tensor, size: Sequence[int]) -> Tensor:
+    """(19, h, w) -> (19, *size), bilinear."""
+    return F.interpolate(probabilities[None], tuple(size), mode="bilinear", align_corners=False)[0]
 
 
 def choose(probabilities: Tensor, label: np.ndarray | None, groups: LabelGroups, confidence: float) -> np.ndarray:

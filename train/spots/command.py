@@ -61,7 +61,8 @@ def main(argv: Sequence[str]) -> None:
     spots = read_spots(config.spots or DAWN)
     missing = [name for name in spots if not (config.photographs / name).is_file()]
     if missing:
-        raise ValueError(f"{len(missing)} of {len(spots)} photographs are not in {config.photographs}: {missing[0]}, ...")
+        count = f"{len(missing)} of {len(spots)} photographs are"
+        raise ValueError(f"{count} not in {config.photographs}, {missing[0]} for one: pass their --photographs folder.")
     folder = None if config.out is None else output_folder(config.out)
     model = load_model(preset, weights_folder(config.weights), streams).to(hardware.device)
     guesses = guess_all(Segmenter(model, str(hardware.device)), spots, config.photographs, streams)
@@ -100,20 +101,22 @@ def guess_all(
     for name, entry in tqdm(spots.items(), desc="spots", unit="img", leave=False):
         picture = images.load(folder / name)
         for stream in streams:
-            found[stream].append(read_at(class_probabilities(segmenter, picture, stream, mirror=False), entry["points"]))
+            probabilities = class_probabilities(segmenter, picture, stream, mirror=False)
+            found[stream].append(read_at(probabilities, entry["points"]))
     return {stream: np.concatenate(parts) for stream, parts in found.items()}
 
 
 def read_at(probabilities: Tensor, points: np.ndarray) -> np.ndarray:
-    """Likeliest class at points (N, 3) of a map (19, H, W), (N,) int64."""
+    """Likeliest class at points (N, 3) of a map (19, h, w) of any size, interpolated as the page does, (N,) int64."""
     places = torch.from_numpy(points[:, :2] * 2 - 1).float().to(probabilities.device)
-    values = F.grid_sample(probabilities[None], places[None, None], mode="nearest", align_corners=False)
+    how = {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
+    values = F.grid_sample(probabilities[None], places[None, None], **how)
     return values[0, :, 0].argmax(0).cpu().numpy()
 
 
 def accuracies(spots: Mapping[str, dict[str, Any]], guesses: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """A row for each condition and one for all: percent of spots right in the 11 common classes, and the mean over the
-    classes that have enough spots ("mean"), of each stream."""
+    classes that have enough spots ("mean", None where none has), of each stream."""
     common = COMMON_SPACE.table()
     truth = common[np.concatenate([entry["points"][:, 2] for entry in spots.values()]).astype(int)]
     where = np.concatenate([[entry["condition"]] * len(entry["points"]) for entry in spots.values()])
@@ -125,6 +128,7 @@ def accuracies(spots: Mapping[str, dict[str, Any]], guesses: Mapping[str, np.nda
             right = common[guess[here]] == truth[here]
             classes = [c for c in np.unique(truth[here]) if (truth[here] == c).sum() >= FEWEST]
             row[stream] = round(100 * float(right.mean()), 1)
-            row[f"{stream} mean"] = round(100 * float(np.mean([right[truth[here] == c].mean() for c in classes])), 1)
+            each = [100 * float(right[truth[here] == c].mean()) for c in classes]
+            row[f"{stream} mean"] = round(sum(each) / len(each), 1) if each else None
         rows.append(row)
     return rows

@@ -1,0 +1,62 @@
+"""Hand-labelled points: how they are read, what counts, and that the ones that come along are whole."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from train.__main__ import main
+from train.spots.command import DAWN, accuracies, read_at, read_spots
+
+
+def test_the_points_of_dawn_are_whole():
+    spots = read_spots(DAWN)
+    assert len(spots) == 53 and sum(len(e["points"]) for e in spots.values()) == 1379
+    assert {e["condition"] for e in spots.values()} == {"fog", "rain", "snow", "night"}
+
+
+def test_points_are_read_where_they_lie():
+    p = torch.zeros(19, 2, 4)
+    p[3, 0, 0] = p[7, 1, 3] = p[11, 0, 3] = 1
+    points = np.array([[0.05, 0.1, 0], [0.99, 0.9, 0], [0.99, 0.1, 0]])
+    assert read_at(p, points).tolist() == [3, 7, 11]
+
+
+def test_accuracy_and_its_mean_over_classes():
+    points = np.array([[0.5, 0.5, 0]] * 30 + [[0.5, 0.5, 14]] * 10 + [[0.5, 0.5, 11]] * 2)
+    spots = {"a": {"condition": "fog", "points": points[:20]}, "b": {"condition": "night", "points": points[20:]}}
+    guess = np.array([0] * 30 + [13] * 5 + [11] * 5 + [0] * 2)  # car for truck is right: both are vehicles
+    fog, night, every = accuracies(spots, {"fused": guess})
+    assert (fog["fused"], fog["spots"]) == (100.0, 20) and night["fused"] == round(100 * 15 / 22, 1)
+    assert every["fused"] == round(100 * 35 / 42, 1)
+    assert every["fused mean"] == 75.0  # two persons are too few to count
+
+
+def test_the_command_scores_every_stream(streets, trained, tmp_path, capsys):
+    spots = tmp_path / "spots.json"
+    spots.write_text(json.dumps({"0.png": {"condition": "rain", "points": [[0.5, 0.1, 10], [0.5, 0.7, 0]]}}))
+    command = ["spots", "--preset", "tiny", "--weights", str(trained), "--photographs", str(streets / "val/images")]
+    command += ["--spots", str(spots), "--streams", "vlm", "fused", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(command) == 0
+    rows = json.loads((tmp_path / "out" / "spots.json").read_text())
+    assert [r["condition"] for r in rows] == ["rain", "all"] and {"vlm", "fused"} <= set(rows[0])
+    assert "| rain" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("[]", "must hold"), ("{", "must hold"), ('{"0.png": {"points": []}}', "must hold"),
+     ('{"0.png": {"condition": "fog", "points": [[0.5, 1.5, 3]]}}', "from 0 to 1"),
+     ('{"0.png": {"condition": "fog", "points": [[0.5, 0.5, 19]]}}', "train ids"),
+     ('{"gone.png": {"condition": "fog", "points": []}}', "gone.png")],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(content: str, why: str, tmp_path, capsys):
+    Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
+    (tmp_path / "spots.json").write_text(content)
+    assert main(["spots", "--photographs", str(tmp_path), "--spots", str(tmp_path / "spots.json")]) == 2
+    assert why in capsys.readouterr().err
+    assert main(["spots"]) == 2 and "--photographs" in capsys.readouterr().err
