@@ -158,5 +158,10 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
     def dense(self, normed: Tensor) -> Tensor:
         return self.head(normed)
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Token -> id; tokens that end a word end in "</w>"."""
+        return self._tokenizer.encoder
+
     def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
         return self._tokenizer(texts, context_length=length or self.text.positions)

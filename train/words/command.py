@@ -22,7 +22,7 @@ from train.data.groups import SPACES
 from train.pretrain.phrases import imagenet_lemmas
 from train.state import require_writable
 from train.weights import load_model
-from train.words import probe, scores
+from train.words import probe, scores, texts
 from train.words.measure import STREAMS, Tally, look
 from train.words.probe import Phrase
 
@@ -55,6 +55,8 @@ class WordsConfig:
     weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
     # Which preset.
     preset: str = "nano"
+    # Phrases by rule from WordNet, for choosing a recipe for `teach`, instead of those that test it.
+    development: bool = False
     # At most so many photographs, spread over the set; 0 for all.
     limit: int = 0
     # Share of a picture's labelled pixels from which a class counts as present; with fewer it is neither.
@@ -103,13 +105,16 @@ def run(config: WordsConfig) -> dict[str, Any]:
     name = dataset.kind.space
     if name not in ("cityscapes", "common"):
         raise ValueError(f"The labels of {dataset.name} are too coarse for words: choose a set with 11 or 19 classes.")
-    space, phrases = SPACES[name], probe.load()
+    space, phrases = SPACES[name], texts.development() if config.development else probe.load()
     segmenter = Segmenter(load_model(preset, config.weights, ("fused",)), str(hardware.device))
-    texts = {s: torch.from_numpy(segmenter.encode_text([p.text for p in phrases] + list(CLASSES), s)) for s in STREAMS}
+    said = [p.text for p in phrases] + list(CLASSES)
+    embeddings = {s: torch.from_numpy(segmenter.encode_text(said, s)) for s in STREAMS}
     matrix = torch.from_numpy(space.matrix())
     rows = {word: len(phrases) + CLASSES.index(word) for word in REGIONS}
     regions = {word: (rows[word], matrix[:, list(ids)].any(1)) for word, ids in REGIONS.items()}
-    tallies, faults = look(segmenter.model, dataset, space, texts, regions, hardware, config.batch, config.resolution)
+    tallies, faults = look(
+        segmenter.model, dataset, space, embeddings, regions, hardware, config.batch, config.resolution
+    )
     report: dict[str, Any] = {"preset": preset.name, "data": dataset.name, "space": name, "phrases": len(phrases)}
     report["images"] = len(tallies["vlm"].counts)
     if not report["images"]:
@@ -120,7 +125,7 @@ def run(config: WordsConfig) -> dict[str, Any]:
     for stream, tally in tallies.items():
         tally.sums = [s[: len(phrases)] for s in tally.sums]
         tally.peaks = [p[: len(phrases)] for p in tally.peaks]
-        report["streams"][stream] = summary(tally, phrases, space, texts[stream].numpy(), config.minimum)
+        report["streams"][stream] = summary(tally, phrases, space, embeddings[stream].numpy(), config.minimum)
     return report
 
 

@@ -51,3 +51,9 @@ def normalise(text: str) -> str:
 def held_out() -> frozenset[str]:
     """Normalised phrases, which no training text may be."""
     return frozenset(normalise(phrase.text) for phrase in load())
+
+
+def holds_phrase(text: str) -> bool:
+    """Is a phrase of the test in this text, as whole words? "a photo of a skyscraper" teaches "skyscraper"."""
+    words, held = normalise(text).split(), held_out()
+    return any(" ".join(words[i:j]) in held for i in range(len(words)) for j in range(i + 1, len(words) + 1))

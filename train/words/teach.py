@@ -6,9 +6,13 @@ prompts of the fused stream,
 
 * which class a street phrase or a noun of WordNet names, or that it names nothing of a street: cross-entropy over the
   cosines with the class names and a threshold, and over those with the mean patch of each labelled group;
-* general English from a sentence encoder, without prompts, so that words of neither list find their place.
+* general English from a sentence encoder: its embeddings, without prompts, and with and without them the chance of each
+  class that a linear probe of these embeddings gives, so that words of neither list find their place;
+* to answer with the prompts of the fused stream as without them.
 
-What the class embeddings have moved in the end is undone in the tower's last matrix.
+The embedding of a plural that is one token follows the singular's: a text with "trucks" in it may never teach, and
+nothing else would tell the tower that they are trucks. What the class embeddings have moved in the end is undone in the
+tower's last matrix.
 """
 
 from __future__ import annotations
@@ -33,18 +37,17 @@ from train.pretrain import phrases, text
 from train.pretrain.runner import RunConfig, run
 from train.state import require_writable
 from train.weights import ENCODERS, copy_encoders, load_model, weights_folder
-from train.words import probe, wordnet
+from train.words import guess, probe, texts, wordnet
 from train.words.measure import STREAMS, look
+from train.words.texts import NOTHING, Sampler
 
 CACHE = "words-teacher.safetensors"
 TEMPERATURE, THRESHOLD = 0.05, 0.4  # of the cross-entropies; below the threshold of cosines a text names nothing
-NOTHING = len(CLASSES)  # label of texts that name nothing of a street
-SHARE = 0.4  # of such texts in a batch
-KEEP, MATCH = 50.0, 2.0  # weights of what must not move and of the sentence encoder
+# Weights of what must not move, of the sentence encoder's embeddings and chances, and of the streams' agreement.
+KEEP, MATCH, CHANCES, AGREE = 50.0, 2.0, 1.0, 1.0
+KNOWN = 2000  # nouns that name nothing in the sentence encoder's linear probe
 RESTORED = 1e-3  # singular values of the class names below this share of the largest are not restored
 LENGTH = 16  # tokens of a text while training
-TEMPLATES = (*("{}",) * 6, "a {}", "the {}", *phrases._TEMPLATES)
-Sample = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -119,26 +122,37 @@ def group_means(model: MFuser, dataset: SegmentationData, hardware: Hardware) ->
     return {stream: m.masked_fill(m.isinf(), 0).to(hardware.device) for stream, m in means.items()}
 
 
-def general_texts(count: int, cache: Path, device: str) -> tuple[list[str], Tensor] | None:
-    """A seeded choice of WordNet's texts without the test's, and their unit sentence embeddings (n, 384)."""
+@dataclass(frozen=True)
+class General:
+    """General English and what the sentence encoder makes of it."""
+
+    texts: list[str]
+    embeddings: Tensor  # (n, 384) unit
+    chances: Tensor  # (n, 20) of each class, and of none
+
+
+def general_texts(count: int, cache: Path, device: str) -> General | None:
+    """A seeded choice of WordNet's texts that never are or hold what tests, with their embeddings and chances."""
     if not count:
         return None
-    held_out = probe.held_out()
-    found = [t for t in wordnet.texts() if probe.normalise(t) not in held_out]
+    found = [t for t in wordnet.texts() if not probe.holds_phrase(t) and not texts.is_development(t)]
     found = random.Random(0).sample(found, min(count, len(found)))
-    return found, text.teacher_embeddings(found, cache / CACHE, device)
+    known, labels = zip(*Sampler().known(KNOWN, random.Random(0)), strict=True)
+    embeddings = text.teacher_embeddings([*known, *found], cache / CACHE, device)
+    taught, free = embeddings[: len(known)], embeddings[len(known) :]
+    return General(found, free, guess.chances(taught, list(labels), free, len(CLASSES) + 1))
 
 
 def teach(
     model: MFuser,
     groups: LabelGroups,
     means: dict[str, Tensor],
-    general: tuple[list[str], Tensor] | None,
+    general: General | None,
     config: RunConfig,
 ) -> float:
     """Train the tower in place. Returns how far a class embedding moved at most, as a share of its length.
 
-    groups: label groups whose mean patches are `means` (stream -> (G, C_t)). general: texts and their embeddings.
+    groups: label groups whose mean patches are `means` (stream -> (G, C_t)). general: unlabelled English, or None.
     """
     vlm, tower, device = model.vlm, model.vlm.text, torch.device(config.device)
     contexts: dict[str, Tensor | None] = {"vlm": None}
@@ -156,32 +170,46 @@ def teach(
     member = torch.from_numpy(groups.table()[: len(CLASSES)].copy()).long().to(device)  # class -> group, or 255
     ids = None
     if general is not None:
-        ids = torch.cat([vlm.tokenize(general[0][i : i + 4096], length) for i in range(0, len(general[0]), 4096)])
-        ids, targets = ids.to(device), general[1].to(device)
+        said = [general.texts[i : i + 4096] for i in range(0, len(general.texts), 4096)]
+        ids = torch.cat([vlm.tokenize(part, length) for part in said]).to(device)
+        targets, chances = general.embeddings.to(device), general.chances.to(device)
     draw = Sampler()
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
         samples = draw(config.batch, random.Random(config.seed * 1_000_003 + i))
-        tokens = trim(vlm.tokenize([t for t, _ in samples], length)).to(device)
+        tokens = vlm.tokenize([t for t, _ in samples], length).to(device)
         labels = torch.tensor([label for _, label in samples], device=device)
-        losses: dict[str, Tensor] = {}
+        if ids is not None:
+            pick = torch.randint(len(ids), (max(1, config.batch // 2),), generator=generator, device=device)
+            tokens = torch.cat([tokens, ids[pick]])
+        tokens, losses, answers = trim(tokens), {}, {}
         grouped = torch.where(labels == NOTHING, len(groups), F.pad(member, (0, 1), value=IGNORE)[labels])
         for stream, prompts in contexts.items():
-            found = F.normalize(tower(tokens, prompts), dim=-1)
-            losses[f"{stream} names"] = with_threshold(found @ anchors[stream].T, labels, THRESHOLD)
+            every = F.normalize(tower(tokens, prompts), dim=-1)
+            found, free = every[: len(labels)], every[len(labels) :]
+            answers[stream] = threshold_logits(every @ anchors[stream].T, THRESHOLD).log_softmax(-1)
+            losses[f"{stream} names"] = F.nll_loss(answers[stream][: len(labels)], labels)
             losses[f"{stream} patches"] = with_threshold(found @ means[stream].T, grouped, thresholds[stream])
+            if ids is not None:
+                guessed = (chances[pick] * answers[stream][len(labels) :]).sum(-1).mean()
+                losses[f"{stream} chances"] = -CHANCES * guessed
+            if ids is not None and prompts is None:
+                losses["match"] = MATCH * (1 - (free * targets[pick]).sum(-1).mean())
+        agreed = (answers["vlm"].detach().exp() * answers["fused"]).sum(-1).mean()
+        losses["agree"] = -AGREE * agreed
         after = [tower(names, prompts) for prompts in held]
         drift = torch.stack([(a - b).square().sum(-1) / b.square().sum(-1) for a, b in zip(after, before, strict=True)])
         losses["keep"] = KEEP * drift.mean()
-        pick = torch.randint(len(other), (config.batch // 4,), generator=generator, device=device)
+        pick = torch.randint(len(other), (max(1, config.batch // 4),), generator=generator, device=device)
         losses["stay"] = 1 - (F.normalize(tower(trim(other[pick])), dim=-1) * stay[pick]).sum(-1).mean()
-        if ids is not None:
-            pick = torch.randint(len(ids), (config.batch,), generator=generator, device=device)
-            losses["match"] = MATCH * (1 - (F.normalize(tower(trim(ids[pick])), dim=-1) * targets[pick]).sum(-1).mean())
         return losses
 
+    pairs = torch.tensor(texts.plural_tokens(vlm.vocabulary), device=device).view(-1, 2)
+    table = tower.tower.token_embedding
+    table = table[0] if isinstance(table, torch.nn.Sequential) else table
+    follow_singulars(table.weight, pairs)
     tower.train().requires_grad_(True)
-    run({"text": tower}, step, config)
+    run({"text": tower}, step, config, after=lambda _: follow_singulars(table.weight, pairs))
     tower.eval().requires_grad_(False)
     with torch.no_grad():
         restore(tower.tower.text_projection, torch.cat([tower(names, p) for p in held]), torch.cat(before))
@@ -203,55 +231,20 @@ def restore(projection: Tensor, found: Tensor, wanted: Tensor) -> None:
 
 def with_threshold(cosines: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Cross-entropy over cosines (N, K) and a threshold, which stands for label K; label 255 is left out."""
-    logits = F.pad(cosines, (0, 1), value=threshold) / TEMPERATURE
-    return F.cross_entropy(logits, labels, ignore_index=IGNORE)
+    return F.cross_entropy(threshold_logits(cosines, threshold), labels, ignore_index=IGNORE)
+
+
+def threshold_logits(cosines: Tensor, threshold: float) -> Tensor:
+    """(N, K) cosines -> (N, K + 1) logits."""
+    return F.pad(cosines, (0, 1), value=threshold) / TEMPERATURE
+
+
+@torch.no_grad()
+def follow_singulars(table: Tensor, pairs: Tensor) -> None:
+    """Give the second token of each pair the embedding of the first, in place. table: (V, C). pairs: (n, 2)."""
+    table[pairs[:, 1]] = table[pairs[:, 0]]
 
 
 def trim(ids: Tensor) -> Tensor:
     """Token ids (N, T) without the columns that are padding in every row; the tower is causal, so nothing changes."""
     return ids[:, : int((ids != 0).sum(1).max())]
-
-
-class Sampler:
-    """Draws texts with the class that they name, or `NOTHING`; never a phrase of the test."""
-
-    def __init__(self) -> None:
-        nouns, self.held_out = wordnet.nouns(), probe.held_out()
-        self.street = [list(phrases.CLASS_PHRASES[name]) for name in CLASSES]
-        self.nouns = [list(nouns[name]) for name in CLASSES]
-        self.rest = list(nouns[wordnet.NOTHING])
-
-    def __call__(self, count: int, rng: random.Random) -> list[Sample]:
-        found: list[Sample] = []
-        while len(found) < count:
-            sample = self._draw(rng)
-            if probe.normalise(sample[0]) not in self.held_out:
-                found.append(sample)
-        return found
-
-    def _draw(self, rng: random.Random) -> Sample:
-        if rng.random() < SHARE:
-            return dress(rng.choice(self.rest), rng), NOTHING
-        label = rng.randrange(len(CLASSES))
-        known = rng.random() < 0.5 or not self.nouns[label]
-        return dress(rng.choice((self.street if known else self.nouns)[label]), rng), label
-
-
-def dress(noun: str, rng: random.Random) -> str:
-    """A noun as it is, or in the plural, behind an adjective, in a template."""
-    if rng.random() < 0.25:
-        noun = plural(noun)
-    if rng.random() < 0.25:
-        noun = f"{rng.choice(phrases._ADJECTIVES)} {noun}"
-    return rng.choice(TEMPLATES).format(noun)
-
-
-def plural(noun: str) -> str:
-    """The regular plural of an English noun; of one that ends in "s", the noun itself."""
-    if noun.endswith("s"):
-        return noun
-    if noun.endswith(("x", "ch", "sh")):
-        return noun + "es"
-    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
-        return noun[:-1] + "ies"
-    return noun + "s"

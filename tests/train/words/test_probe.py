@@ -56,6 +56,12 @@ def test_spelling_makes_no_other_phrase(text, same):
     assert probe.normalise(text) == same
 
 
+def test_a_phrase_inside_a_text_is_found_as_whole_words():
+    assert probe.holds_phrase("a photo of a Skyscraper") and probe.holds_phrase("old pine tree")
+    assert probe.holds_phrase("the pine-tree beside a tent") and not probe.holds_phrase("the pine table")
+    assert not probe.holds_phrase("autos") and not probe.holds_phrase("")
+
+
 def test_a_faulty_line_is_named(tmp_path, monkeypatch):
     for line in ("synonym lamp: light", "synonym road", "object road: sofa", "word road: street", "synonym nothing: x"):
         (tmp_path / "phrases.txt").write_text(f"# title\n{line}\n")

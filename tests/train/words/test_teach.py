@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,13 @@ import torch.nn.functional as F
 from mfuser import checkpoint, presets
 from mfuser.cityscapes import CLASSES
 from train.__main__ import main
+from train.data import CITYSCAPES
 from train.words import probe, teach, wordnet
 
 # Word, offset, offsets of hypernyms, gloss: a corner of WordNet with its own numbers.
 SYNSETS = (
-    ("automotive", "03791235", (), "runs on roads"),
+    ("vehicle", "04524313", (), "carries people"),
+    ("automotive", "03791235", ("04524313",), "runs on roads"),
     ("car auto automobile", "02958343", ("03791235",), 'has four wheels; "he drove a car"'),
     ("jalopy", "03593526", ("02958343",), "an old car"),
     ("person", "00007846", (), "a human being"),
@@ -28,7 +28,12 @@ SYNSETS = (
     ("teapot", "04398044", (), "a pot for tea"),
     ("structure", "04341686", (), "built"),
     ("arch", "02733524", ("04341686",), "a curved structure"),
+    ("anthology omnibus", "06594978", (), "selected writings"),
+    ("charabanc omnibus", "02924116", ("03791235",), "a vehicle for many passengers; used for transport"),
+    ("axle", "02764044", (), "a shaft on which wheels rotate"),
+    ("choke", "03020034", (), "a valve"),
 )
+PARTS = {"04524313": ("02764044",), "02958343": ("03020034", "10332385")}
 
 
 @pytest.fixture
@@ -40,26 +45,38 @@ def small_wordnet(tmp_path: Path, monkeypatch) -> Path:
         for word in words.split():
             senses.setdefault(word.lower(), []).append(offset)
         told = " ".join(f"{w} 0" for w in words.split())
-        pointers = "".join(f" @ {parent} n 0000" for parent in parents)
-        lines.append(f"{offset} 06 n {len(words.split()):02x} {told} {len(parents):03}{pointers} | {gloss}  ")
+        signs = [("@", parent) for parent in parents] + [("%p", part) for part in PARTS.get(offset, ())]
+        pointers = "".join(f" {sign} {other} n 0000" for sign, other in signs)
+        lines.append(f"{offset} 06 n {len(words.split()):02x} {told} {len(signs):03}{pointers} | {gloss}  ")
     (folder / "data.noun").write_text("\n".join(lines) + "\n")
     index = [f"{w} n {len(o)} 1 @ {len(o)} 0 {' '.join(o)}  " for w, o in senses.items()]
     (folder / "index.noun").write_text("\n".join(["  1 a licence", *index]) + "\n")
     monkeypatch.setattr(wordnet, "folder", lambda: folder)
-    wordnet.nouns.cache_clear()
-    wordnet._synsets.cache_clear()
+    cached = (wordnet.nouns, wordnet.parts, wordnet.definitions, wordnet._synsets, wordnet._senses)
+    for function in cached:
+        function.cache_clear()
     yield folder
-    wordnet.nouns.cache_clear()
-    wordnet._synsets.cache_clear()
+    for function in cached:
+        function.cache_clear()
 
 
 def test_nouns_are_sorted_by_their_first_sense(small_wordnet):
     nouns = wordnet.nouns()
     assert nouns["car"] == ("auto", "automobile", "car", "jalopy")
     assert nouns["person"] == ("baker", "person") and nouns["rider"] == ("cyclist",)
-    assert nouns["nothing"] == ("automotive", "teapot", "thing"), "no name of a place, nothing of a street"
-    assert set(nouns) == {*CLASSES, "nothing"}
+    assert nouns["nothing"] == ("anthology", "axle", "choke", "teapot", "thing"), (
+        "nothing that any sense puts in a street"
+    )
+    assert set(nouns) == {*CLASSES, "nothing"} and nouns["bus"] == ("charabanc",)
     assert {"he drove a car", "has four wheels", "London"} <= set(wordnet.texts())
+    assert {"omnibus", "london"} <= wordnet.lemmas()
+
+
+def test_parts_and_definitions_are_of_a_class_or_of_what_it_is_a_kind_of(small_wordnet):
+    parts, told = wordnet.parts(), wordnet.definitions()
+    assert parts["car"] == ("axle", "choke") and parts["bus"] == ("axle",), "every vehicle has axles"
+    assert told["car"] == ("an old car", "has four wheels") and told["bus"] == ("a vehicle for many passengers",)
+    assert told["rider"] == ("a person who rides a bicycle",) and parts["person"] == ()
 
 
 def test_wordnet_that_is_missing_is_named(monkeypatch):
@@ -77,29 +94,18 @@ def test_roots_are_wordnets_own_numbers():
     assert "trailer" not in nouns["nothing"] and "bridge" not in nouns["nothing"], "in streets, but of no class"
 
 
-def test_no_phrase_of_the_test_is_drawn(small_wordnet):
-    draw, rng = teach.Sampler(), random.Random(0)
-    draw.nouns = [["automobile", "tarmac", "jalopy"]] * len(CLASSES)
-    samples = draw(6000, rng)
-    assert not {probe.normalise(text) for text, _ in samples} & probe.held_out()
-    labels = Counter(label for _, label in samples)
-    assert labels[teach.NOTHING] == pytest.approx(6000 * teach.SHARE, rel=0.15) and len(labels) == len(CLASSES) + 1
-    assert any("jalopies" in text for text, _ in samples)
-
-
-@pytest.mark.parametrize(
-    ("one", "many"), [("car", "cars"), ("bus", "bus"), ("box", "boxes"), ("lorry", "lorries"), ("day", "days")]
-)
-def test_plurals(one, many):
-    assert teach.plural(one) == many
-
-
 def test_threshold_stands_for_nothing():
     cosines = torch.tensor([[0.9, 0.1], [0.2, 0.1], [0.9, 0.1]])
     right = teach.with_threshold(cosines, torch.tensor([0, 2, 255]), 0.4)
     wrong = teach.with_threshold(cosines, torch.tensor([1, 0, 255]), 0.4)
     logits = torch.tensor([[0.9, 0.1, 0.4], [0.2, 0.1, 0.4]]) / teach.TEMPERATURE
     assert right == pytest.approx(F.cross_entropy(logits, torch.tensor([0, 2])).item()) and right < 0.2 < wrong
+
+
+def test_plurals_follow_their_singulars():
+    table = torch.arange(12.0).view(6, 2)
+    teach.follow_singulars(table, torch.tensor([[0, 3], [1, 5]]))
+    assert table[3].tolist() == [0, 1] and table[5].tolist() == [2, 3] and table[4].tolist() == [8, 9]
 
 
 def test_what_has_moved_is_put_back():
@@ -135,6 +141,32 @@ def test_the_command_moves_words_and_keeps_class_names(
         a, b = (m.vlm.text(m.vlm.tokenize(["jalopy", "teapot"], 12), m.heads["fused"].prompts) for m in models)
     moved = (a - b).norm(dim=-1) / a.norm(dim=-1)
     assert drift < 0.15 and moved.max() > 3 * drift
+
+
+def test_general_english_comes_with_chances(small_wordnet, tmp_path, monkeypatch):
+    seen: list[str] = []
+
+    def embed(every: list[str], cache: Path, device: str) -> torch.Tensor:
+        seen.extend(every)
+        return F.normalize(torch.randn(len(every), 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+    monkeypatch.setattr(teach.text, "teacher_embeddings", embed)
+    general = teach.general_texts(8, tmp_path, "cpu")
+    assert len(general.texts) == 8 and general.embeddings.shape == (8, 16)
+    assert general.chances.shape == (8, 20) and torch.allclose(general.chances.sum(1), torch.ones(8), atol=1e-4)
+    assert general.texts == seen[-8:] and not any(map(probe.holds_phrase, seen))
+    assert teach.general_texts(0, tmp_path, "cpu") is None
+
+
+def test_the_tower_learns_general_english(small_wordnet, tiny_preset, fresh_model):
+    told = ["has four wheels", "a valve", "a town"]
+    model = fresh_model
+    general = teach.General(told, F.normalize(torch.randn(3, model.vlm.embed_dim), dim=-1), torch.full((3, 20), 0.05))
+    means = {stream: F.normalize(torch.randn(19, model.vlm.embed_dim), dim=-1) for stream in teach.STREAMS}
+    settings = teach.RunConfig(2, 8, 1e-3, warmup=1)
+    before = model.vlm.text(model.vlm.tokenize(told, 12)).detach()
+    assert teach.teach(model, CITYSCAPES, means, general, settings) < 0.2
+    assert not torch.allclose(model.vlm.text(model.vlm.tokenize(told, 12)), before)
 
 
 def test_bad_input_is_one_sentence(small_wordnet, tmp_path, streets, monkeypatch, tiny_preset, fresh_model, capsys):

@@ -16,7 +16,7 @@ from train.__main__ import main
 from train.config import Hardware
 from train.data import open_dataset
 from train.data.groups import COMMON_SPACE, SPACES
-from train.words import measure, probe, scores
+from train.words import command, measure, probe, scores, texts
 from train.words.command import WordsConfig
 from train.words.measure import Tally, look, patch_weights, region_histogram
 from train.words.probe import Phrase
@@ -145,6 +145,14 @@ def test_the_command_writes_what_it_prints(run, streets, tmp_path, capsys):
         assert 0 < count < len(probe.load()) and len(scored["wrong"]) == round(count * (1 - share / 100))
         assert set(scored["mean similarity"]["tarmac"]) == {"road", "sky", "vehicle"}
     assert report["streams"]["vlm"]["AUROC"] != report["streams"]["fused"]["AUROC"]
+
+
+def test_a_recipe_is_chosen_by_other_phrases(run, streets, tmp_path, monkeypatch):
+    phrases = (Phrase("boulevard", "synonym", frozenset({0})), Phrase("teapot", "object", frozenset()))
+    monkeypatch.setattr(texts, "development", lambda: phrases)
+    config = WordsConfig(f"camvid:{streets}/val", run, "tiny", development=True, out=tmp_path, workers=0)
+    report = command.run(config)
+    assert report["phrases"] == 2 and report["streams"]["vlm"]["image top-1"]["synonym"][1] == 1
 
 
 def test_bad_input_is_one_sentence(run, streets, tmp_path, capsys):

@@ -1,0 +1,57 @@
+"""Texts that teach: sorted into sources, never of the test nor of development, plurals by rule."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from mfuser.cityscapes import CLASSES
+from train.words import probe, texts, wordnet
+
+
+@pytest.fixture
+def small_sources(monkeypatch) -> None:
+    """A few words instead of WordNet; "tarmac", "trucks" and "guitar" are phrases of the test."""
+    nouns = {name: ("tarmac", "jalopy", "truck", *(f"{name} kind {i}" for i in "abcdefgh")) for name in CLASSES}
+    nouns[wordnet.NOTHING] = ("teapot", "guitar", *(f"pot {i}" for i in "abcdefgh"))
+    monkeypatch.setattr(wordnet, "nouns", lambda: nouns)
+    monkeypatch.setattr(
+        wordnet, "parts", lambda: {name: ("choke", "axle") if name == "car" else () for name in CLASSES}
+    )
+    told = {name: (f"a definition of a {name} ago", "a thing of mud") for name in CLASSES}
+    monkeypatch.setattr(wordnet, "definitions", lambda: told)
+    monkeypatch.setattr(wordnet, "lemmas", lambda: frozenset(("truck", "lens", "len", "new", "news", "bush")))
+
+
+def test_no_text_holds_a_phrase_of_the_test(small_sources):
+    samples = texts.Sampler()(6000, random.Random(0))
+    assert not [text for text, _ in samples if probe.holds_phrase(text)]
+    labels = Counter(label for _, label in samples)
+    assert labels[texts.NOTHING] == pytest.approx(6000 * texts.SHARE, rel=0.15) and len(labels) == len(CLASSES) + 1
+    said = {text for text, _ in samples}
+    assert any("jalopies" in text for text in said) and "a definition of a car ago" in said
+    assert any(" of a " in text for text in said if "axle" in text or "choke" in text)
+
+
+def test_development_never_teaches(small_sources):
+    kept = {p.text for p in texts.development()}
+    assert kept and all(map(texts.is_development, kept)) and not any(map(probe.holds_phrase, kept))
+    samples = texts.Sampler()
+    taught = {t for of in (samples.nouns, samples.told, samples.parts) for each in of for t in each} | {*samples.rest}
+    assert not kept & taught
+    known = samples.known(3, random.Random(0))
+    assert sum(label == texts.NOTHING for _, label in known) == 3 and not kept & {text for text, _ in known}
+
+
+@pytest.mark.parametrize(
+    ("one", "many"), [("car", "cars"), ("bus", "bus"), ("box", "boxes"), ("lorry", "lorries"), ("day", "days")]
+)
+def test_plurals(one, many):
+    assert texts.plural(one) == many
+
+
+def test_plural_tokens_are_pairs_of_nouns_whose_plural_is_no_other_word(small_sources):
+    encoder = {"truck</w>": 0, "trucks</w>": 1, "truck": 2, "new</w>": 3, "news</w>": 4, "bush</w>": 5, "bushes</w>": 6}
+    assert texts.plural_tokens(encoder | {"wugs</w>": 7, "wug</w>": 8}) == [(0, 1), (5, 6)]

@@ -1,0 +1,121 @@
+"""Texts that teach the text tower, with the class that they name; never one that holds a phrase of the test."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+from mfuser.cityscapes import CLASSES
+from train.pretrain import phrases
+from train.words import probe, wordnet
+from train.words.probe import Phrase
+
+NOTHING = len(CLASSES)  # label of texts that name nothing of a street
+SHARE = 0.4  # of such texts in a batch
+TEMPLATES = (*("{}",) * 6, "a {}", "the {}", *phrases._TEMPLATES)
+# How often a class's text is a street phrase, a noun, a definition, a part.
+SOURCES = (0.4, 0.35, 0.1, 0.15)
+FOLDS = 5  # one in so many of WordNet's texts never teaches: recipes are chosen by them, not by the test's phrases
+MOST = 24  # texts of one class and kind in that choice
+Sample = tuple[str, int]
+
+
+class Sampler:
+    """Draws texts with the class that they name, or `NOTHING`."""
+
+    def __init__(self) -> None:
+        nouns, told, parts = wordnet.nouns(), wordnet.definitions(), wordnet.parts()
+        self.street = [list(phrases.CLASS_PHRASES[name]) for name in CLASSES]
+        self.nouns, self.told, self.parts = ([teaching(of[name]) for name in CLASSES] for of in (nouns, told, parts))
+        self.rest = teaching(nouns[wordnet.NOTHING])
+
+    def __call__(self, count: int, rng: random.Random) -> list[Sample]:
+        found: list[Sample] = []
+        while len(found) < count:
+            sample = self._draw(rng)
+            if not probe.holds_phrase(sample[0]):  # after dressing: a template around a phrase would teach it, too
+                found.append(sample)
+        return found
+
+    def _draw(self, rng: random.Random) -> Sample:
+        if rng.random() < SHARE:
+            return dress(rng.choice(self.rest), rng), NOTHING
+        label = rng.randrange(len(CLASSES))
+        street, nouns, told, parts = (of[label] for of in (self.street, self.nouns, self.told, self.parts))
+        chosen = rng.choices((street, nouns, told, parts), SOURCES)[0] or street
+        if chosen is told:
+            return rng.choice(told), label
+        if chosen is parts and rng.random() < 0.5:
+            return f"{rng.choice(parts)} of a {rng.choice(street)}", label
+        return dress(rng.choice(chosen), rng), label
+
+    def known(self, rest: int, rng: random.Random) -> list[Sample]:
+        """Every street phrase, noun and part as it is, and so many nouns that name nothing."""
+        found = [
+            (text, label)
+            for label in range(len(CLASSES))
+            for of in (self.street, self.nouns, self.parts)
+            for text in of[label]
+        ]
+        found += [(text, NOTHING) for text in rng.sample(self.rest, min(rest, len(self.rest)))]
+        return [sample for sample in found if not probe.holds_phrase(sample[0])]
+
+
+def is_development(text: str) -> bool:
+    """Is this one of the texts that never teach? By a hash of the text, so that it stays when others come or go."""
+    return int(hashlib.sha256(probe.normalise(text).encode()).hexdigest(), 16) % FOLDS == 0
+
+
+def teaching(texts: tuple[str, ...]) -> list[str]:
+    """Those that may teach."""
+    return [text for text in texts if not is_development(text)]
+
+
+def development() -> tuple[Phrase, ...]:
+    """Phrases by rule for choosing recipes: WordNet's nouns, parts and definitions of each class that never teach.
+
+    Kinds: synonym, part, region (a definition) and object. None is of the test, nor holds one of its phrases.
+    """
+    rng, found = random.Random(0), {}
+    for kind, of in (("synonym", wordnet.nouns()), ("part", wordnet.parts()), ("region", wordnet.definitions())):
+        for label, name in enumerate(CLASSES):
+            texts = [t for t in of[name] if is_development(t) and not probe.holds_phrase(t)]
+            for text in rng.sample(texts, min(MOST, len(texts))):
+                found.setdefault((text, kind), set()).add(label)
+    rest = [t for t in wordnet.nouns()[wordnet.NOTHING] if is_development(t) and not probe.holds_phrase(t)]
+    objects = [Phrase(t, "object", frozenset()) for t in rng.sample(rest, min(5 * MOST, len(rest)))]
+    return *(Phrase(text, kind, frozenset(ids)) for (text, kind), ids in found.items()), *objects
+
+
+def dress(noun: str, rng: random.Random) -> str:
+    """A noun as it is, or in the plural, behind an adjective, in a template."""
+    if rng.random() < 0.25:
+        noun = plural(noun)
+    if rng.random() < 0.25:
+        noun = f"{rng.choice(phrases._ADJECTIVES)} {noun}"
+    return rng.choice(TEMPLATES).format(noun)
+
+
+def plural(noun: str) -> str:
+    """The regular plural of an English noun; of one that ends in "s", the noun itself."""
+    if noun.endswith("s"):
+        return noun
+    if noun.endswith(("x", "ch", "sh")):
+        return noun + "es"
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return noun[:-1] + "ies"
+    return noun + "s"
+
+
+def plural_tokens(encoder: dict[str, int]) -> list[tuple[int, int]]:
+    """Ids of whole-word tokens for a noun of WordNet and for its plural, where the plural is no word of its own.
+
+    encoder: of a CLIP vocabulary, whose tokens that end a word end in "</w>".
+    """
+    lemmas, found = wordnet.lemmas(), []
+    for token, index in encoder.items():
+        word = token.removesuffix("</w>")
+        many = plural(word)
+        if word != token and word in lemmas and many != word and many not in lemmas and many + "</w>" in encoder:
+            found.append((index, encoder[many + "</w>"]))
+    return found
