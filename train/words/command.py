@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import tyro
 
-from mfuser import presets
+from mfuser import checkpoint, presets
 from mfuser.cityscapes import CLASSES
 from mfuser.segmenter import Segmenter
 from train.config import choose_hardware
@@ -21,10 +21,11 @@ from train.data import CITYSCAPES, LabelGroups, open_dataset
 from train.data.groups import SPACES
 from train.pretrain.phrases import imagenet_lemmas
 from train.state import require_writable
-from train.weights import load_model
+from train.weights import ENCODERS, load_model, weights_folder
 from train.words import probe, scores, texts
 from train.words.measure import STREAMS, Tally, look
 from train.words.probe import Phrase
+from train.words.teach import TAUGHT
 
 # Words whose average precision over pixels is measured -> the train ids whose pixels they should find.
 REGIONS: dict[str, tuple[int, ...]] = {
@@ -116,6 +117,7 @@ def run(config: WordsConfig) -> dict[str, Any]:
         segmenter.model, dataset, space, embeddings, regions, hardware, config.batch, config.resolution
     )
     report: dict[str, Any] = {"preset": preset.name, "data": dataset.name, "space": name, "phrases": len(phrases)}
+    report["taught"] = were_taught(weights_folder(config.weights) or presets.folder_of(preset))
     report["images"] = len(tallies["vlm"].counts)
     if not report["images"]:
         raise ValueError(f"No picture of {dataset.name} could be read: {faults[0]}")
@@ -170,6 +172,12 @@ def summary(
     }
 
 
+def were_taught(folder: Path | None) -> bool:
+    """Did the phrases themselves teach the text tower of this folder (`teach --every-word`)?"""
+    path = folder / ENCODERS[1] if folder else None
+    return path is not None and path.is_file() and TAUGHT in checkpoint.load_metadata(path)
+
+
 def lemmas() -> frozenset[str]:
     """Normalised lemmas of ImageNet-21k, of which training draws a sample less the phrases of the test."""
     return frozenset(map(probe.normalise, imagenet_lemmas()))
@@ -185,6 +193,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"{report['phrases']} phrases on {report['images']} images of {report['data']}, in {report['space']} classes"
     ]
+    if report.get("taught"):
+        lines += ["", "These phrases taught the text tower (`teach --every-word`): this is no score of unseen words."]
     lines += ["", f"| | {' | '.join(TITLES[s] for s in streams)} | mark |", f"|---|{'---|' * (len(streams) + 1)}"]
 
     def row(title: str, values: Sequence[float], form: str, mark: str = "") -> None:

@@ -42,6 +42,7 @@ from train.words.measure import STREAMS, look
 from train.words.texts import NOTHING, Sampler
 
 CACHE = "words-teacher.safetensors"
+TAUGHT = "phrases_taught"  # metadata of a text tower that the test's phrases taught
 TEMPERATURE, THRESHOLD = 0.05, 0.4  # of the cross-entropies; below the threshold of cosines a text names nothing
 # Weights of what must not move, of the sentence encoder's embeddings and chances, and of the streams' agreement.
 KEEP, MATCH, CHANCES, AGREE = 50.0, 2.0, 1.0, 1.0
@@ -70,6 +71,8 @@ class TeachConfig:
     lr: float = 5e-4
     # Texts of general English that the sentence encoder embeds; 0 for none.
     general: int = 200_000
+    # Also teach texts that hold a phrase of the test, or are of the development ones: for weights to use, not to score.
+    every_word: bool = False
     # At most so many photographs, spread over the set; 0 for all.
     limit: int = 0
     # auto, cpu, cuda or cuda:N.
@@ -101,13 +104,16 @@ def main(argv: Sequence[str]) -> None:
     means = group_means(model, dataset, hardware)
     settings = RunConfig(config.iterations, config.batch, config.lr, warmup=100, weight_decay=0.0, seed=config.seed)
     settings = replace(settings, device=str(hardware.device), state=config.out / "teach.state.pt")
-    general = general_texts(config.general, config.out, str(hardware.device))
-    moved = teach(model, dataset.groups, means, general, settings)
+    draw = Sampler(config.every_word)
+    general = general_texts(config.general, config.out, str(hardware.device), draw)
+    moved = teach(model, dataset.groups, means, general, settings, draw)
     copy_encoders(folder, config.out)
     for path in folder.glob("stream-*.safetensors"):
         (config.out / path.name).write_bytes(path.read_bytes())
     _, metadata = checkpoint.load(folder / ENCODERS[1])
     said = {**metadata, "words": str(config.iterations), "seed": str(config.seed)}
+    if config.every_word:
+        said[TAUGHT] = "yes"
     checkpoint.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True)
     settings.state.unlink(missing_ok=True)
     print(f"{config.out / ENCODERS[1]} written; class embeddings moved by {100 * moved:.2f} % of their length at most")
@@ -131,13 +137,14 @@ class General:
     chances: Tensor  # (n, 20) of each class, and of none
 
 
-def general_texts(count: int, cache: Path, device: str) -> General | None:
-    """A seeded choice of WordNet's texts that never are or hold what tests, with their embeddings and chances."""
+def general_texts(count: int, cache: Path, device: str, draw: Sampler) -> General | None:
+    """A seeded choice of WordNet's texts, with their embeddings and chances; none that is or holds what tests, unless
+    `draw` has every word."""
     if not count:
         return None
-    found = [t for t in wordnet.texts() if not probe.holds_phrase(t) and not texts.is_development(t)]
+    found = [t for t in wordnet.texts() if draw.every_word or not (probe.holds_phrase(t) or texts.is_development(t))]
     found = random.Random(0).sample(found, min(count, len(found)))
-    known, labels = zip(*Sampler().known(KNOWN, random.Random(0)), strict=True)
+    known, labels = zip(*draw.known(KNOWN, random.Random(0)), strict=True)
     embeddings = text.teacher_embeddings([*known, *found], cache / CACHE, device)
     taught, free = embeddings[: len(known)], embeddings[len(known) :]
     return General(found, free, guess.chances(taught, list(labels), free, len(CLASSES) + 1))
@@ -149,10 +156,12 @@ def teach(
     means: dict[str, Tensor],
     general: General | None,
     config: RunConfig,
+    draw: Sampler,
 ) -> float:
     """Train the tower in place. Returns how far a class embedding moved at most, as a share of its length.
 
     groups: label groups whose mean patches are `means` (stream -> (G, C_t)). general: unlabelled English, or None.
+    draw: texts with classes.
     """
     vlm, tower, device = model.vlm, model.vlm.text, torch.device(config.device)
     contexts: dict[str, Tensor | None] = {"vlm": None}
@@ -173,7 +182,6 @@ def teach(
         said = [general.texts[i : i + 4096] for i in range(0, len(general.texts), 4096)]
         ids = torch.cat([vlm.tokenize(part, length) for part in said]).to(device)
         targets, chances = general.embeddings.to(device), general.chances.to(device)
-    draw = Sampler()
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
         samples = draw(config.batch, random.Random(config.seed * 1_000_003 + i))

@@ -1,4 +1,5 @@
-"""Texts that teach the text tower, with the class that they name; never one that holds a phrase of the test."""
+"""Texts that teach the text tower, with the class that they name; for what `words` is to score, never one that holds a
+phrase of the test."""
 
 from __future__ import annotations
 
@@ -21,19 +22,26 @@ Sample = tuple[str, int]
 
 
 class Sampler:
-    """Draws texts with the class that they name, or `NOTHING`."""
+    """Draws texts with the class that they name, or `NOTHING`.
 
-    def __init__(self) -> None:
+    every_word: also those that hold a phrase of the test or are of the development ones.
+    """
+
+    def __init__(self, every_word: bool = False) -> None:
+        self.every_word = every_word
         nouns, told, parts = wordnet.nouns(), wordnet.definitions(), wordnet.parts()
         self.street = [list(phrases.CLASS_PHRASES[name]) for name in CLASSES]
-        self.nouns, self.told, self.parts = ([teaching(of[name]) for name in CLASSES] for of in (nouns, told, parts))
-        self.rest = teaching(nouns[wordnet.NOTHING])
+        self.nouns, self.told, self.parts = (
+            [[t for t in of[name] if every_word or not is_development(t)] for name in CLASSES]
+            for of in (nouns, told, parts)
+        )
+        self.rest = [t for t in nouns[wordnet.NOTHING] if every_word or not is_development(t)]
 
     def __call__(self, count: int, rng: random.Random) -> list[Sample]:
         found: list[Sample] = []
         while len(found) < count:
             sample = self._draw(rng)
-            if not probe.holds_phrase(sample[0]):  # after dressing: a template around a phrase would teach it, too
+            if self.may_teach(sample[0]):  # after dressing: a template around a phrase would teach it, too
                 found.append(sample)
         return found
 
@@ -58,17 +66,15 @@ class Sampler:
             for text in of[label]
         ]
         found += [(text, NOTHING) for text in rng.sample(self.rest, min(rest, len(self.rest)))]
-        return [sample for sample in found if not probe.holds_phrase(sample[0])]
+        return [sample for sample in found if self.may_teach(sample[0])]
+
+    def may_teach(self, text: str) -> bool:
+        return self.every_word or not probe.holds_phrase(text)
 
 
 def is_development(text: str) -> bool:
     """Is this one of the texts that never teach? By a hash of the text, so that it stays when others come or go."""
     return int(hashlib.sha256(probe.normalise(text).encode()).hexdigest(), 16) % FOLDS == 0
-
-
-def teaching(texts: tuple[str, ...]) -> list[str]:
-    """Those that may teach."""
-    return [text for text in texts if not is_development(text)]
 
 
 def development() -> tuple[Phrase, ...]:

@@ -12,7 +12,7 @@ from mfuser import checkpoint, presets
 from mfuser.cityscapes import CLASSES
 from train.__main__ import main
 from train.data import CITYSCAPES
-from train.words import probe, teach, wordnet
+from train.words import command, probe, teach, texts, wordnet
 
 # Word, offset, offsets of hypernyms, gloss: a corner of WordNet with its own numbers.
 SYNSETS = (
@@ -141,6 +141,9 @@ def test_the_command_moves_words_and_keeps_class_names(
         a, b = (m.vlm.text(m.vlm.tokenize(["jalopy", "teapot"], 12), m.heads["fused"].prompts) for m in models)
     moved = (a - b).norm(dim=-1) / a.norm(dim=-1)
     assert drift < 0.15 and moved.max() > 3 * drift
+    arguments[6] = str(tmp_path / "every")
+    assert main([*arguments, "--iterations", "1", "--batch", "4", "--general", "0", "--every-word"]) == 0
+    assert command.were_taught(tmp_path / "every") and not command.were_taught(new) and not command.were_taught(old)
 
 
 def test_general_english_comes_with_chances(small_wordnet, tmp_path, monkeypatch):
@@ -151,11 +154,11 @@ def test_general_english_comes_with_chances(small_wordnet, tmp_path, monkeypatch
         return F.normalize(torch.randn(len(every), 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 
     monkeypatch.setattr(teach.text, "teacher_embeddings", embed)
-    general = teach.general_texts(8, tmp_path, "cpu")
+    general = teach.general_texts(8, tmp_path, "cpu", texts.Sampler())
     assert len(general.texts) == 8 and general.embeddings.shape == (8, 16)
     assert general.chances.shape == (8, 20) and torch.allclose(general.chances.sum(1), torch.ones(8), atol=1e-4)
     assert general.texts == seen[-8:] and not any(map(probe.holds_phrase, seen))
-    assert teach.general_texts(0, tmp_path, "cpu") is None
+    assert teach.general_texts(0, tmp_path, "cpu", texts.Sampler()) is None
 
 
 def test_the_tower_learns_general_english(small_wordnet, tiny_preset, fresh_model):
@@ -165,7 +168,7 @@ def test_the_tower_learns_general_english(small_wordnet, tiny_preset, fresh_mode
     means = {stream: F.normalize(torch.randn(19, model.vlm.embed_dim), dim=-1) for stream in teach.STREAMS}
     settings = teach.RunConfig(2, 8, 1e-3, warmup=1)
     before = model.vlm.text(model.vlm.tokenize(told, 12)).detach()
-    assert teach.teach(model, CITYSCAPES, means, general, settings) < 0.2
+    assert teach.teach(model, CITYSCAPES, means, general, settings, texts.Sampler()) < 0.2
     assert not torch.allclose(model.vlm.text(model.vlm.tokenize(told, 12)), before)
 
 

@@ -35,6 +35,15 @@ def test_no_text_holds_a_phrase_of_the_test(small_sources):
     assert any(" of a " in text for text in said if "axle" in text or "choke" in text)
 
 
+def test_with_every_word_the_phrases_teach_too(small_sources):
+    every, some = texts.Sampler(every_word=True), texts.Sampler()
+    said = {text for text, _ in every(6000, random.Random(0))}
+    assert any(probe.holds_phrase(text) for text in said)
+    known = [{text for text, _ in draw.known(9, random.Random(0))} for draw in (every, some)]
+    assert {"tarmac", "truck"} <= known[0] and "tarmac" not in known[1]
+    assert any(map(texts.is_development, every.nouns[0])) and not any(map(texts.is_development, some.nouns[0]))
+
+
 def test_development_never_teaches(small_sources):
     kept = {p.text for p in texts.development()}
     assert kept and all(map(texts.is_development, kept)) and not any(map(probe.holds_phrase, kept))
