@@ -20,6 +20,7 @@ COMMAND_OF = {
     "settle": "settle",
     "calibrate": "calibrate",
     "teach": "teach",
+    "teach-every-word": "teach",
 }
 
 # All three streams alike: what differs between their scores is then what they see. `Protocol.settings` has the rest.
@@ -41,7 +42,16 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     # The temperature of each stream's confidence.
     "calibrate": {"limit": 100, "weather": 0.5, "seed": 0},
     # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.
-    "teach": {"iterations": 800, "batch": 128, "general": 20_000, "seed": 0},
+    "teach": {"iterations": 1600, "batch": 384, "general": 52_000, "limit": 60, "seed": 0},
+    # And those of the test's phrases: `words` scores the weights before this stage.
+    "teach-every-word": {
+        "iterations": 450,
+        "batch": 128,
+        "general": 12_000,
+        "limit": 60,
+        "seed": 0,
+        "every_word": True,
+    },
 }
 
 SCALED = ("iterations", "warmup")  # what --scale shortens
@@ -55,7 +65,8 @@ class Protocol:
 
     pretrain: photographs of the encoders; the first set lends its labels to the VLM. fit: labels of the decoders, with
     the share of each batch that each set gets (normalised over the sets that are there). settings: of the fits. val:
-    scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages.
+    scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. every_word: whether the
+    test's phrases teach in the end.
     """
 
     pretrain: tuple[str, ...]
@@ -65,6 +76,7 @@ class Protocol:
     settle: str
     calibrate: str
     teach: str
+    every_word: bool = False
 
 
 _PHOTOGRAPHS = ("camvid:camvid/train", "idd_lite:idd_lite/train", "folder:dawn_fog")
@@ -95,6 +107,7 @@ PROTOCOLS: dict[str, Protocol] = {
         settle="camvid:camvid/train",
         calibrate="camvid:camvid/train",
         teach="camvid:camvid/train",
+        every_word=True,
     ),
 }
 

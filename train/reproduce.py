@@ -25,7 +25,8 @@ from train.stages import Ledger, Stage
 from train.state import require_writable
 from train.weights import has_public_encoders
 
-TRAINED, SETTLED, CALIBRATED, TAUGHT = "trained", "settled", "calibrated", "taught"  # folders below --out
+# Folders below --out.
+TRAINED, SETTLED, CALIBRATED, TAUGHT, EVERY = "trained", "settled", "calibrated", "taught", "every-word"
 ENCODER = {"pretrain-text": "text", "pretrain-vlm": "encoder-vlm", "pretrain-vfm": "encoder-vfm"}
 STAGES = (*COMMAND_OF, "collect")
 
@@ -53,7 +54,7 @@ class ReproduceConfig:
     stages: tuple[
         Literal[
             "all", "pretrain-text", "pretrain-vlm", "pretrain-vfm", "fit-fused", "fit-vfm", "fit-vlm", "settle",
-            "calibrate", "teach", "collect",
+            "calibrate", "teach", "teach-every-word", "collect",
         ],
         ...,
     ] = ("all",)  # fmt: skip
@@ -180,7 +181,7 @@ def plan(config: ReproduceConfig) -> dict[str, Stage]:
 
     last = CALIBRATED
     for name, command in COMMAND_OF.items():
-        if RECIPE[name] is None:
+        if RECIPE[name] is None or (name == "teach-every-word" and not protocol.every_word):
             continue
         settings: dict[str, Any] = {"preset": preset.name, **scaled(config, name)}
         if command == "pretrain":
@@ -204,9 +205,10 @@ def plan(config: ReproduceConfig) -> dict[str, Stage]:
             follows = ["pretrain-vlm", "pretrain-vfm"]
         elif command == "teach":
             (settings["data"],), (spec,) = data([protocol.teach], labelled=1)
-            places = {**device, "weights": config.out / CALIBRATED, "out": config.out / TAUGHT, "data": spec}
-            made, leaves = [f"{TAUGHT}/{file}" for file in files], [f"{TAUGHT}/teach.state.pt"]
-            follows, last = ["calibrate"], TAUGHT
+            source, target = (CALIBRATED, TAUGHT) if name == "teach" else (TAUGHT, EVERY)
+            places = {**device, "weights": config.out / source, "out": config.out / target, "data": spec}
+            made, leaves = [f"{target}/{file}" for file in files], [f"{target}/teach.state.pt"]
+            follows, last = ["calibrate" if name == "teach" else "teach"], target
         else:
             source, target = (TRAINED, SETTLED) if name == "settle" else (SETTLED, CALIBRATED)
             (settings["data"],), (spec,) = data([getattr(protocol, name)], labelled=1)

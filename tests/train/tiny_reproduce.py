@@ -27,6 +27,7 @@ TINY = {
     "settle": {"limit": 2, "resolution": 64},
     "calibrate": {"limit": 2, "workers": 0},
     "teach": None,  # WordNet need not be there
+    "teach-every-word": None,
 }
 PROTOCOLS = {name: replace(protocol, settings={}) for name, protocol in recipe.PROTOCOLS.items()}
 LAUNCH = (sys.executable, __file__)
