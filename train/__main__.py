@@ -14,6 +14,7 @@ COMMANDS = {
     "teach": ("train.words.teach", "teach a trained model's text tower more words"),
     "pseudo": ("train.pseudo", "label photographs with a trained model, to train on"),
     "spots": ("train.spots.command", "accuracy at hand-labelled points of photographs in bad weather"),
+    "blend": ("train.blend", "weights between those before and after further training"),
     "settle": ("train.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),

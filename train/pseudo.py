@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     sets = [open_dataset(spec, "train") for spec in config.data]
     sets += [open_dataset(spec, "train", labelled=False) for spec in config.photographs]
     require_writable(config.out)
-    model = load_model(preset, weights_folder(config.weights), (config.stream,)).to(hardware.device)
+    model = load_model(preset, weights_folder(config.weights), (config.stream,)).to(hardware.device).for_inference()
     segmenter = Segmenter(model, str(hardware.device))
     for spec, dataset in zip((*config.data, *config.photographs), sets, strict=True):
         shares = label_set(segmenter, dataset, parse(spec)[1].name, config)

@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
         count = f"{len(missing)} of {len(spots)} photographs are"
         raise ValueError(f"{count} not in {config.photographs}, {missing[0]} for one: pass their --photographs folder.")
     folder = None if config.out is None else output_folder(config.out)
-    model = load_model(preset, weights_folder(config.weights), streams).to(hardware.device)
+    model = load_model(preset, weights_folder(config.weights), streams).to(hardware.device).for_inference()
     guesses = guess_all(Segmenter(model, str(hardware.device)), spots, config.photographs, streams)
     rows = accuracies(spots, guesses)
     text = table(rows)
