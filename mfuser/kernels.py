@@ -26,8 +26,8 @@ MARK = 1e-2  # relative, of norms: half precision rounds each value by 4e-3 at m
 class Kernel:
     """A step: called, it runs Triton's version where that is trusted, and the plain one elsewhere.
 
-    name: of Triton's version in `triton_kernels`. examples: lists of arguments in bfloat16, made on a device, to compare
-    both by: one for each layout that runs, larger than a tile of Triton's.
+    name: of Triton's version in `triton_kernels`. examples: arguments in bfloat16, made on a device, to compare both by:
+    a tuple for each layout that runs, larger than a tile of Triton's.
     """
 
     def __init__(self, name: str, plain: Callable[..., Tensor], examples: Callable[[torch.device], list[tuple]]):
@@ -77,10 +77,8 @@ def trust(device: torch.device) -> None:
                 continue
             kernel.trusted[device] = error <= MARK
             if not kernel.trusted[device]:
-                logger.warning(
-                    "Triton's %s computes something else on %s (relative error %.1e, mark %.0e): plain torch runs there",
-                    kernel.name, device, error, MARK,
-                )  # fmt: skip
+                what = f"Triton's {kernel.name} computes something else on {device} (relative error {error:.1e}, "
+                logger.warning("%smark %.0e): plain torch runs there", what, MARK)
 
 
 def example_values(device: torch.device, *shapes: tuple[int, ...]) -> list[Tensor]:

@@ -219,7 +219,8 @@ def convert(state: Mapping[str, Tensor], model: MFuser) -> dict[str, Tensor]:
     shapes |= {n: tuple(state[n].shape) for n in listed.inert}
     shapes |= {n: tuple(constants[n.rpartition("_")[2]].shape) for n in listed.constant}
     check_fit(shapes, state, f"the authors' layout of preset {model.preset.name!r}")
-    wrong = [n for n in listed.constant if (state[n] - constants[n.rpartition("_")[2]]).abs().max() > 1e-4]
+    off = {n: (state[n] - constants[n.rpartition("_")[2]]).abs().max() for n in listed.constant}
+    wrong = [n for n, error in off.items() if not error <= 1e-4]  # nor may it be no number
     if wrong:
         raise MisfitError(f"Rotary tables of the checkpoint differ from the released ones: {', '.join(wrong)}.")
     tensors = {name: origin.take(state) for name, origin in found.items()}

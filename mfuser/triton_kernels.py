@@ -1,7 +1,7 @@
 """Triton's kernels behind `mfuser.kernels`, where shapes and meanings are told. Import where Triton is installed only.
 
-All read every tensor in its own dtype, compute in float32, and write the dtype of their first tensor; `gated_rms` that of
-its gate.
+All read every tensor in its own dtype, compute in float32, and write the dtype of their first tensor; `gated_rms` writes
+that of its gate.
 """
 
 from __future__ import annotations
