@@ -26,7 +26,7 @@ MARK = 1e-2  # relative, of norms: half precision rounds each value by 4e-3 at m
 class Kernel:
     """A step: called, it runs Triton's version where that is trusted, and the plain one elsewhere.
 
-    name: of Triton's version in `triton_kernels`. examples: arguments in bfloat16, made on a device, to compare both by:
+    name: of Triton's version in `triton_kernels`. examples: arguments in bfloat16, made on a device, to compare both:
     a tuple for each layout that runs, larger than a tile of Triton's.
     """
 

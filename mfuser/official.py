@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mfuser.checkpoint import MisfitError, WeightsError, check_fit, load_pickle
 from mfuser.encoders.vlm import rotary_table
-from mfuser.presets import OFFICIAL, Preset
+from mfuser.presets import CHECKPOINTS, OFFICIAL, Preset
 
 if TYPE_CHECKING:
     from mfuser.model import MFuser
@@ -161,7 +161,10 @@ class Account:
 
 def read(path: str | Path) -> dict[str, Tensor]:
     """State dict of a checkpoint file; optimizer and meta data are left out. Raises WeightsError."""
-    return load_pickle(Path(path))
+    path = Path(path)
+    if not path.exists():
+        raise WeightsError(f"There is no file {path}: check the name and the folder ({CHECKPOINTS}).")
+    return load_pickle(path)
 
 
 def recognise(names: Iterable[str], wanted: str | None = None) -> str:

@@ -1,6 +1,6 @@
 """Triton's kernels behind `mfuser.kernels`, where shapes and meanings are told. Import where Triton is installed only.
 
-All read every tensor in its own dtype, compute in float32, and write the dtype of their first tensor; `gated_rms` writes
+All read every tensor in its own dtype, compute in float32, and write the dtype of their first tensor; `gated_rms` has
 that of its gate.
 """
 
