@@ -26,8 +26,8 @@ MARK = 1e-2  # relative, of norms: half precision rounds each value by 4e-3 at m
 class Kernel:
     """A step: called, it runs Triton's version where that is trusted, and the plain one elsewhere.
 
-    name: of Triton's version in `triton_kernels`. examples: arguments in bfloat16, made on a device, to compare both:
-    a tuple for each layout that runs, larger than a tile of Triton's.
+    name: of Triton's version in `triton_kernels`. examples: arguments, made on a device, to compare both: a tuple for
+    each layout that runs, larger than a tile of Triton's, in bfloat16 but for parameters that stay float32.
     """
 
     def __init__(self, name: str, plain: Callable[..., Tensor], examples: Callable[[torch.device], list[tuple]]):
@@ -124,7 +124,7 @@ def gated_norm_plain(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: fl
 
 def _gated_norm_examples(device: torch.device) -> list[tuple]:
     x, weight, bias = example_values(device, (2, 37, 2 * 176), (176,), (176,))
-    return [(x, weight, bias, 170, 1e-6)]
+    return [(x, weight.float(), bias.float(), 170, 1e-6)]
 
 
 # -- MVFuser's convolutions -------------------------------------------------------------------------------------------
@@ -138,6 +138,7 @@ def conv_silu_plain(x: Tensor, weight: Tensor) -> Tensor:
 
 def _conv_silu_examples(device: torch.device) -> list[tuple]:
     channels_last, rows_last, weight = example_values(device, (2, 300, 200), (2, 200, 300), (200, 1, 3))
+    weight = weight.float()
     return [(channels_last.transpose(1, 2), weight), (rows_last, weight)]
 
 
