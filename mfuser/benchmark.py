@@ -1,6 +1,8 @@
 """Speed of this machine and of a model on it: matrix products, scan kernels, and a forward pass against its bound.
 
-The bound is the model's FLOPs at the rate of one large product: what the hardware would need if all else were free.
+The bound is the FLOPs of the layers as published at the rate of one large product: what the hardware would need if all
+else were free. A model prepared for inference executes fewer, as two upsamplings are merged into what follows them
+(`merged_flops`); a bound of those is told beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from mfuser.precision import PRECISIONS, store_weights
 from mfuser.segmenter import Segmenter
 
 PRODUCT = (1025, 1024, 4096)  # one ViT-L layer: tokens, channels in, channels out
+RANDOM = "(--random runs it with random weights.)"
 ADAPTER = {"length": 2594, "dim": 512, "state": 16}  # the scan of one ViT-L adapter over both encoders' tokens
 
 
@@ -80,12 +83,12 @@ def measure_scans(threads: int | None) -> dict[str, Any]:
         return torch.randn(1, length, channels, generator=g).transpose(1, 2)
 
     inputs = (n(dim), n(dim) - 2, -torch.arange(1.0, state + 1).repeat(dim, 1), n(state), n(state))
-    kernels, first, rows = ["reference", "chunked"], None, []
+    kernels, first, cached, rows = ["reference", "chunked"], None, None, []
     if compiled.installed():
         started = time.perf_counter()
         if compiled.ready():
             kernels.append("compiled")
-            first = time.perf_counter() - started
+            first, cached = time.perf_counter() - started, compiled.from_cache(compiled.function())
     with torch.inference_mode():
         for kernel in kernels:
             options = {"delta_softplus": True, "kernel": kernel}
@@ -95,7 +98,15 @@ def measure_scans(threads: int | None) -> dict[str, Any]:
                 expected, reference = y, ms
             error = ((y - expected).abs().max() / expected.abs().max()).item()
             rows.append({"kernel": kernel, "ms": ms, "ratio": reference / ms, "error": error})
-    return {**ADAPTER, "threads": threads, "kernels": rows, "first_use_s": first}
+    return {**ADAPTER, "threads": threads, "kernels": rows, "first_use_s": first, "from_cache": cached}
+
+
+def lacking(name: str) -> str | None:
+    """A sentence where a preset's weights are not here, with the way to get them; None where they are."""
+    status = next(row for row in presets.available() if row["name"] == name)
+    if status["runnable"]:
+        return None
+    return f"{name} cannot run here ({status['why']}): run `{status['command']}`. {RANDOM}"
 
 
 def measure_model(
@@ -111,7 +122,7 @@ def measure_model(
         else:
             segmenter = load(name, "cpu", precision)
     except ValueError as error:
-        return f"{error} (--random runs it with random weights.)"
+        return f"{error} {RANDOM}"
     loaded = time.perf_counter() - started
     pixels = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
     rate = product_rate(PRECISIONS[precision])
@@ -123,11 +134,13 @@ def measure_model(
         slowest = operators(segmenter, pixels) if profile else None
     segmenter.model.requires_grad_(False)  # the counter stumbles over parts of parameters that want gradients
     with torch.enable_grad(), segmenter.autocast():  # the compiled scan and oneDNN's products are not counted
-        flops = count_flops(lambda: segmenter.model(pixels)) + merged_flops(segmenter.model, size)
+        executed = count_flops(lambda: segmenter.model(pixels))
+    flops = executed + merged_flops(segmenter.model, size)
     bound = flops / rate / 1e6
     return {
         "preset": name, "precision": precision, "threads": threads, "size": size, "scan": running_kernel(pixels.device),
         "load_s": loaded, "ms": ms, "gflop": flops / 1e9, "gflops": rate, "bound_ms": bound, "ratio": ms / bound,
+        "executed_gflop": executed / 1e9, "executed_ratio": ms / (executed / rate / 1e6),
         "peak_gb": peak / 1e9, "stages": stages, "operators": slowest,
     }  # fmt: skip
 
@@ -170,7 +183,8 @@ def random_model(name: str, precision: str) -> MFuser:
 
 
 def stage_times(segmenter: Any, pixels: Any) -> dict[str, float]:
-    """Milliseconds of each part in one forward pass, by hooks; parts within parts are taken out of the outer one."""
+    """Milliseconds of each part in one forward pass, not the best of several, by hooks; parts within parts are taken
+    out of the outer one."""
     model, spent = segmenter.model, {}
     head = model.heads["fused" if "fused" in model.heads else next(iter(model.heads))]
     parts = {

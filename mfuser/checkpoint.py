@@ -84,6 +84,11 @@ def add_metadata(path: str | Path, metadata: Mapping[str, str]) -> None:
     save(path, load_file(path), {**found, **metadata})
 
 
+def is_ours(path: Path) -> bool:
+    """True for the name of a file in a folder of weights."""
+    return path.suffix == ".safetensors" and path.name.startswith(("encoder-", "stream-"))
+
+
 def preset_name(folder: Path) -> str | None:
     """The preset that a folder's files say they are for; None when none says so.
 
@@ -91,7 +96,7 @@ def preset_name(folder: Path) -> str | None:
     """
     said: dict[str, str] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        if path.name.startswith(("encoder-", "stream-")) and (name := load_metadata(path).get("preset")):
+        if is_ours(path) and (name := load_metadata(path).get("preset")):
             said.setdefault(name, path.name)
     if len(said) > 1:
         (one, first), (two, second), *_ = said.items()
@@ -181,7 +186,8 @@ def stream_files(preset: presets.Preset, folder: Path, streams: Sequence[str]) -
     if lacking and preset.vfm.source is not None:
         fused = lacking[0] == "fused"  # the stream that the authors' checkpoints hold
         command = presets.way(preset, folder) if fused else presets.training_command(preset, lacking[0])
-        raise WeightsError(f"No trained weights at {paths[lacking[0]]}: run `{command}`.")
+        source = f" ({presets.CHECKPOINTS})" if fused and presets.is_official(preset) else ""
+        raise WeightsError(f"No trained weights at {paths[lacking[0]]}: run `{command}`{source}.")
     return paths
 
 
@@ -227,6 +233,8 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
 
     Nothing but tensors and plain data is unpickled, and what is no tensor is left out. Raises WeightsError.
     """
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: pass the checkpoint file in it.")
     if not path.is_file():
         raise WeightsError(f"There is no file {path}: check the name and the folder.")
     try:

@@ -32,9 +32,12 @@ def home() -> Path:
     """The user's folder of weights: $MFUSER_WEIGHTS, or `~/.cache/mfuser`.
 
     It holds a folder per preset (`HOME/dinov2-l+clip-l/stream-fused.safetensors`, ...), and files of the hub, either in
-    a folder named like their repository or directly.
+    a folder named like their repository or directly. Raises ValueError when the variable names a file.
     """
-    return Path(os.environ.get(VARIABLE) or "~/.cache/mfuser").expanduser()
+    folder = Path(os.environ.get(VARIABLE) or "~/.cache/mfuser").expanduser()
+    if folder.is_file():
+        raise ValueError(f"{VARIABLE} names a file, {folder}: name the folder that holds a folder for each preset.")
+    return folder
 
 
 def find(source: Source, *places: Path | None) -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -25,11 +26,12 @@ MARK = 1e-2  # relative, of norms: half precision rounds each value by 4e-3 at m
 class Kernel:
     """A step: called, it runs Triton's version where that is trusted, and the plain one elsewhere.
 
-    name: of Triton's version in `triton_kernels`. example: arguments in bfloat16, made on a device, to compare both by.
+    name: of Triton's version in `triton_kernels`. examples: arguments, made on a device, to compare both: a tuple for
+    each layout that runs, larger than a tile of Triton's, in bfloat16 but for parameters that stay float32.
     """
 
-    def __init__(self, name: str, plain: Callable[..., Tensor], example: Callable[[torch.device], tuple]):
-        self.name, self.plain, self.example = name, plain, example
+    def __init__(self, name: str, plain: Callable[..., Tensor], examples: Callable[[torch.device], list[tuple]]):
+        self.name, self.plain, self.examples = name, plain, examples
         self.trusted: dict[torch.device, bool] = {}
 
     def __call__(self, x: Tensor, *arguments: Any) -> Tensor:
@@ -46,27 +48,37 @@ class Kernel:
 
     @torch.no_grad()
     def error(self, device: torch.device) -> float:
-        """Relative difference of both versions on the example."""
-        arguments = self.example(device)
+        """Relative difference of both versions on the examples, the largest; infinite where a value is not finite."""
+        return max(self._error(arguments, device) for arguments in self.examples(device))
+
+    def _error(self, arguments: tuple, device: torch.device) -> float:
         exact = [a.float() if isinstance(a, Tensor) and a.dtype in HALF else a for a in arguments]
         with torch.autocast(device.type, enabled=False):
             plain, fused = self.plain(*exact), self.fused(*arguments).float()
-        return ((fused - plain).norm() / plain.norm()).item()
+        found = ((fused - plain).norm() / plain.norm()).item()
+        return found if math.isfinite(found) else math.inf  # not a number would be the largest only where it is first
 
 
 def trust(device: torch.device) -> None:
-    """Compare every kernel with its plain version on a CUDA device, once; what fails or differs is not used there."""
+    """Compare every kernel with its plain version on a CUDA device, once; what fails or differs is not used there.
+
+    What cannot run, for want of a compiler say, is told by an info line; what computes something else, by a warning.
+    """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return
     device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
     for kernel in KERNELS:
         if device not in kernel.trusted:
+            kernel.trusted[device] = False
             try:
                 error = kernel.error(device)
             except Exception as reason:  # no compiler, an older Triton, another GPU: torch's own steps remain
                 logger.info("%s runs in plain torch on %s: %s", kernel.name, device, reason)
-                error = float("inf")
+                continue
             kernel.trusted[device] = error <= MARK
+            if not kernel.trusted[device]:
+                what = f"Triton's {kernel.name} computes something else on {device} (relative error {error:.1e}, "
+                logger.warning("%smark %.0e): plain torch runs there", what, MARK)
 
 
 def example_values(device: torch.device, *shapes: tuple[int, ...]) -> list[Tensor]:
@@ -88,10 +100,11 @@ def rotate_plain(x: Tensor, table: Tensor) -> Tensor:
     return (x * cosine + turned * sine).to(x.dtype)
 
 
-def _rotate_example(device: torch.device) -> tuple:
+def _rotate_examples(device: torch.device) -> list[tuple]:
     packed, angle = example_values(device, (2, 37, 3 * 3, 32), (37, 32))
     angle = angle.float().repeat_interleave(2, dim=-1)[:, :32]
-    return packed[:, :, :6], torch.cat([angle.sin(), angle.cos()], dim=-1)
+    table = torch.cat([angle.sin(), angle.cos()], dim=-1)
+    return [(packed[:, :, :6], table), (packed, table)]
 
 
 # -- SwiGLU with a norm -----------------------------------------------------------------------------------------------
@@ -109,9 +122,9 @@ def gated_norm_plain(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: fl
     return F.pad(y, (0, x.shape[-1] // 2 - real))
 
 
-def _gated_norm_example(device: torch.device) -> tuple:
+def _gated_norm_examples(device: torch.device) -> list[tuple]:
     x, weight, bias = example_values(device, (2, 37, 2 * 176), (176,), (176,))
-    return x, weight, bias, 170, 1e-6
+    return [(x, weight.float(), bias.float(), 170, 1e-6)]
 
 
 # -- MVFuser's convolutions -------------------------------------------------------------------------------------------
@@ -123,9 +136,10 @@ def conv_silu_plain(x: Tensor, weight: Tensor) -> Tensor:
     return F.silu(F.conv1d(x, weight.to(x.dtype), padding=taps - 1, groups=len(weight))[..., : x.shape[-1]])
 
 
-def _conv_silu_example(device: torch.device) -> tuple:
-    x, weight = example_values(device, (2, 77, 40), (40, 1, 3))
-    return x.transpose(1, 2), weight
+def _conv_silu_examples(device: torch.device) -> list[tuple]:
+    channels_last, rows_last, weight = example_values(device, (2, 300, 200), (2, 200, 300), (200, 1, 3))
+    weight = weight.float()
+    return [(channels_last.transpose(1, 2), weight), (rows_last, weight)]
 
 
 # -- MVFuser's gate ---------------------------------------------------------------------------------------------------
@@ -142,13 +156,14 @@ def gated_rms_plain(y: Tensor, z: Tensor, eps: float, first: int) -> Tensor:
     return torch.cat([gated[:, :first].flatten(0, 1), gated[:, first:].flatten(0, 1)])
 
 
-def _gated_rms_example(device: torch.device) -> tuple:
-    y, z = example_values(device, (2, 96, 45), (2, 47, 96))
-    return y, z[:, 1:46], 1e-5, 22
+def _gated_rms_examples(device: torch.device) -> list[tuple]:
+    y, z = example_values(device, (2, 512, 50), (2, 53, 512))
+    narrow, gate = example_values(device, (2, 96, 45), (2, 45, 96))
+    return [(y, z[:, 1:51], 1e-5, 22), (narrow, gate, 1e-5, 45)]  # two parts of every sequence, and one
 
 
-rotate = Kernel("rotate", rotate_plain, _rotate_example)
-gated_norm = Kernel("gated_norm", gated_norm_plain, _gated_norm_example)
-conv_silu = Kernel("conv_silu", conv_silu_plain, _conv_silu_example)
-gated_rms = Kernel("gated_rms", gated_rms_plain, _gated_rms_example)
+rotate = Kernel("rotate", rotate_plain, _rotate_examples)
+gated_norm = Kernel("gated_norm", gated_norm_plain, _gated_norm_examples)
+conv_silu = Kernel("conv_silu", conv_silu_plain, _conv_silu_examples)
+gated_rms = Kernel("gated_rms", gated_rms_plain, _gated_rms_examples)
 KERNELS: list[Kernel] = [rotate, gated_norm, conv_silu, gated_rms]

@@ -23,21 +23,23 @@ def load(
 ) -> Segmenter:
     """Load a model, ready to analyse images.
 
-    preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote, or a
-    checkpoint of the authors (.pth; its vision-language model is recognised). device: "cpu", "cuda", ... (default: cuda
-    when there is one). precision: "float32" or "bf16" (default: bf16 where the device computes in it natively).
-    weights: such a folder or checkpoint, for a preset given by name (default: the preset's own). classes: names of the
-    user's own instead of the trained ones, at most 40 (experimental, see `mfuser.open_vocabulary`).
+    preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote (a file of
+    such a folder stands for it), or a checkpoint of the authors (.pth; its vision-language model is recognised).
+    device: "cpu", "cuda", ... (default: cuda when there is one). precision: "float32" or "bf16" (default: bf16 where
+    the device computes in it natively). weights: such a folder or checkpoint, for a preset given by name (default: the
+    preset's own). classes: names of the user's own instead of the trained ones, at most 40 (experimental, see
+    `mfuser.open_vocabulary`).
 
     Raises ValueError with the way out for an unknown preset, folder, device or precision; checkpoint.WeightsError, a
     ValueError, for weights that are missing, damaged or another model's.
     """
-    named, folder, certain = str(preset) in presets.PRESETS, Path(weights) if weights else None, True
+    named, certain = str(preset) in presets.PRESETS, True
     checkpoint_file = _checkpoint(preset, weights)
     if named:
         built = presets.get(str(preset))
+        folder = _folder(Path(weights)) if weights and checkpoint_file is None else None
     elif checkpoint_file is None:
-        built, folder, certain = _of_folder(Path(preset), weights)
+        built, folder, certain = _of_folder(_folder(Path(preset)), weights)
     if checkpoint_file is not None:
         return _official(checkpoint_file, str(preset) if named else None, device, precision, classes)
     if classes is not None:
@@ -76,6 +78,13 @@ def _official(
     precision = precision or native_precision(device)
     model = MFuser.from_official(path, vlm)
     return Segmenter(model.for_inference(), device, precision, path.name, classes)
+
+
+def _folder(path: Path) -> Path:
+    """A folder of weights as it was given, or the one around a file of it. Raises WeightsError for any other file."""
+    if path.is_file() and not checkpoint.is_ours(path):
+        raise WeightsError(f"{path} is a file, not a folder of weights: pass the folder, or a checkpoint (.pth).")
+    return path.parent if path.is_file() else path
 
 
 def _of_folder(folder: Path, weights: str | Path | None) -> tuple[presets.Preset, Path, bool]:

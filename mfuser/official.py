@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mfuser.checkpoint import MisfitError, WeightsError, check_fit, load_pickle
 from mfuser.encoders.vlm import rotary_table
-from mfuser.presets import OFFICIAL, Preset
+from mfuser.presets import CHECKPOINTS, OFFICIAL, Preset
 
 if TYPE_CHECKING:
     from mfuser.model import MFuser
@@ -161,7 +161,10 @@ class Account:
 
 def read(path: str | Path) -> dict[str, Tensor]:
     """State dict of a checkpoint file; optimizer and meta data are left out. Raises WeightsError."""
-    return load_pickle(Path(path))
+    path = Path(path)
+    if not path.exists():
+        raise WeightsError(f"There is no file {path}: check the name and the folder ({CHECKPOINTS}).")
+    return load_pickle(path)
 
 
 def recognise(names: Iterable[str], wanted: str | None = None) -> str:
@@ -219,7 +222,8 @@ def convert(state: Mapping[str, Tensor], model: MFuser) -> dict[str, Tensor]:
     shapes |= {n: tuple(state[n].shape) for n in listed.inert}
     shapes |= {n: tuple(constants[n.rpartition("_")[2]].shape) for n in listed.constant}
     check_fit(shapes, state, f"the authors' layout of preset {model.preset.name!r}")
-    wrong = [n for n in listed.constant if (state[n] - constants[n.rpartition("_")[2]]).abs().max() > 1e-4]
+    off = {n: (state[n] - constants[n.rpartition("_")[2]]).abs().max() for n in listed.constant}
+    wrong = [n for n, error in off.items() if not error <= 1e-4]  # nor may it be no number
     if wrong:
         raise MisfitError(f"Rotary tables of the checkpoint differ from the released ones: {', '.join(wrong)}.")
     tensors = {name: origin.take(state) for name, origin in found.items()}

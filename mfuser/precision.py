@@ -42,9 +42,10 @@ def native_precision(device: str | torch.device) -> str:
 def store_weights(model: MFuser, dtype: torch.dtype) -> None:
     """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
 
-    Norms, scan parameters, prompts and positions stay float32: they are small, and what they compute is float32 too. So
-    does the text tower but for its table of tokens: its embeddings are computed once for all images. And so do the
-    modules that an encoder computes in float32, see `VisionEncoder.for_half_precision`.
+    Norms, scan parameters, prompts and positions are small and stay as they are: float32, as what they compute, but for
+    the parameters of layer and group norms on CUDA, which `streamline` has put into the half dtype before. The text
+    tower stays float32 but for its table of tokens: its embeddings are computed once for all images. So do the modules
+    that an encoder computes in float32, see `VisionEncoder.for_half_precision`.
     """
     parts = (model.vlm.text, *model.vfm.for_half_precision(), *model.vlm.for_half_precision())
     kept = {module for part in parts for module in part.modules()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,13 +21,15 @@ STREAMS = ("vfm", "vlm", "fused")
 class EncoderConfig:
     """family: key of `mfuser.model.ENCODERS`. title: what the page calls it. options: of its constructor.
 
-    source: of public weights; None when the preset brings its own.
+    source: of public weights; None when the preset brings its own. vocabulary: of the text tower's tokens; None when
+    the packages bring it.
     """
 
     family: str
     title: str
     options: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None
+    vocabulary: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ DINOV2 = {
         Source("timm/vit_base_patch14_dinov2.lvd142m", ("model.safetensors", "pytorch_model.bin")),
     ),
 }
+_SIGLIP = Source("timm/ViT-B-16-SigLIP", ("tokenizer.json",))
 _OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VLMS = {
     "eva02-clip-l": EncoderConfig(
@@ -143,6 +147,7 @@ VLMS = {
         "SigLIP ViT-L/16-384",
         {"model": "ViT-L-16-SigLIP-384"},
         Source("timm/ViT-L-16-SigLIP-384", _OPEN_CLIP),
+        _SIGLIP,
     ),
     "clip-b": EncoderConfig(
         "clip",
@@ -161,6 +166,7 @@ VLMS = {
         "SigLIP ViT-B/16-512",
         {"model": "ViT-B-16-SigLIP-512"},
         Source("timm/ViT-B-16-SigLIP-512", _OPEN_CLIP),
+        _SIGLIP,
     ),
 }
 
@@ -192,6 +198,10 @@ def pair(vlm: str) -> Preset:
 
 
 OFFICIAL = ("eva02-clip-l", "clip-l", "siglip-l")  # vision-language encoders of the authors' checkpoints
+CHECKPOINTS = (
+    "iter_20000.pth is a checkpoint of the authors' release, https://github.com/devinxzhang/MFuser, as its training "
+    "writes it"
+)
 PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, *map(pair, VLMS))}
 
 
@@ -217,7 +227,11 @@ def _status(preset: Preset) -> dict[str, Any]:
     if missing:
         why = f"missing in {folder.name}/: {', '.join(missing)}"
         command = f"git checkout -- assets/{folder.name}" if preset.weights else way(preset, folder)
-    return {"name": preset.name, "title": preset.title, "runnable": not missing, "why": why, "command": command}
+        if is_official(preset) and "stream-fused.safetensors" in missing:
+            why += f"; {CHECKPOINTS}"
+    elif (command := vocabulary_command(preset, folder)) is not None:
+        why = "missing: the vocabulary of its class names"
+    return {"name": preset.name, "title": preset.title, "runnable": why is None, "why": why, "command": command}
 
 
 def _found(encoder: EncoderConfig, folder: Path) -> bool:
@@ -228,12 +242,38 @@ def way(preset: Preset, folder: Path) -> str:
     """Command that makes a preset of public encoders runnable: the authors' checkpoints hold the encoders too."""
     vlm = preset.name.partition("+")[2]
     streams = [n for n in weight_files(preset) if n.startswith("stream-") and not (folder / n).is_file()]
-    if vlm in OFFICIAL and streams:
+    if is_official(preset) and streams:
         return f"python -m mfuser import-official iter_20000.pth --vlm {vlm} --out {shlex.quote(str(folder))}"
     commands = [e.source.command for e in (preset.vfm, preset.vlm) if e.source and not _found(e, folder)]
     if streams:
         commands.append(f"python -m train fit --preset {preset.name} --data DATA --out {shlex.quote(str(folder))}")
     return " && ".join(commands)
+
+
+def vocabulary_command(preset: Preset, folder: Path) -> str | None:
+    """Command that gets the vocabulary of a preset's class names; None where it is here, or the streams in the folder
+    hold their token ids."""
+    source = preset.vlm.vocabulary
+    if source is None or _holds_class_ids(preset, folder):
+        return None
+    lacking = [] if importlib.util.find_spec("tokenizers") else ["pip install tokenizers"]
+    lacking += [] if hub.find(source) else [source.command]
+    return " && ".join(lacking) or None
+
+
+def _holds_class_ids(preset: Preset, folder: Path) -> bool:
+    from mfuser import checkpoint  # imports this module
+
+    files = [path for s in preset.streams if (path := folder / f"stream-{s}.safetensors").is_file()]
+    try:
+        return any("class_ids" in checkpoint.load_metadata(path) for path in files)
+    except checkpoint.WeightsError:  # a damaged file, which loading tells
+        return False
+
+
+def is_official(preset: Preset) -> bool:
+    """True for a preset of which the authors' checkpoints are."""
+    return preset.name.partition("+")[2] in OFFICIAL
 
 
 def folder_of(preset: Preset) -> Path | None:
@@ -270,10 +310,9 @@ def training_command(preset: Preset, stream: str) -> str:
 
 
 def with_fusion(preset: Preset, kind: str) -> Preset:
-    """The same preset with another adapter (`mfuser.fusion.alternatives.ADAPTERS`),.
+    """The same preset with another adapter, a key of `mfuser.fusion.alternatives.ADAPTERS`.
 
-    The preset's own fused weights are MVFuser's and do not fit another kind. Raises ValueError for an unknown
-    kind.
+    The preset's own fused weights are MVFuser's and do not fit another kind. Raises ValueError for an unknown kind.
     """
     from mfuser.fusion.alternatives import ADAPTERS  # imports this module
 

@@ -1,6 +1,7 @@
 """Triton's kernels behind `mfuser.kernels`, where shapes and meanings are told. Import where Triton is installed only.
 
-All read and write the tensors' own dtype and compute in float32.
+All read every tensor in its own dtype, compute in float32, and write the dtype of their first tensor; `gated_rms` has
+that of its gate.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def gated_rms(y: Tensor, z: Tensor, eps: float, first: int) -> Tensor:
     b, width, length = y.shape
     y = y if y.stride(-1) == 1 else y.contiguous()
     z = z if z.stride(-1) == 1 else z.contiguous()
-    out = torch.empty((b * length, width), dtype=y.dtype, device=y.device)
+    out = torch.empty((b * length, width), dtype=z.dtype, device=z.device)
     block, tokens = triton.next_power_of_2(width), 16
     _gated_rms[(triton.cdiv(length, tokens), b)](
         y, z, out, b, first, length, width, y.stride(0), y.stride(1), z.stride(0), z.stride(1), eps, block, tokens,

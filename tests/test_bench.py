@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mfuser import benchmark, presets
 from mfuser.benchmark import measure_model, random_model
-from mfuser.cli import main
+from mfuser.cli import bench, main
+from mfuser.fusion.scan_kernels import compiled
 from mfuser.segmenter import Segmenter
 
 
@@ -33,6 +35,8 @@ def test_prints_every_part_and_the_same_as_json(here, capsys):
     (model,) = facts["models"]
     assert model["ratio"] == pytest.approx(model["ms"] / model["bound_ms"]) and model["gflop"] > 0
     assert {k["kernel"] for k in facts["scans"]["kernels"]} == {"reference", "chunked", "compiled"}
+    assert model["executed_ratio"] == pytest.approx(model["ms"] * model["gflops"] / model["executed_gflop"] / 1e3)
+    assert model["executed_ratio"] > model["ratio"] and model["executed_gflop"] < model["gflop"]
     assert all(k["error"] < 1e-5 for k in facts["scans"]["kernels"])
 
 
@@ -62,7 +66,41 @@ def test_counted_flops_are_those_of_the_layers_as_published(here):
         model(torch.rand(1, 3, 64, 64))  # class texts are computed once, and not counted
     with torch.enable_grad():  # every layer on its own
         published = benchmark.count_flops(lambda: model(torch.rand(1, 3, 64, 64)))
-    assert found["gflop"] * 1e9 == published
+    assert round(found["gflop"] * 1e9) == published
+    model.for_inference()
+    with torch.enable_grad():
+        executed = benchmark.count_flops(lambda: model(torch.rand(1, 3, 64, 64)))
+    assert round(found["executed_gflop"] * 1e9) == executed < published
+
+
+@pytest.mark.parametrize("hits", [0, 1])
+def test_a_scan_that_is_compiled_is_told_from_one_that_is_read(here, monkeypatch, hits: int):
+    stats = SimpleNamespace(cache_hits={"signature": hits})
+    function = compiled.function()
+    monkeypatch.setattr(compiled, "_function", lambda: Told(function, stats))
+    facts = benchmark.measure_scans(1)
+    assert facts["from_cache"] is bool(hits)
+    line = bench.scan_lines(facts)[-1]
+    assert ("read what was compiled before" in line) == bool(hits) and ("numba and compile" in line) == (not hits)
+
+
+class Told:
+    """A compiled function with other statistics."""
+
+    def __init__(self, function, stats):
+        self.function, self.stats = function, stats
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+
+def test_missing_weights_are_told_before_anything_is_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MFUSER_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(benchmark, "apart", lambda *a: pytest.fail("something was measured"))
+    assert main(["bench", "--preset", "dinov2-l+eva02-clip-l"]) == 2
+    err = capsys.readouterr().err
+    assert "missing in dinov2-l+eva02-clip-l/: " in err and "run `python -m mfuser import-official " in err
+    assert err.endswith("(--random runs it with random weights.)\n")
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,24 @@ def test_a_presets_name_goes_before_a_folder_of_that_name(tmp_path, monkeypatch)
     assert mfuser.load("nano", device="cpu").weights == "built in"
 
 
+@pytest.mark.parametrize("name", ["stream-fused.safetensors", "encoder-vfm.safetensors"])
+def test_a_file_of_a_folder_stands_for_it(model, write, tiny_preset, street, name: str, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset)
+    file = write({"preset": "tiny"}) / name
+    for preset, weights in ((file, None), ("tiny", file), ("tiny", str(file))):
+        loaded = mfuser.load(preset, "cpu", "float32", weights)
+        assert loaded.weights == file.parent.name and loaded.preset is tiny_preset
+        assert_same(loaded, model, street)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "other.safetensors", "stream-fused.txt"])
+def test_any_other_file_is_no_folder(tmp_path, name: str):
+    (tmp_path / name).write_bytes(b"")
+    for arguments in ({"preset": tmp_path / name}, {"weights": tmp_path / name}):
+        with pytest.raises(WeightsError, match=f"{name} is a file, not a folder of weights: pass the folder"):
+            mfuser.load(**arguments)
+
+
 def test_weights_of_another_preset_are_refused(write, tiny_preset):
     folder = write({"preset": "giant"})
     with pytest.raises(WeightsError, match="are for preset 'giant'; this version knows nano"):

@@ -129,9 +129,11 @@ def test_single_entries_are_needed(state, pair_preset):
 @pytest.mark.parametrize("family", ["eva02-clip"], indirect=True)
 def test_rotary_tables_are_compared(state, pair_preset):
     name = "backbone.blocks.2.attn.rope.freqs_cos"
-    state[name] = state[name] + 0.01
-    with pytest.raises(MisfitError, match=f"Rotary tables of the checkpoint differ from the released ones: {name}"):
-        build(state, pair_preset)
+    right = state[name]
+    for wrong in (right + 0.01, torch.where(right == right[3, 3], float("nan"), right)):
+        state[name] = wrong
+        with pytest.raises(MisfitError, match=f"Rotary tables of the checkpoint differ from the released ones: {name}"):
+            build(state, pair_preset)
     state[name] = state[name][:-1]
     with pytest.raises(MisfitError, match=r"wrong shape: .*freqs_cos \(15, 32\) instead of \(16, 32\)"):
         build(state, pair_preset)
@@ -201,8 +203,10 @@ def test_a_damaged_file_is_one_sentence(tmp_path, content: bytes):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(WeightsError, match="x.pth cannot be read as weights"):
         official.read(tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match="There is no file .*none.pth"):
+    with pytest.raises(WeightsError, match="There is no file .*none.pth.*authors' release, https://github.com/"):
         official.read(tmp_path / "none.pth")
+    with pytest.raises(WeightsError, match=f"{tmp_path.name} is a folder: pass the checkpoint file in it"):
+        official.read(tmp_path)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         official.read(tmp_path / "list.pth")
@@ -235,6 +239,25 @@ def test_import_writes_a_folder_with_a_card(state, pair_preset, tmp_path, monkey
     assert f"for {vlm!r}, not for {other!r}" in capsys.readouterr().err
     (tmp_path / "ids.json").write_text("[[1, 2], [3]]")
     assert main([*arguments, "--token-ids", str(tmp_path / "ids.json")]) == 2
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_import_ends_with_the_way_to_a_vocabulary_that_is_missing(
+    state, pair_preset, tmp_path, monkeypatch, capsys, given: bool
+):
+    vlm = next(v for v in presets.OFFICIAL if v.startswith(pair_preset.vlm.family))
+    monkeypatch.setitem(presets.PRESETS, f"dinov2-l+{vlm}", pair_preset)
+    monkeypatch.setenv("MFUSER_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    write(state, tmp_path / "iter_20000.pth")
+    (tmp_path / "ids.json").write_text(json.dumps(IDS.tolist()))
+    ids = ["--token-ids", str(tmp_path / "ids.json")] if given else []
+    assert main(["import-official", str(tmp_path / "iter_20000.pth"), "--out", str(tmp_path / "out"), *ids]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (2 if vlm == "siglip-l" and not given else 1)
+    if len(lines) == 2:
+        assert "hf download timm/ViT-B-16-SigLIP tokenizer.json`, or import again with --token-ids FILE." in lines[1]
 
 
 def test_load_takes_a_checkpoint(state, pair_preset, tmp_path, monkeypatch):

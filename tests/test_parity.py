@@ -80,8 +80,8 @@ def test_token_ids_are_the_released_ones(model, reference_folder: Path):
 
 
 @pytest.mark.parametrize("path", ["exact", "fast"])
-def test_the_mask_is_identical(path: str, run, fast, reference_folder: Path):
-    """Identical but where two classes are equal up to rounding (the scores differ by less than 1e-5)."""
+def test_the_mask_differs_in_ties_alone(path: str, run, fast, reference_folder: Path):
+    """Two pixels at most, where two classes are equal up to rounding (their scores differ by less than 1e-5)."""
     margins = fixture.mask_margins(reference_folder, (run if path == "exact" else fast)[1])
     print(f"\n{path} path, mask: {len(margins)} of {512 * 512} pixels differ, margins {margins}")
     assert len(margins) <= 2 and all(m < 1e-5 for m in margins)
@@ -116,7 +116,7 @@ def test_the_31_losses_agree(
     assert worst[0] < mark
 
 
-def test_prepared_for_inference_the_mask_is_identical(model, run, fast, reference_folder: Path):
+def test_prepared_for_inference_the_mask_differs_in_ties_alone(model, run, fast, reference_folder: Path):
     """What `mfuser.load("iter_20000.pth")` runs. The last test: the model is another one afterwards."""
     _, stages = fixture.run(model.for_inference(), reference_folder)
     margins = fixture.mask_margins(reference_folder, stages)

@@ -6,8 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
-from mfuser import cityscapes, hub, presets
+from mfuser import checkpoint, cityscapes, hub, presets
+from mfuser.cli import main
 from mfuser.presets import NANO, PRESETS, STREAMS
 
 
@@ -75,6 +77,7 @@ def test_a_pair_without_weights_names_the_command(name: str, no_weights):
     if "-l+" in name:
         vlm = name.partition("+")[2]
         assert row["command"].startswith(f"python -m mfuser import-official iter_20000.pth --vlm {vlm} --out ")
+        assert "the authors' release, https://github.com/devinxzhang/MFuser" in row["why"]
     else:
         for encoder in (PRESETS[name].vfm, PRESETS[name].vlm):
             assert f"hf download {encoder.source.repo} {encoder.source.files[0]}" in row["command"]
@@ -102,6 +105,55 @@ def test_public_encoders_are_found_where_they_lie(layout: str, no_weights, tmp_p
         assert hub.find(encoder.source) == place == hub.fetch(encoder.source)
     row = status(name)
     assert (row["runnable"], row["why"], row["command"]) == (True, None, None)
+
+
+SIGLIPS = ["dinov2-l+siglip-l", "dinov2-b+siglip-b"]
+
+
+@pytest.mark.parametrize("name", SIGLIPS)
+def test_siglip_runs_with_its_vocabulary_or_token_ids(name: str, no_weights):
+    folder, command = no_weights / name, "hf download timm/ViT-B-16-SigLIP tokenizer.json"
+    for file in presets.weight_files(PRESETS[name]):
+        checkpoint.save(folder / file, {})
+    row = status(name)
+    assert (row["runnable"], row["why"]) == (False, "missing: the vocabulary of its class names")
+    assert row["command"].endswith(command)  # behind that of the package tokenizers where that is missing
+    checkpoint.save(folder / "stream-fused.safetensors", {}, {"class_ids": "[]"})
+    assert (status(name)["runnable"], status(name)["why"], status(name)["command"]) == (True, None, None)
+    (folder / "stream-fused.safetensors").write_bytes(b"damaged")
+    assert not status(name)["runnable"]
+
+
+@pytest.mark.parametrize("name", SIGLIPS)
+def test_siglip_runs_where_its_vocabulary_lies(name: str, no_weights, monkeypatch):
+    pytest.importorskip("tokenizers")
+    for file in presets.weight_files(PRESETS[name]):
+        checkpoint.save(no_weights / name / file, {})
+    (no_weights / "tokenizer.json").write_bytes(b"x")
+    assert status(name)["runnable"]
+    find_spec = presets.importlib.util.find_spec
+    monkeypatch.setattr(presets.importlib.util, "find_spec", lambda n: None if n == "tokenizers" else find_spec(n))
+    assert (status(name)["runnable"], status(name)["command"]) == (False, "pip install tokenizers")
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_vocabulary_is_the_one_that_the_text_tower_reads(name: str):
+    from mfuser.model import ENCODERS
+
+    vlm = PRESETS[name].vlm
+    with torch.device("meta"):
+        tokenizer = ENCODERS[vlm.family](**vlm.options)._tokenizer
+    assert getattr(tokenizer, "source", None) == vlm.vocabulary and (vlm.vocabulary is not None) == (name in SIGLIPS)
+
+
+def test_a_file_instead_of_the_users_folder_is_one_sentence(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "stream-fused.safetensors"
+    file.write_bytes(b"x")
+    monkeypatch.setenv("MFUSER_WEIGHTS", str(file))
+    for words in (["info"], ["segment", "absent.jpg", "--preset", PAPER[0], "--out", str(tmp_path / "out")]):
+        assert main(words) == 2
+        said = f"MFUSER_WEIGHTS names a file, {file}: name the folder that holds a folder for each preset.\n"
+        assert capsys.readouterr().err == f"mfuser {words[0]}: {said}"
 
 
 def test_missing_public_weights_are_one_sentence(no_weights, tmp_path):

@@ -47,7 +47,7 @@ def weights_folder(path: Path | None, option: str = "--weights") -> Path | None:
             f"{path} is a checkpoint of the authors: "
             f"python -m mfuser import-official {shlex.quote(str(path))} --out DIR, then {option} DIR."
         )
-    if path.suffix != ".safetensors" or not path.name.startswith(("stream-", "encoder-")):
+    if not checkpoint.is_ours(path):
         raise checkpoint.WeightsError(f"{path} is a file, not a folder of weights: pass {option} DIR.")
     return path.parent
 

@@ -40,7 +40,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="nano", help=f"model: {', '.join(presets.PRESETS)} (default: %(default)s)")
-    where = "folder of weights, or a checkpoint of the authors (default: the preset's own)"
+    where = "folder of weights, or a file in it, or a checkpoint of the authors (default: the preset's own)"
     parser.add_argument("--weights", metavar="DIR", help=where)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda when there is one)")
     parser.add_argument("--precision", choices=("float32", "bf16"), help="default: bf16 where the device has it")

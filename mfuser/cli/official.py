@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         f"{source} -> {out}: {model.preset.title}; {len(state)} entries: {len(account.used)} used, "
         f"{len(account.constant)} constants, {len(account.inert)} never read by the released code"
     )
+    if (command := presets.vocabulary_command(model.preset, out)) is not None:
+        print(f"The class names still need their vocabulary: run `{command}`, or import again with --token-ids FILE.")
     return 0
 
 

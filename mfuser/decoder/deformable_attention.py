@@ -83,12 +83,12 @@ def sample_plain(
     return mixed.reshape(b, -1, q).transpose(1, 2)
 
 
-def _sample_example(device: torch.device) -> tuple:
+def _sample_examples(device: torch.device) -> list[tuple]:
     sizes, heads, points = [(3, 4), (6, 8)], 2, 3
-    shapes = (1, 60, 48), (1, 60, heads * 2 * points * 2), (1, 60, heads * 2 * points)
+    shapes = (2, 60, 48), (2, 60, heads * 2 * points * 2), (2, 60, heads * 2 * points)
     value, offsets, logits = kernels.example_values(device, *shapes)
-    return value, 2 * offsets, logits, torch.linspace(0, 1, 120, device=device).view(60, 2), sizes, heads
+    return [(value, 2 * offsets, logits, torch.linspace(0, 1, 120, device=device).view(60, 2), sizes, heads)]
 
 
-sample = kernels.Kernel("sample", sample_plain, _sample_example)
+sample = kernels.Kernel("sample", sample_plain, _sample_examples)
 kernels.KERNELS.append(sample)

@@ -37,8 +37,11 @@ class VisionEncoder(nn.Module):
         """Prepare weights for speed, in place; the encoder can no longer be trained or saved."""
 
     def for_half_precision(self) -> list[nn.Module]:
-        """Prepare for inference in half precision, in place, before weights are rounded. Returns the modules that from
-        now on run in float32 under autocast too, whose weights must stay float32."""
+        """Prepare for inference in half precision, in place, before weights are rounded; safe to call again.
+
+        Returns the modules, none for most encoders, that from now on run in float32 under autocast too and whose
+        weights `precision.store_weights` therefore leaves in float32.
+        """
         return []
 
     def patches(self, tokens: Tensor) -> Tensor:

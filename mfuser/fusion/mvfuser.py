@@ -94,11 +94,10 @@ class MVFuser(nn.Module):
         """What `forward` gives, PIECE tokens after the other; the scan goes on where it was. CPU, without gradients."""
         batch, length, _ = tokens.shape
         scan = partial(compiled.scan, states=compiled.no_states(batch, self.half, self.state))
-        reach = max(conv.kernel_size[0] // 2 for conv in (self.conv1d_x, self.conv1d_z))
         out: Tensor | None = None
         for first in range(0, length, PIECE):
             last = min(first + PIECE, length)
-            low, high = max(0, first - reach), min(length, last + reach)
+            low, high = max(0, first - self.reach), min(length, last + self.reach)
             piece = self.offsets(tokens[:, low:high], scan, slice(first - low, last - low))
             out = piece.new_empty(batch, length, piece.shape[-1]) if out is None else out
             out[:, first:last] = piece
@@ -121,8 +120,12 @@ class MVFuser(nn.Module):
         return self.conv1d_x.kernel_size[0] // 2
 
     def framed(self, parts: list[Tensor]) -> Tensor:
-        """Parts (B, ., C) one after the other between rows of zeros, so many that a causal convolution puts the output
-        of the first token in row 8, and those of all tokens in what is a multiple of 8 rows."""
+        """Parts (B, n, C) one after the other between rows of zeros, (B, rows, C).
+
+        The zeros before are so many that a causal convolution, whose output of a token lies `reach` rows later, puts
+        that of the first token in a row that is a multiple of 8 (row 8 for kernels of 3 to 17); those behind are at
+        least `reach`, and as many more as make all rows a multiple of 8.
+        """
         length = sum(part.shape[1] for part in parts)
         front = -self.reach % ALIGNED
         rows = front, self.reach + -(front + length + self.reach) % ALIGNED

@@ -15,7 +15,7 @@ from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser
 from mfuser.segmenter import Segmenter
 from train.__main__ import main
-from train.gpu import adapters, fixture, inference, kernels, step
+from train.gpu import adapters, command, fixture, inference, kernels, step
 from train.gpu.counting import step_flops
 from train.gpu.timing import ceilings, float32_mode, median_ms, peak_gb
 
@@ -55,9 +55,33 @@ def test_kernels_and_adapters_are_reported(tmp_path: Path):
     assert all(r["holds"] for r in agreement if r["precision"] == "float32") and all(r["holds"] for r in convolutions)
     assert {r["scan"] for r in scans} == {"chunked"} and all(r["ms with gradients"] > r["ms"] > 0 for r in scans)
     (rows,) = report(tmp_path, "adapters").values()
-    assert {(r["adapter"], r["precision"]) for r in rows} == {
+    assert [(r["adapter"], r["precision"]) for r in rows if "mvfuser" in r["adapter"]] == [
+        ("mvfuser", "float32"), ("mvfuser", "bf16"), ("mvfuser, for inference", "bf16"),
+    ]  # fmt: skip
+    assert {(r["adapter"], r["precision"]) for r in rows} >= {
         (a, p) for a in adapters.PAPER for p in ("float32", "bf16")
     }
+
+
+def test_an_adapter_for_inference_is_that_of_a_segmenter_on_cuda():
+    adapter = kernels.ordinary(64)
+    tokens = torch.randn(1, 40, 64)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = adapter(tokens.bfloat16())
+        adapters.for_inference(adapter, CPU)
+        vfm, vlm = adapter.folded(tokens.bfloat16().split((18, 22), dim=1))
+    assert adapter.scale is None and adapter.out_proj.weight.dtype == torch.bfloat16
+    assert adapter.A_log.dtype == adapter.conv1d_x.weight.dtype == torch.float32 and vfm.dtype == torch.bfloat16
+    assert kernels.error(torch.cat([vfm, vlm], dim=1).float(), expected.float()) < 2e-2
+
+
+def test_a_part_that_is_left_out_is_told(tmp_path: Path, monkeypatch, capsys):
+    done: list[list[str]] = []
+    monkeypatch.setattr(command, "run", lambda args, folder: done.append(args.part))
+    assert main(["gpu", "--out", str(tmp_path)]) == 0 and "reference" not in done[0]
+    assert "part reference is left out: it needs --reference DIR" in capsys.readouterr().out
+    assert main(["gpu", "--out", str(tmp_path), "--reference", str(tmp_path)]) == 0 and "reference" in done[1]
+    assert capsys.readouterr().out == ""
 
 
 def test_agreement_sees_a_shifted_convolution(monkeypatch):

@@ -66,7 +66,7 @@ def test_missing_streams_are_told_before_encoders_are_fetched(streets, tmp_path,
     assert main(["evaluate", *options, "--data", f"camvid:{streets}"]) == 2
     err = capsys.readouterr().err
     assert f"No trained weights at {tmp_path / f'stream-{stream}.safetensors'}: run `python -m " in err
-    assert ("import-official" in err) == (stream == "fused")
+    assert ("import-official" in err) == ("https://github.com/" in err) == (stream == "fused")
 
 
 def test_a_stream_file_stands_for_its_folder(streets, trained):

@@ -60,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
         if args.part != list(PARTS):
             raise ValueError("--part reference needs --reference DIR, the folder of the stored values.")
         args.part = [p for p in PARTS if p != "reference"]
+        print("part reference is left out: it needs --reference DIR, the folder of the stored values.", flush=True)
     run(args, output_folder(args.out))
 
 

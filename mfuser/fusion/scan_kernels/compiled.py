@@ -115,9 +115,14 @@ def _function() -> Callable[..., None]:
     from mfuser.fusion.scan_kernels import vectorised
 
     compiled, where = _compile(vectorised.scan, vectorised.SIGNATURE)
-    how = "read from" if sum(compiled.stats.cache_hits.values()) else "compiled into"
+    how = "read from" if from_cache(compiled) else "compiled into"
     logger.info("scan %s %s in %.1f s", how, where, time.perf_counter() - started)
     return compiled
+
+
+def from_cache(function: Callable) -> bool:
+    """True when numba read the function from its cache instead of compiling it."""
+    return bool(sum(function.stats.cache_hits.values()))
 
 
 def _compile(scan: Callable, signature: object) -> tuple[Callable, str]:
