@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from train.__main__ import main
-from train.spots.command import DAWN, accuracies, read_at, read_spots
+from train.spots.command import DAWN, accuracies, deviation, read_at, read_spots
 
 
 def test_the_points_of_dawn_are_whole():
@@ -36,14 +36,23 @@ def test_accuracy_and_its_mean_over_classes():
     assert every["fused mean"] == 75.0  # two persons are too few to count
 
 
+def test_the_error_is_that_of_photographs_not_of_spots():
+    """Photographs that are right or wrong as a whole are as few observations as there are photographs."""
+    together = deviation([10] * 8 + [0] * 8, [10] * 16)
+    apart = deviation([5] * 16, [10] * 16)
+    assert together == pytest.approx(0.5 / 4, rel=0.1) and apart == 0
+
+
 def test_the_command_scores_every_stream(streets, trained, tmp_path, capsys):
     spots = tmp_path / "spots.json"
     spots.write_text(json.dumps({"0.png": {"condition": "rain", "points": [[0.5, 0.1, 10], [0.5, 0.7, 0]]}}))
     command = ["spots", "--preset", "tiny", "--weights", str(trained), "--photographs", str(streets / "val/images")]
     command += ["--spots", str(spots), "--streams", "vlm", "fused", "--out", str(tmp_path / "out"), "--device", "cpu"]
     assert main(command) == 0
-    rows = json.loads((tmp_path / "out" / "spots.json").read_text())
+    report = json.loads((tmp_path / "out" / "spots.json").read_text())
+    rows, (own,) = report["accuracy"], report["photographs"].values()
     assert [r["condition"] for r in rows] == ["rain", "all"] and {"vlm", "fused"} <= set(rows[0])
+    assert own["spots"] == 2 and own["vlm"] == rows[0]["vlm"] / 50
     assert "| rain" in capsys.readouterr().out
 
 

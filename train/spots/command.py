@@ -71,7 +71,8 @@ def main(argv: Sequence[str]) -> None:
     print(text)
     if folder is not None:
         write_bytes(folder / "spots.md", (text + "\n").encode())
-        write_bytes(folder / "spots.json", (json.dumps(rows, indent=1) + "\n").encode())
+        report = {"accuracy": rows, "photographs": count_right(spots, guesses)}
+        write_bytes(folder / "spots.json", (json.dumps(report, indent=1) + "\n").encode())
 
 
 def read_spots(path: Path) -> dict[str, dict[str, Any]]:
@@ -114,21 +115,44 @@ def read_at(probabilities: Tensor, points: np.ndarray) -> np.ndarray:
     return values[0, :, 0].argmax(0).cpu().numpy()
 
 
+def count_right(spots: Mapping[str, dict[str, Any]], guesses: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """By photograph: its condition, its spots, and how many of them each stream has right in the 11 common classes."""
+    common, first = COMMON_SPACE.table(), 0
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in spots.items():
+        truth = common[entry["points"][:, 2].astype(int)]
+        own = slice(first, first + len(truth))
+        right = {stream: int((common[guess[own]] == truth).sum()) for stream, guess in guesses.items()}
+        found[name] = {"condition": entry["condition"], "spots": len(truth), **right}
+        first += len(truth)
+    return found
+
+
 def accuracies(spots: Mapping[str, dict[str, Any]], guesses: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """A row for each condition and one for all: percent of spots right in the 11 common classes, and the mean over the
-    classes that have enough spots ("mean", None where none has), of each stream."""
+    """A row for each condition and one for all: percent of spots right in the 11 common classes, its standard error
+    ("+-"), and the mean over the classes that have enough spots ("mean", None where none has), of each stream."""
     common = COMMON_SPACE.table()
     truth = common[np.concatenate([entry["points"][:, 2] for entry in spots.values()]).astype(int)]
     where = np.concatenate([[entry["condition"]] * len(entry["points"]) for entry in spots.values()])
-    rows = []
+    photographs, rows = count_right(spots, guesses).values(), []
     for condition in (*dict.fromkeys(where), "all"):
         here = np.ones(len(where), bool) if condition == "all" else where == condition
+        seen = [p for p in photographs if p["spots"] and condition in ("all", p["condition"])]
         row: dict[str, Any] = {"condition": str(condition), "spots": int(here.sum())}
         for stream, guess in guesses.items():
             right = common[guess[here]] == truth[here]
             classes = [c for c in np.unique(truth[here]) if (truth[here] == c).sum() >= FEWEST]
-            row[stream] = round(100 * float(right.mean()), 1)
             each = [100 * float(right[truth[here] == c].mean()) for c in classes]
+            row[stream] = round(100 * float(right.mean()), 1)
+            row[f"{stream} +-"] = round(100 * deviation([p[stream] for p in seen], [p["spots"] for p in seen]), 1)
             row[f"{stream} mean"] = round(sum(each) / len(each), 1) if each else None
         rows.append(row)
     return rows
+
+
+def deviation(right: Sequence[int], spots: Sequence[int], draws: int = 2000) -> float:
+    """Standard error of sum(right) / sum(spots) over photographs drawn again and again (bootstrap): the spots of one
+    photograph are right or wrong together."""
+    right, spots = np.array(right), np.array(spots)
+    chosen = np.random.default_rng(0).integers(len(spots), size=(draws, len(spots)))
+    return float((right[chosen].sum(1) / spots[chosen].sum(1)).std())
