@@ -15,7 +15,7 @@ from typing import Any
 LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
 ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-REPEATED = ("data", "val")  # options that are given once for each value
+REPEATED = ("data", "val", "photographs")  # options that are given once for each value
 
 _running: set[subprocess.Popen] = set()
 

@@ -247,6 +247,10 @@ def check_settings(config: FitConfig, preset: presets.Preset, processes: Process
         raise ValueError("No data to train on: pass --data, for example --data camvid:PATH.")
     if config.resume and config.overwrite:
         raise ValueError("--resume and --overwrite contradict each other: pass one of them.")
+    if config.start is not None and config.random_encoders:
+        raise ValueError(
+            "--start and --random-encoders contradict each other: streams go on with the encoders that they know."
+        )
 
 
 def open_data(

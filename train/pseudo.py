@@ -2,16 +2,19 @@
 
 Photographs without labels get the class that the model is sure of and 255 elsewhere. Photographs whose labels name
 groups ("vehicle") get the likeliest member of each pixel's own group, so that nothing that the labels say is lost.
+OUT/pseudo.json holds the settings that made them and, in the end, how much of each set is labelled.
 """
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -29,6 +32,7 @@ from train.config import Append, choose_hardware
 from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
 from train.data.registry import parse
+from train.pseudo_files import Prefix, Record, name_sets
 from train.state import require_writable
 from train.weights import load_model, weights_folder
 
@@ -49,7 +53,7 @@ class PseudoConfig:
     preset: str = "nano"
     # Which stream gives the labels.
     stream: Literal["fused", "vfm", "vlm"] = "fused"
-    # Folder of images/ and labels/; what is there already is not done again.
+    # Folder of images/, labels/ and pseudo.json; what is there already is not done again.
     out: Path = Path("runs/pseudo")
     # Least probability of a class where nothing is labelled, 0 to 1; pixels below it are not taught.
     confidence: float = 0.8
@@ -57,6 +61,8 @@ class PseudoConfig:
     resolutions: tuple[int, ...] = (0,)
     # auto, cpu, cuda or cuda:N.
     device: str = "auto"
+    # Remove what --out holds, and make it anew.
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.confidence < 1:
@@ -72,35 +78,69 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("Nothing to label: pass --photographs FOLDER, or --data for labels that name groups.")
     preset = presets.get(config.preset)
     hardware = choose_hardware(config.device, "float32", 0)
+    specs = (*config.data, *config.photographs)
+    prefixes = name_sets(specs)
+    for spec in specs:
+        if parse(spec)[1].resolve().is_relative_to(config.out.resolve()):
+            raise ValueError(f"{spec} lies in {config.out}, where its labels would go: choose another --out.")
     sets = [open_dataset(spec, "train") for spec in config.data]
     sets += [open_dataset(spec, "train", labelled=False) for spec in config.photographs]
-    require_writable(config.out)
+    record = Record(config.out)
+    made = settings_of(config, preset)
+    if not config.overwrite:
+        record.require(made)
+    elif not record.path.is_file():
+        record.require_empty()  # what no record tells of is not ours to remove
     model = load_model(preset, weights_folder(config.weights), (config.stream,)).to(hardware.device).for_inference()
     segmenter = Segmenter(model, str(hardware.device))
-    for spec, dataset in zip((*config.data, *config.photographs), sets, strict=True):
-        shares = label_set(segmenter, dataset, parse(spec)[1].name, config)
+    require_writable(config.out)
+    if config.overwrite:
+        record.clear()
+    told: dict[str, dict[str, Any]] = record.read().get("sets", {})
+    record.write({"settings": made, "sets": told})
+    for spec, prefix, dataset in zip(specs, prefixes, sets, strict=True):
+        shares = label_set(segmenter, dataset, parse(spec)[1], prefix, config)
+        told[str(prefix)] = {"photographs": len(dataset), "labelled": round(float(np.mean(shares)), 6)}
         print(f"{dataset.name}: {len(dataset)} photographs, {100 * np.mean(shares):.0f} % of their pixels labelled")
+    record.write({"settings": made, "sets": told})
 
 
-def label_set(segmenter: Segmenter, dataset: SegmentationData, prefix: str, config: PseudoConfig) -> list[float]:
+def settings_of(config: PseudoConfig, preset: presets.Preset) -> dict[str, Any]:
+    """What decides the labels of a photograph; `weights` is a digest of the stream's file."""
+    folder = weights_folder(config.weights) or presets.folder_of(preset)
+    path = None if folder is None else folder / f"stream-{config.stream}.safetensors"
+    weights = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None and path.is_file() else None
+    same = {name: getattr(config, name) for name in ("stream", "confidence", "preset")}
+    return {**same, "resolutions": list(config.resolutions), "weights": weights}
+
+
+def label_set(
+    segmenter: Segmenter, dataset: SegmentationData, root: Path, prefix: Prefix, config: PseudoConfig
+) -> list[float]:
     """Write every photograph of a set with its label beside it. Returns the labelled share of each, 0 to 1.
 
-    prefix: of the files' names, which keeps those of several sets apart.
+    root: folder of the set. Raises ValueError when another photograph has the name of one.
     """
     shares = []
     for folder in ("images", "labels"):
         (config.out / folder).mkdir(exist_ok=True)
     for index, pair in enumerate(tqdm(dataset.pairs, desc=f"label {dataset.name}", unit="img")):
-        name = f"{prefix}-{pair.image.stem}"
+        name = prefix.name(root, pair.image)
         label_path = config.out / "labels" / f"{name}.png"
-        if not label_path.is_file():
+        image_path = config.out / "images" / f"{name}{pair.image.suffix.lower()}"
+        if image_path.is_file() and not filecmp.cmp(pair.image, image_path, shallow=False):
+            raise ValueError(
+                f"{image_path} is another photograph than {pair.image}: give folders of one name in one command and "
+                "always in the same order, choose another --out, or pass --overwrite."
+            )
+        if not (image_path.is_file() and label_path.is_file()):
             own = dataset.label(index) if pair.label is not None else None
             picture = dataset.image(index)
             probabilities = class_probabilities(segmenter, picture, config.stream, config.resolutions)
             label = choose(resized(probabilities, picture.shape[:2]), own, dataset.groups, config.confidence)
             beside = config.out / "images" / f".{name}.part"
             shutil.copyfile(pair.image, beside)
-            os.replace(beside, config.out / "images" / f"{name}{pair.image.suffix.lower()}")
+            os.replace(beside, image_path)
             images.save(label_path, label)
         else:
             label = images.load(label_path)[..., 0]

@@ -6,7 +6,7 @@ not named there keeps that command's default. To change the recipe, change this 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Stage -> the command that it runs.
@@ -20,11 +20,32 @@ COMMAND_OF = {
     "settle": "settle",
     "calibrate": "calibrate",
     "teach": "teach",
+    "pseudo-camvid": "pseudo",
+    "pseudo-idd": "pseudo",
+    "pseudo-dawn": "pseudo",
+    "further-fused": "fit",
+    "further-vfm": "fit",
+    "further-vlm": "fit",
+    "blend": "blend",
     "teach-every-word": "teach",
 }
 
 # All three streams alike: what differs between their scores is then what they see. `Protocol.settings` has the rest.
 FIT: dict[str, Any] = {"crop": 384, "lr": 8e-4, "seed": 2023, "precision": "bf16"}
+
+# On from the weights before, with the labels that these give photographs; `mix` are shares of `Protocol.pseudo`.
+FURTHER: dict[str, Any] = {
+    "iterations": 1000,
+    "batch": 24,
+    "lr": 3e-4,
+    "warmup": 60,
+    "mix": (8, 8, 8),
+    "weather": 0.5,
+    "conditions": ("fog", "rain", "snow", "night", "rain+night"),
+    "camera": 0.3,
+    "precision": "bf16",
+    "seed": 2023,
+}
 
 # None leaves a stage out.
 RECIPE: dict[str, dict[str, Any] | None] = {
@@ -40,15 +61,24 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     # Which member of a label group a decoder names.
     "settle": {"limit": 12, "resolution": 320},
     # The temperature of each stream's confidence.
-    "calibrate": {"limit": 100, "weather": 0.5, "seed": 0},
+    "calibrate": {"limit": 40, "weather": 0.5, "seed": 0},
     # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.
     "teach": {"iterations": 1600, "batch": 384, "general": 52_000, "limit": 60, "seed": 0},
+    # The class of each pixel of a group, and of what the model is sure of in photographs without labels.
+    "pseudo-camvid": {"stream": "fused", "confidence": 0.8, "resolutions": (0,)},
+    "pseudo-idd": {"stream": "fused", "confidence": 0.8, "resolutions": (0,)},
+    "pseudo-dawn": {"stream": "fused", "confidence": 0.8, "resolutions": (0, 512)},
+    "further-fused": {**FURTHER},
+    "further-vfm": {**FURTHER},
+    "further-vlm": {**FURTHER},
+    # Half of the way from the weights before: most of the gain in real bad weather, hardly any of the loss elsewhere.
+    "blend": {"share": 0.5},
     # And those of the test's phrases: `words` scores the weights before this stage.
     "teach-every-word": {
-        "iterations": 450,
+        "iterations": 300,
         "batch": 128,
         "general": 12_000,
-        "limit": 60,
+        "limit": 20,
         "seed": 0,
         "every_word": True,
     },
@@ -65,8 +95,9 @@ class Protocol:
 
     pretrain: photographs of the encoders; the first set lends its labels to the VLM. fit: labels of the decoders, with
     the share of each batch that each set gets (normalised over the sets that are there). settings: of the fits. val:
-    scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. every_word: whether the
-    test's phrases teach in the end.
+    scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. pseudo: what each stage of
+    pseudo labels reads, in the order in which the further fits get them; "folder" holds photographs without labels;
+    empty: no further training. every_word: whether the test's phrases teach in the end.
     """
 
     pretrain: tuple[str, ...]
@@ -76,6 +107,7 @@ class Protocol:
     settle: str
     calibrate: str
     teach: str
+    pseudo: dict[str, tuple[str, ...]] = field(default_factory=dict)
     every_word: bool = False
 
 
@@ -94,7 +126,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     # Everything that is labelled teaches: there is no validation score of these weights on any of it.
     "shipped": Protocol(
-        pretrain=(*_PHOTOGRAPHS, "camvid:camvid/val", "idd_lite:idd_lite/val"),
+        pretrain=_PHOTOGRAPHS,
         fit={  # shares as places in a batch of 24
             "camvid:camvid/train": 7,
             "camvid:camvid/val": 2,
@@ -107,6 +139,11 @@ PROTOCOLS: dict[str, Protocol] = {
         settle="camvid:camvid/train",
         calibrate="camvid:camvid/train",
         teach="camvid:camvid/train",
+        pseudo={
+            "pseudo-camvid": ("camvid:camvid/train", "camvid:camvid/val"),
+            "pseudo-idd": ("idd_lite:idd_lite/train", "idd_lite:idd_lite/val"),
+            "pseudo-dawn": ("folder:dawn_fog",),
+        },
         every_word=True,
     ),
 }

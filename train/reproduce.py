@@ -12,28 +12,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 
 from mfuser import presets
 from train.children import LAUNCH, ending_all, run_child
-from train.data.registry import parse
-from train.recipe import COMMAND_OF, LARGEST, PROTOCOLS, RECIPE, RENDERED, SCALED
+from train.plan import plan
+from train.recipe import COMMAND_OF, LARGEST
 from train.rehearsal import duration
 from train.stages import Ledger, Stage
 from train.state import require_writable
 from train.weights import has_public_encoders
 
-# Folders below --out.
-TRAINED, SETTLED, CALIBRATED, TAUGHT, EVERY = "trained", "settled", "calibrated", "taught", "every-word"
-ENCODER = {"pretrain-text": "text", "pretrain-vlm": "encoder-vlm", "pretrain-vfm": "encoder-vfm"}
 STAGES = (*COMMAND_OF, "collect")
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
-    """From packages and photographs to the built-in weights: pre-training, decoders, names, confidence, words.
+    """From packages and photographs to the built-in weights: pre-training, decoders, names, confidence, words, and
+    further training on labels that the weights themselves give.
 
     A stage whose output is there and has the same settings is skipped, and one that was stopped continues: simply give
     the same command again. The settings stand in `train/recipe.py`.
@@ -44,7 +42,7 @@ class ReproduceConfig:
     # Folder of everything that the stages make; the weights end in its folder nano.
     out: Path = Path("runs/reproduce")
     # Labels that teach the decoders. "dgss": camvid train alone, scored on camvid val and idd_lite val. "shipped": all
-    # that is labelled, val splits and rendered scenes too.
+    # that is labelled, val splits and rendered scenes too, and then the weights' own labels.
     protocol: Literal["dgss", "shipped"] = "shipped"
     # Scenes of `python -m train render`, for the shipped protocol; without them the other sets share their part.
     rendered: Path | None = None
@@ -54,7 +52,8 @@ class ReproduceConfig:
     stages: tuple[
         Literal[
             "all", "pretrain-text", "pretrain-vlm", "pretrain-vfm", "fit-fused", "fit-vfm", "fit-vlm", "settle",
-            "calibrate", "teach", "teach-every-word", "collect",
+            "calibrate", "teach", "pseudo-camvid", "pseudo-idd", "pseudo-dawn", "further-fused", "further-vfm",
+            "further-vlm", "blend", "teach-every-word", "collect",
         ],
         ...,
     ] = ("all",)  # fmt: skip
@@ -112,9 +111,10 @@ def reproduce(config: ReproduceConfig) -> Path:
             run_stage(config, ledger, stage, f"{number}/{len(chosen)} {stage.name}")
     target = config.out / config.preset
     total = sum(ledger.read(stage.name).get("seconds", 0.0) for stage in stages.values())
-    for stage in stages.values():
-        print(f"{stage.name:14} {duration(ledger.read(stage.name).get('seconds', 0.0)):>12}")
-    print(f"{'together':14} {duration(total):>12}")
+    width = max(map(len, (*stages, "together")))
+    for name in stages:
+        print(f"{name:{width}} {duration(ledger.read(name).get('seconds', 0.0)):>12}")
+    print(f"{'together':{width}} {duration(total):>12}")
     if ledger.done(stages["collect"]):
         print(f"The weights are in {target}: python app.py --weights {target}")
     return target
@@ -159,96 +159,6 @@ def shown(stage: Stage) -> str:
     if stage.name == "collect":
         return f"copy {stage.copies[0]} to {stage.copies[1]}, at most {LARGEST / 1e6:g} MB"
     return shlex.join(["python", "-m", "train", *stage.arguments()])
-
-
-def plan(config: ReproduceConfig) -> dict[str, Stage]:
-    """Every stage, in order. Raises ValueError for bad settings, an unknown preset, and data that is not there."""
-    if config.scale <= 0:
-        raise ValueError(f"--scale must be above 0, got {config.scale}.")
-    if config.rendered is not None and RENDERED not in PROTOCOLS[config.protocol].fit:
-        raise ValueError(f"--rendered teaches nothing in the protocol {config.protocol!r}: leave it out.")
-    preset, protocol = presets.get(config.preset), PROTOCOLS[config.protocol]
-    files, trained = presets.weight_files(preset), config.out / TRAINED
-    shares = {name: share for name, share in protocol.fit.items() if name != RENDERED or config.rendered is not None}
-    device = {"device": config.device}
-    stages: dict[str, Stage] = {}
-
-    def data(names: Sequence[str], labelled: int) -> tuple[list[str], list[str]]:
-        """(names with how many images, arguments) of sets of which the first ones must be labelled."""
-        arguments = [find(config, name) for name in names]
-        counts = [count(spec, i < labelled) for i, spec in enumerate(arguments)]
-        return [f"{name} ({n} images)" for name, n in zip(names, counts, strict=True)], arguments
-
-    last = CALIBRATED
-    for name, command in COMMAND_OF.items():
-        if RECIPE[name] is None or (name == "teach-every-word" and not protocol.every_word):
-            continue
-        settings: dict[str, Any] = {"preset": preset.name, **scaled(config, name)}
-        if command == "pretrain":
-            target = name.removeprefix("pretrain-")
-            settings["stage"] = [target]
-            places = {**device, "out": trained}
-            if target != "text":
-                settings["data"], places["data"] = data(protocol.pretrain, labelled=target == "vlm")
-            made, leaves = [f"{TRAINED}/{ENCODER[name]}.safetensors"], [f"{TRAINED}/{target}.state.pt"]
-            follows = ["pretrain-text"] if target == "vlm" else []
-        elif command == "fit":
-            stream = name.removeprefix("fit-")
-            settings["streams"] = [stream]
-            settings["data"], sources = data(list(shares), labelled=len(shares))
-            if len(shares) > 1:
-                settings["mix"] = list(shares.values())
-            val = [find(config, one) for one in protocol.val]
-            places = {**device, "out": trained, "encoders": trained, "data": sources, "val": val, "resume": True}
-            made = [f"{TRAINED}/stream-{stream}.safetensors"]
-            leaves = [f"{TRAINED}/stream-{stream}.{suffix}" for suffix in ("state.pt", "jsonl", "png")]
-            follows = ["pretrain-vlm", "pretrain-vfm"]
-        elif command == "teach":
-            (settings["data"],), (spec,) = data([protocol.teach], labelled=1)
-            source, target = (CALIBRATED, TAUGHT) if name == "teach" else (TAUGHT, EVERY)
-            places = {**device, "weights": config.out / source, "out": config.out / target, "data": spec}
-            made, leaves = [f"{target}/{file}" for file in files], [f"{target}/teach.state.pt"]
-            follows, last = ["calibrate" if name == "teach" else "teach"], target
-        else:
-            source, target = (TRAINED, SETTLED) if name == "settle" else (SETTLED, CALIBRATED)
-            (settings["data"],), (spec,) = data([getattr(protocol, name)], labelled=1)
-            places = {"weights": config.out / target, "data": spec} | (device if name == "calibrate" else {})
-            made, leaves = [f"{target}/{file}" for file in files], []
-            follows = [s for s in stages if s != "pretrain-text"] if name == "settle" else ["settle"]
-            stages[name] = Stage(name, command, settings, places, tuple(made), (), tuple(follows), (source, target))
-            continue
-        stages[name] = Stage(name, command, settings, places, tuple(made), tuple(leaves), tuple(follows))
-    made = tuple(f"{preset.name}/{file}" for file in files)
-    before = list(stages)[-1]
-    stages["collect"] = Stage("collect", "", {"preset": preset.name}, {}, made, (), (before,), (last, preset.name))
-    return stages
-
-
-def scaled(config: ReproduceConfig, name: str) -> dict[str, Any]:
-    """The recipe's settings of a stage, shortened by --scale and in the --precision asked for."""
-    settings = dict(RECIPE[name])
-    if COMMAND_OF[name] == "fit":
-        settings |= PROTOCOLS[config.protocol].settings
-    for key in SCALED:
-        if key in settings:
-            settings[key] = max(1, round(settings[key] * config.scale))
-    if config.precision != "recipe" and settings.get("precision", "float32") != "float32":
-        settings["precision"] = config.precision
-    return settings
-
-
-def find(config: ReproduceConfig, name: str) -> str:
-    """The `--data` argument of a set of the recipe."""
-    if name == RENDERED:
-        return f"folder:{config.rendered}"
-    kind, _, folder = name.partition(":")
-    return f"{kind}:{config.data_root / folder}"
-
-
-def count(spec: str, labelled: bool) -> int:
-    """Photographs of a set. Raises ValueError when it is not there, or labels are missing."""
-    kind, root = parse(spec)
-    return len(kind.pairs(root, "train", labelled))
 
 
 def collect(config: ReproduceConfig) -> None:

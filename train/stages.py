@@ -23,9 +23,9 @@ class Stage:
     """One stage in a folder.
 
     settings: what decides its result, as options of its command. places: options that decide nothing, such as folders
-    and the device. makes: files, below the folder, that are all there when it is done. leaves: further files of its own
-    (resumable states, logs). follows: stages whose results it reads. copies: (from, to) folders below the run's; the
-    files that it makes are first copied, anew each time, and then changed in place.
+    and the device. makes: files, below the folder, that are all there when it is done. leaves: further files and whole
+    folders of its own (resumable states, logs). follows: stages whose results it reads. copies: (from, to) folders
+    below the run's; the files that it makes are first copied, anew each time, and then changed in place.
     """
 
     name: str
@@ -119,8 +119,11 @@ class Ledger:
 
     def clear(self, stage: Stage) -> None:
         """Remove what a stage has made and its record."""
-        for path in (*stage.makes, *stage.leaves):
-            (self.out / path).unlink(missing_ok=True)
+        for path in (*stage.leaves, *stage.makes):
+            if (self.out / path).is_dir():
+                shutil.rmtree(self.out / path)
+            else:
+                (self.out / path).unlink(missing_ok=True)
         (self.folder / f"{stage.name}.json").unlink(missing_ok=True)
 
     def _write(self, stage: Stage, record: Mapping[str, Any]) -> None:

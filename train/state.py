@@ -130,10 +130,11 @@ def require_writable(folder: Path, keep: bool = True) -> None:
     """
     missing: list[Path] = []
     try:
-        missing += [place for place in (folder.absolute(), *folder.absolute().parents) if not place.exists()]
+        tried = folder if keep else folder.resolve()  # else "new/../run" would leave "new"
+        missing += [place for place in (tried.absolute(), *tried.absolute().parents) if not place.exists()]
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".write-test-{os.getpid()}"
+            tried.mkdir(parents=True, exist_ok=True)
+            probe = tried / f".write-test-{os.getpid()}"
             try:
                 probe.write_bytes(bytes(65536))  # a full disk takes an empty file
             finally:

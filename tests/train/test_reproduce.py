@@ -21,11 +21,13 @@ from PIL import Image
 from mfuser import checkpoint, presets
 from train import recipe, reproduce
 from train.__main__ import main
+from train.blend import BlendConfig
 from train.calibrate import CalibrateConfig
 from train.fit import parse_arguments
 from train.pretrain import text
 from train.pretrain.command import PretrainConfig
 from train.pretrain.phrases import corpus
+from train.pseudo import PseudoConfig
 from train.recipe import PROTOCOLS, RECIPE
 from train.reproduce import STAGES, ReproduceConfig, plan
 from train.settle import SettleConfig
@@ -101,9 +103,15 @@ def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, 
 def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
     config = ReproduceConfig(root, tmp_path / "out", protocol, device="cpu")
     commands = {"pretrain": PretrainConfig, "settle": SettleConfig, "calibrate": CalibrateConfig, "teach": TeachConfig}
+    commands |= {"pseudo": PseudoConfig, "blend": BlendConfig}
     stages = plan(config)
     for name, stage in stages.items():
-        if stage.command == "fit":
+        if name.startswith("further-"):
+            run = parse_arguments(stage.arguments()[1:])
+            assert run.stream_names == (name.removeprefix("further-"),) and run.resume and run.half
+            assert all(getattr(run, key) == value for key, value in RECIPE[name].items()) and run.crop == 384
+            assert run.start == run.encoders == tmp_path / "out/taught" and run.out == tmp_path / "out/further"
+        elif stage.command == "fit":
             run = parse_arguments(stage.arguments()[1:])
             assert (
                 run.stream_names == (name.removeprefix("fit-"),) and run.resume and run.out == tmp_path / "out/trained"
@@ -113,7 +121,8 @@ def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
         elif stage.command:
             parsed = tyro.cli(commands[stage.command], args=stage.arguments()[1:])
             assert all(getattr(parsed, key) == value for key, value in RECIPE[name].items())
-    assert list(stages) == [s for s in STAGES if PROTOCOLS[protocol].every_word or s != "teach-every-word"]
+    more = [s for s in STAGES if s.startswith(("pseudo-", "further-", "blend", "teach-every"))]
+    assert list(stages) == [s for s in STAGES if protocol == "shipped" or s not in more] and len(more) == 8
 
 
 def test_protocols_teach_what_they_say(root, rendered, tmp_path):
@@ -127,13 +136,35 @@ def test_protocols_teach_what_they_say(root, rendered, tmp_path):
     assert sets("shipped", "fit-vfm", rendered=rendered) == [*labelled, f"folder:{rendered}"]
     mix = plan(ReproduceConfig(root, tmp_path, rendered=rendered))["fit-vlm"].settings["mix"]
     assert len(mix) == 5 and plan(ReproduceConfig(root, tmp_path))["fit-vlm"].settings["mix"] == mix[:4]
+    photographs = ["camvid/train", "idd_lite/train", f"folder:{root}/dawn_fog"]
+    assert sets("shipped", "pretrain-vlm") == sets("dgss", "pretrain-vfm") == photographs
     with pytest.raises(ValueError, match="--rendered teaches nothing in the protocol 'dgss'"):
         plan(ReproduceConfig(root, tmp_path, "dgss", rendered))
 
 
-def test_streams_are_trained_alike(root, tmp_path):
-    fits = [s for s in plan(ReproduceConfig(root, tmp_path)).values() if s.command == "fit"]
+@pytest.mark.parametrize("kind", ["fit-", "further-"])
+def test_streams_are_trained_alike(root, tmp_path, kind):
+    fits = [s for s in plan(ReproduceConfig(root, tmp_path)).values() if s.name.startswith(kind)]
     assert len(fits) == 3 and all({**s.settings, "streams": 0} == {**fits[0].settings, "streams": 0} for s in fits)
+
+
+def test_shipped_weights_are_trained_on_with_their_own_labels(root, tmp_path):
+    stages = plan(ReproduceConfig(root, tmp_path))
+    assert list(stages)[6:] == list(STAGES)[6:] and list(stages)[6:9] == ["settle", "calibrate", "teach"]
+    assert stages["pseudo-idd"].places["data"] == [f"idd_lite:{root}/idd_lite/{split}" for split in ("train", "val")]
+    dawn = stages["pseudo-dawn"]
+    assert dawn.places["photographs"] == [f"folder:{root}/dawn_fog"] and "data" not in dawn.places
+    assert dawn.places["weights"] == tmp_path / "taught" and dawn.follows == ("teach",)
+    labels = ["pseudo-camvid", "pseudo-idd", "pseudo-dawn"]
+    assert [stages[name].makes for name in labels] == [(f"{name}/pseudo.json",) for name in labels]
+    further = stages["further-vlm"]
+    assert further.places["data"] == [f"folder:{tmp_path / name}" for name in labels]
+    assert further.follows == (*labels, "teach") and "further/encoder-vlm.safetensors" in further.leaves
+    blend = stages["blend"]
+    assert (blend.places["before"], blend.places["after"]) == (tmp_path / "taught", tmp_path / "further")
+    assert blend.follows == ("teach", "further-fused", "further-vfm", "further-vlm")
+    assert stages["teach-every-word"].places["weights"] == tmp_path / "blended"
+    assert stages["teach-every-word"].follows == ("blend",) and stages["collect"].copies == ("every-word", "nano")
 
 
 def test_scale_and_precision(root, tmp_path):
@@ -190,7 +221,7 @@ def test_weights_that_are_too_large_are_refused(root, tmp_path, tiny_run, tiny_m
 @pytest.mark.timeout(1200)  # many processes that import torch
 def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
     """All stages behind the encoders, asked to end inside the second fit, then continued to the collected weights."""
-    config = ReproduceConfig(root, tmp_path / "out", "dgss", preset="tiny", device="cpu")
+    config = ReproduceConfig(root, tmp_path / "out", "shipped", preset="tiny", device="cpu")
     pretrained(config, tiny_model)
     command = [
         sys.executable,
@@ -203,7 +234,7 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
         "--out",
         str(config.out),
         "--protocol",
-        "dgss",
+        "shipped",
     ]
     process = subprocess.Popen(
         [*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -219,7 +250,8 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
     folder = reproduce.reproduce(config)
     assert (config.out / "trained/stream-fused.safetensors").stat().st_mtime_ns == first, "it was done"
     assert sorted(p.name for p in folder.iterdir()) == sorted(presets.weight_files(presets.get("tiny")))
-    assert "temperature" in checkpoint.load_metadata(folder / "stream-fused.safetensors")
+    said = checkpoint.load_metadata(folder / "stream-fused.safetensors")
+    assert "temperature" in said and said["blend"] == "0.25"
     records = [json.loads((config.out / f"stages/{name}.json").read_text()) for name in plan(config)]
     assert all(record["done"] for record in records)
     again = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True)

@@ -72,6 +72,15 @@ def test_a_stage_follows_the_very_result_that_it_used(ledger):
     assert not (ledger.out / "used/one").exists() and not ledger.differs(SECOND)
 
 
+def test_whole_folders_that_a_stage_leaves_are_removed_with_it(ledger):
+    stage = replace(FIRST, leaves=("made/labels", "made/none"))
+    make(ledger, stage)
+    (ledger.out / "made/labels").mkdir()
+    (ledger.out / "made/labels/1.png").write_bytes(b"")
+    ledger.clear(stage)
+    assert not list((ledger.out / "made").iterdir())
+
+
 def test_what_is_changed_in_place_is_copied_anew_each_time(ledger):
     make(ledger, FIRST)
     ledger.begin(SECOND, "")

@@ -39,6 +39,9 @@ def test_a_place_can_be_tried_without_leaving_anything(tmp_path, monkeypatch):
     for place in (tmp_path / "a" / "b", tmp_path / "there"):
         require_writable(place, keep=False)
     assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    for place in (tmp_path / "new" / ".." / "q", tmp_path / "new" / ".." / "there"):
+        require_writable(place, keep=False)
+        assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
     with monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "write_bytes", lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))
         with pytest.raises(OSError, match="Cannot write to .*No space left.*choose another --out"):

@@ -52,6 +52,13 @@ def test_a_missing_folder_of_public_encoders_is_not_replaced_by_the_hub(streets,
     assert capsys.readouterr().err == said and not out.exists()
 
 
+def test_streams_go_on_with_the_encoders_that_they_know(streets, trained, tmp_path, capsys):
+    options = ["--preset", "tiny", "--start", str(trained), "--random-encoders", "--out", str(tmp_path / "out")]
+    assert main(["fit", *options, "--data", f"camvid:{streets}", "--device", "cpu"]) == 2
+    said = "fit: --start and --random-encoders contradict each other: streams go on with the encoders that they know.\n"
+    assert capsys.readouterr().err == said and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("preset", ["nano", PAIR])
 def test_a_missing_folder_of_weights_is_named(streets, tmp_path, capsys, preset):
     words = ["evaluate", "--preset", preset, "--weights", str(tmp_path / "none"), "--streams", "fused"]

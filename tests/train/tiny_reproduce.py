@@ -27,6 +27,13 @@ TINY = {
     "settle": {"limit": 2, "resolution": 64},
     "calibrate": {"limit": 2, "workers": 0},
     "teach": None,  # WordNet need not be there
+    "pseudo-camvid": {"confidence": 0.0},
+    "pseudo-idd": {"confidence": 0.0},
+    "pseudo-dawn": {"confidence": 0.0, "resolutions": (0, 96)},  # random weights are sure of nothing
+    "further-fused": {**FIT, "mix": (4, 5, 5)},
+    "further-vfm": {**FIT, "mix": (4, 5, 5)},
+    "further-vlm": {**FIT, "mix": (4, 5, 5)},
+    "blend": {"share": 0.25},
     "teach-every-word": None,
 }
 PROTOCOLS = {name: replace(protocol, settings={}) for name, protocol in recipe.PROTOCOLS.items()}
