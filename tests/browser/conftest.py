@@ -1,0 +1,91 @@
+"""The real app, started once as a subprocess, and visitors in headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mfuser import images
+
+ROOT = Path(__file__).resolve().parents[2]
+MILLISECONDS = 60_000  # the most to wait for one answer, on a busy machine
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory) -> Iterator[str]:
+    """The address of a running app."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "app.py", "--port", str(port)]
+    folder = tmp_path_factory.mktemp("app")
+    # One thread: on a machine that is busy with other tests, threads that wait for each other take minutes.
+    environment = {**os.environ, "GRADIO_TEMP_DIR": str(folder / "uploads"), "OMP_NUM_THREADS": "1"}
+    with (folder / "log.txt").open("w") as log:
+        app = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+    try:
+        while not _answers(address):
+            text = (folder / "log.txt").read_text()
+            assert app.poll() is None and time.monotonic() < deadline, f"the app did not start:\n{text}"
+            time.sleep(0.2)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(30)
+    left = [path.name for path in (folder / "uploads").rglob("*") if path.is_file()]
+    assert not any("street" not in name for name in left), left  # the page promises that uploads are deleted
+    text = (folder / "log.txt").read_text()
+    assert "Traceback" not in text, text
+
+
+@pytest.fixture(scope="session")
+def china(tmp_path_factory) -> Path:
+    datasets = pytest.importorskip("sklearn.datasets")
+    return images.save(tmp_path_factory.mktemp("photo") / "china.png", datasets.load_sample_image("china.jpg"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        assert not os.environ.get("CI"), "the page must be tested in CI: install chromium"
+        pytest.skip("needs a chromium executable")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, url) -> Iterator:
+    """A new visitor. Afterwards: no request to another host, no error in the console."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    visit, foreign, complaints = context.new_page(), [], []
+    visit.set_default_timeout(MILLISECONDS)
+    visit.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((url, "data:", "blob:")) else None)
+    visit.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    visit.on("pageerror", lambda error: complaints.append(str(error)))
+    visit.goto(url)
+    visit.wait_for_selector("#matrix .tile.mask img.layer")
+    yield visit
+    context.close()
+    assert foreign == []
+    assert complaints == []
+
+
+def _answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=2).status == 200
+    except OSError:
+        return False

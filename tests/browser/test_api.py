@@ -1,0 +1,26 @@
+"""The page's documented endpoints, asked as a program asks them; they want no browser."""
+
+from __future__ import annotations
+
+import gradio_client
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_documented_endpoints_answer(url, china):
+    api = gradio_client.Client(url, verbose=False)
+    endpoints = api.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/analyse", "/similarity", "/segment", "/weather"}
+    assert all(len(endpoint["description"]) > 80 for endpoint in endpoints.values())
+    photo = gradio_client.handle_file(china)
+    summary, *features = api.predict(photo, api_name="/analyse")
+    assert summary["size"] == [427, 640] and set(summary["shares"]) == {"vfm", "vlm", "fused"}
+    assert [Image.open(path).size for path in features] == [(640, 427)] * 3
+    answer, nothing, *heat = api.predict(photo, "car", api_name="/similarity")
+    grid = np.array(answer["maps"]["fused"])
+    assert nothing is None and len(heat) == 2 and np.abs(grid).max() <= 1
+    *_, scores = api.predict(photo, "rain+night", 2, 1, api_name="/weather")
+    assert 0 <= scores["consistency"]["fused"] <= 1 and scores["miou"] is None and "rain" in scores["parameters"]
+    with pytest.raises(Exception, match="Unknown weather 'hail'"):
+        api.predict(photo, "hail", api_name="/weather")
