@@ -29,6 +29,7 @@ from mfuser.windows import STRIDE, network_size, sliding_scores, window_places, 
 
 logger = logging.getLogger(__name__)
 
+LOWEST_SCORE = 1e-8  # of a class, before its logarithm or a power
 BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains nothing from more
 
 
@@ -204,7 +205,7 @@ class Segmenter:
         """Masks, confidence and what made each, in the order of STREAMS."""
         decided: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
         for stream, s in scores.items():
-            sharp = s.float().clamp_min(1e-8) ** (1 / self.model.temperatures.get(stream, 1.0))
+            sharp = s.float().clamp_min(LOWEST_SCORE) ** (1 / self.model.temperatures.get(stream, 1.0))
             certain = sharp.amax(1, keepdim=True) / sharp.sum(1, keepdim=True)
             decided[stream] = (*_upsampled(s.float(), certain, size), "decoder")
         clock.stop("masks")

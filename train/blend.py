@@ -6,7 +6,6 @@ that keep most of both.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mfuser import checkpoint
-from train.state import require_writable
+from train.state import copy_whole, require_writable
 from train.weights import ENCODERS, weights_folder
 
 
@@ -57,8 +56,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ENCODERS:
         for folder in (after, before):
             if (folder / name).is_file():
-                shutil.copyfile(folder / name, config.out / f"{name}.part")
-                (config.out / f"{name}.part").replace(config.out / name)
+                copy_whole(folder / name, config.out / name)
                 break
 
 

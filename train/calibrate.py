@@ -25,6 +25,7 @@ from tqdm import tqdm
 from mfuser import checkpoint, images, presets, weather
 from mfuser.cityscapes import IGNORE
 from mfuser.model import MFuser, encoders_of
+from mfuser.segmenter import LOWEST_SCORE
 from mfuser.windows import working_size
 from train.augment import Augmentation, distort_colours
 from train.config import Hardware, choose_hardware
@@ -32,7 +33,6 @@ from train.data import LabelGroups, SegmentationData, open_dataset
 from train.data.batches import items_of, worker_options
 from train.weights import load_model, weights_folder
 
-LOWEST_SCORE = 1e-8  # as in `mfuser.segmenter`
 TEMPERATURES = 0.05, 20.0  # bounds of the search
 CELLS = 4096  # of each photograph; neighbours say much the same
 BINS = 15

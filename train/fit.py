@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +31,7 @@ from train.report import write_report
 from train.room import host_memory
 from train.scores import summary
 from train.scoring import View
-from train.state import RunFiles, checkpoint_bytes, require_space, require_writable
+from train.state import RunFiles, checkpoint_bytes, digest, require_space, require_writable
 from train.weights import ENCODERS, copy_encoders, find_encoders, has_public_encoders, load_encoders, weights_folder
 
 logger = logging.getLogger(__name__)
@@ -181,12 +180,6 @@ def find_starts(config: FitConfig, preset: presets.Preset) -> dict[str, Path]:
                 f"There is no {path} to start from: name a folder that has it, or leave {stream!r} out of --streams."
             )
     return starts
-
-
-def digest(path: Path) -> str:
-    """Hash of a file's content, 16 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def start_model(

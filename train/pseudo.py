@@ -8,9 +8,6 @@ OUT/pseudo.json holds the settings that made them and, in the end, how much of e
 from __future__ import annotations
 
 import filecmp
-import hashlib
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +23,15 @@ from tqdm import tqdm
 from mfuser import images, presets
 from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter
+from mfuser.segmenter import LOWEST_SCORE, Segmenter
 from mfuser.windows import working_size
 from train.config import Append, choose_hardware
 from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
 from train.data.registry import parse
 from train.pseudo_files import Prefix, Record, name_sets
-from train.state import require_writable
+from train.state import copy_whole, digest, require_writable
 from train.weights import load_model, weights_folder
-
-LOWEST_SCORE = 1e-8  # as in `mfuser.segmenter`
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ def settings_of(config: PseudoConfig, preset: presets.Preset) -> dict[str, Any]:
     """What decides the labels of a photograph; `weights` is a digest of the stream's file."""
     folder = weights_folder(config.weights) or presets.folder_of(preset)
     path = None if folder is None else folder / f"stream-{config.stream}.safetensors"
-    weights = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path is not None and path.is_file() else None
+    weights = digest(path) if path is not None and path.is_file() else None
     same = {name: getattr(config, name) for name in ("stream", "confidence", "preset")}
     return {**same, "resolutions": list(config.resolutions), "weights": weights}
 
@@ -138,9 +133,7 @@ def label_set(
             picture = dataset.image(index)
             probabilities = class_probabilities(segmenter, picture, config.stream, config.resolutions)
             label = choose(resized(probabilities, picture.shape[:2]), own, dataset.groups, config.confidence)
-            beside = config.out / "images" / f".{name}.part"
-            shutil.copyfile(pair.image, beside)
-            os.replace(beside, image_path)
+            copy_whole(pair.image, image_path)
             images.save(label_path, label)
         else:
             label = images.load(label_path)[..., 0]

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfuser.cli.common import write_json
 from train.data.registry import parse
+from train.state import in_words
 
 
 class Record:
@@ -28,10 +30,7 @@ class Record:
             raise ValueError(f"{self.path} is damaged: choose another --out or pass --overwrite.") from error
 
     def write(self, content: Mapping[str, Any]) -> None:
-        """Written beside, then renamed."""
-        beside = self.path.with_name(f".{self.path.name}.part")
-        beside.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(beside, self.path)
+        write_json(self.path, content)
 
     def require(self, settings: Mapping[str, Any]) -> None:
         """Raise ValueError naming a setting in which what is there was made otherwise."""
@@ -41,7 +40,7 @@ class Record:
         for name, new in settings.items():
             if (old := found.get(name)) != new:
                 raise ValueError(
-                    f"{self.out} was made with {name} {_shown(old)}, not {_shown(new)}: "
+                    f"{self.out} was made with {name} {in_words(old)}, not {in_words(new)}: "
                     "choose another --out or pass --overwrite."
                 )
 
@@ -57,10 +56,6 @@ class Record:
             if folder.is_dir():
                 shutil.rmtree(folder)
         self.path.unlink(missing_ok=True)
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)

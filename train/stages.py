@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from train.children import options
+from train.state import copy_whole, in_words
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Ledger:
         for key in sorted(wanted.keys() | found["settings"].keys()):
             old, new = found["settings"].get(key), wanted.get(key)
             if old != new:
-                return f"it has {key} {_shown(old)}, not {_shown(new)}"
+                return f"it has {key} {in_words(old)}, not {in_words(new)}"
         for name in stage.follows:
             if found["follows"].get(name) != self.read(name).get("digest"):
                 return f"it follows another {name}"
@@ -101,9 +102,7 @@ class Ledger:
             source, target = (self.out / folder for folder in stage.copies)
             target.mkdir(parents=True, exist_ok=True)
             for path in stage.makes:
-                name, beside = Path(path).name, (self.out / path).with_name(Path(path).name + ".part")
-                shutil.copyfile(source / name, beside)
-                os.replace(beside, target / name)
+                copy_whole(source / Path(path).name, target / Path(path).name)
 
     def spent(self, stage: Stage, seconds: float) -> None:
         """Add the time that an attempt took."""
@@ -139,7 +138,3 @@ def digest(out: Path, paths: Sequence[str]) -> str:
     for path in paths:
         total.update((out / path).read_bytes())
     return total.hexdigest()[:16]
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

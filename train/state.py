@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -91,6 +92,24 @@ class RunFiles:
         """Append one line; it must have a "step"."""
         with self.log.open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file beside its place and rename it."""
+    beside = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, beside)
+    os.replace(beside, target)
+
+
+def digest(path: Path) -> str:
+    """Hash of a file's content, 16 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def in_words(value: Any) -> str:
+    """A setting as it is told."""
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def require_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from mfuser import checkpoint, presets
 from mfuser.loading import FOREIGN
 from mfuser.model import MFuser
 from mfuser.presets import Preset
+from train.state import copy_whole
 
 ENCODERS = ("encoder-vfm.safetensors", "encoder-vlm.safetensors")
 
@@ -101,6 +100,4 @@ def copy_encoders(source: Path, target: Path) -> None:
     encoders, which lie elsewhere, are not copied."""
     for name in ENCODERS:
         if (source / name).exists() and not (target / name).exists():
-            beside = target / (name + ".part")
-            shutil.copyfile(source / name, beside)
-            os.replace(beside, target / name)
+            copy_whole(source / name, target / name)
