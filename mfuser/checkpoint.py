@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from mfuser import hub, presets
+from mfuser import compact, hub, presets
 from mfuser.hub import Source
 
 if TYPE_CHECKING:
@@ -36,15 +36,23 @@ class MisfitError(WeightsError):
 
 
 def save(
-    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, half: bool = False
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    half: bool = False,
+    bits: Mapping[str, int] | None = None,
 ) -> None:
-    """Write tensors as safetensors, beside and then renamed. half stores floating tensors as float16."""
+    """Write tensors as safetensors, beside and then renamed. half stores floating tensors as float16, bits (4 or 8) the
+    matrices of these names as integers."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     packed = {
         name: (t.detach().half() if half and t.is_floating_point() else t.detach()).cpu().contiguous()
         for name, t in tensors.items()
+        if name not in (bits or {})
     }
+    for name, count in (bits or {}).items():
+        packed |= compact.pack(name, tensors[name], count)
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_bytes(serialize(packed, dict(metadata or {})))
@@ -54,11 +62,12 @@ def save(
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (halves as float32) and metadata of a safetensors file. Raises WeightsError."""
+    """Tensors (halves and integers of few bits as float32) and metadata of a safetensors file. Raises WeightsError."""
     with _open(Path(path)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
         metadata = file.metadata() or {}
-    return {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}, metadata
+    unpacked = compact.unpack(tensors)
+    return {n: t.float() if t.dtype == torch.float16 else t for n, t in unpacked.items()}, metadata
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:

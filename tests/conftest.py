@@ -19,7 +19,7 @@ from mfuser.presets import DecoderConfig, EncoderConfig, FusionConfig, Preset
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "shared" / "reference"
 TINY_ENCODER = {"width": 64, "depth": 4, "heads": 2}
-TINY_TEXT = {"embed_dim": 48, "text_width": 32, "text_layers": 1, "text_heads": 2, "text_factor": 8, "text_length": 16}
+TINY_TEXT = {"embed_dim": 48, "text_width": 32, "text_layers": 1, "text_heads": 2, "text_length": 16}
 TINY = Preset(
     name="tiny",
     title="tiny (tests)",

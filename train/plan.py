@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Folders below --out.
 TRAINED, SETTLED, CALIBRATED, TAUGHT = "trained", "settled", "calibrated", "taught"
-FURTHER, BLENDED, EVERY = "further", "blended", "every-word"
+FURTHER, BLENDED, RECALIBRATED, EVERY = "further", "blended", "recalibrated", "every-word"
 ENCODER = {"pretrain-text": "text", "pretrain-vlm": "encoder-vlm", "pretrain-vfm": "encoder-vfm"}
 
 
@@ -97,7 +97,7 @@ def takes_part(protocol: Protocol, name: str) -> bool:
         return protocol.every_word
     if kind_of(name) == "pseudo":
         return name in protocol.pseudo
-    return bool(protocol.pseudo) or kind_of(name) not in ("further", "blend")
+    return bool(protocol.pseudo) or (kind_of(name) not in ("further", "blend") and name != "calibrate-blend")
 
 
 def pretrain(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
@@ -127,15 +127,15 @@ def fit(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
 
 def settle(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
     """The newest weights, copied and changed in place; so does `calibrate`."""
-    target = {"settle": SETTLED, "calibrate": CALIBRATED}[name]
+    target = {"settle": SETTLED, "calibrate": CALIBRATED, "calibrate-blend": RECALIBRATED}[name]
     source, before = plan.renewed(name, target)
     settings = {"preset": plan.preset.name, **settings}
-    (settings["data"],), (spec,) = plan.sets([getattr(plan.protocol, name)], labelled=1)
+    (settings["data"],), (spec,) = plan.sets([getattr(plan.protocol, kind_of(name))], labelled=1)
     places = {"weights": plan.out / target, "data": spec}
-    if name == "calibrate":
+    if kind_of(name) == "calibrate":
         places["device"] = plan.config.device
     follows = (before,) if before else tuple(stage for stage in plan.stages if stage != "pretrain-text")
-    return Stage(name, name, settings, places, plan.files(target), (), follows, (source, target))
+    return Stage(name, kind_of(name), settings, places, plan.files(target), (), follows, (source, target))
 
 
 def teach(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:

@@ -19,7 +19,6 @@ COMMAND_OF = {
     "fit-vlm": "fit",
     "settle": "settle",
     "calibrate": "calibrate",
-    "teach": "teach",
     "pseudo-camvid": "pseudo",
     "pseudo-idd": "pseudo",
     "pseudo-dawn": "pseudo",
@@ -27,6 +26,8 @@ COMMAND_OF = {
     "further-vfm": "fit",
     "further-vlm": "fit",
     "blend": "blend",
+    "calibrate-blend": "calibrate",
+    "teach": "teach",
     "teach-every-word": "teach",
 }
 
@@ -49,8 +50,8 @@ FURTHER: dict[str, Any] = {
 
 # None leaves a stage out.
 RECIPE: dict[str, dict[str, Any] | None] = {
-    # The VLM's text tower learns a sentence encoder's space; no photographs. bf16 blurs its cosines.
-    "pretrain-text": {"iterations": 5000, "batch": 512, "seed": 0, "precision": "float32"},
+    # The VLM's text tower: four blocks of a sentence encoder's six; no photographs. bf16 blurs its cosines.
+    "pretrain-text": {"iterations": 4000, "batch": 512, "seed": 0, "precision": "float32"},
     # The VLM's vision tower is aligned with that text: labels of the first set, photographs of all.
     "pretrain-vlm": {"iterations": 4200, "batch": 32, "seed": 0, "precision": "bf16"},
     # The VFM teaches itself, without labels.
@@ -62,8 +63,6 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     "settle": {"limit": 12, "resolution": 320},
     # The temperature of each stream's confidence.
     "calibrate": {"limit": 40, "weather": 0.5, "seed": 0},
-    # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.
-    "teach": {"iterations": 1600, "batch": 384, "general": 52_000, "limit": 60, "seed": 0},
     # The class of each pixel of a group, and of what the model is sure of in photographs without labels.
     "pseudo-camvid": {"stream": "fused", "confidence": 0.8, "resolutions": (0,)},
     "pseudo-idd": {"stream": "fused", "confidence": 0.8, "resolutions": (0,)},
@@ -73,6 +72,9 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     "further-vlm": {**FURTHER},
     # Half of the way from the weights before: most of the gain in real bad weather, hardly any of the loss elsewhere.
     "blend": {"share": 0.5},
+    "calibrate-blend": {"limit": 40, "weather": 0.5, "seed": 0},
+    # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.
+    "teach": {"iterations": 1600, "batch": 384, "general": 52_000, "limit": 60, "seed": 0},
     # And those of the test's phrases: `words` scores the weights before this stage.
     "teach-every-word": {
         "iterations": 300,

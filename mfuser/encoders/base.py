@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from mfuser.encoders.sentence import SentenceText
 from mfuser.encoders.text import PromptedText
 
 
@@ -32,6 +33,10 @@ class VisionEncoder(nn.Module):
     @abstractmethod
     def norm(self, tokens: Tensor) -> Tensor:
         """Final normalisation of tokens (B, L, C)."""
+
+    def stored_bits(self) -> dict[str, int]:
+        """Names in the state dict -> 4 or 8, of matrices that float16 files keep as integers (`mfuser.compact`)."""
+        return {}
 
     def for_inference(self) -> None:  # noqa: B027  most encoders have nothing to prepare
         """Prepare weights for speed, in place; the encoder can no longer be trained or saved."""
@@ -60,7 +65,7 @@ class VisionLanguageEncoder(VisionEncoder):
     """
 
     embed_dim: int
-    text: PromptedText
+    text: PromptedText | SentenceText
     temperature: float = 0.07
 
     @abstractmethod

@@ -12,18 +12,19 @@ from contextlib import nullcontext
 import timm
 import torch
 import torch.nn.functional as F
-from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import TextTransformer
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder
 from mfuser.encoders.folding import fold_batch_norms
-from mfuser.encoders.text import PromptedText
+from mfuser.encoders.sentence import SentenceText
+from mfuser.encoders.vocabulary import WordPieceTokenizer
+from mfuser.presets import ASSETS
 
 # Index of the last trunk stage at each stride, and its channels (EfficientNet-Lite0, Tan and Le 2019 / Liu 2020).
 STAGES = {4: (1, 24), 8: (2, 40), 16: (4, 112), 32: (6, 320)}
 MEAN, STD = 0.498, 0.502  # of the trunk's own training, in 0..1
+VOCABULARY = ASSETS / "nano" / "vocabulary.txt"
 
 
 class Trunk(nn.Module):
@@ -123,10 +124,7 @@ def _position(grid: tuple[int, int], width: int, device: torch.device) -> Tensor
 
 
 class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
-    """NanoVision with a projection into the text space and a text tower with CLIP's byte-pair vocabulary.
-
-    text_factor: the token table is factorised to this width, so that 49k entries stay small (Lan et al. 2020).
-    """
+    """NanoVision with a projection into the text space and a text tower that began as a sentence encoder."""
 
     temperature = 0.05
 
@@ -137,31 +135,28 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
         heads: int = 6,
         strides: tuple[int, ...] = (16, 32),
         embed_dim: int = 384,
-        text_width: int = 192,
+        text_width: int = 384,
         text_layers: int = 4,
-        text_heads: int = 4,
-        text_factor: int = 64,
-        text_length: int = 32,
+        text_heads: int = 12,
+        text_length: int = 48,
+        pieces: int = 30522,
     ):
         super().__init__(width, depth, heads, strides)
         self.embed_dim = embed_dim
         self.head = nn.Linear(width, embed_dim)
-        tower = TextTransformer(
-            context_length=text_length, width=text_width, heads=text_heads, layers=text_layers, output_dim=embed_dim
-        )
-        table = nn.Embedding(tower.vocab_size, text_factor)
-        nn.init.normal_(table.weight, std=0.05)
-        tower.token_embedding = nn.Sequential(table, nn.Linear(text_factor, text_width, bias=False))
-        self.text = PromptedText(tower)
-        self._tokenizer = SimpleTokenizer(context_length=text_length)
+        self.text = SentenceText(pieces, text_width, text_layers, text_heads, text_length, embed_dim)
+        self._tokenizer = WordPieceTokenizer(VOCABULARY, text_length)
 
     def dense(self, normed: Tensor) -> Tensor:
         return self.head(normed)
 
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """Token -> id; tokens that end a word end in "</w>"."""
-        return self._tokenizer.encoder
-
     def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
-        return self._tokenizer(texts, context_length=length or self.text.positions)
+        return self._tokenizer(texts, length)
+
+    def stored_bits(self) -> dict[str, int]:
+        """Bits of the matrices that are stored in few: the table of word pieces, and the weights of the text blocks.
+
+        By names of the state dict. The projection behind them is kept exactly, and can make up for what they lose.
+        """
+        names = [n for n, t in self.state_dict().items() if n.startswith("text.blocks.") and t.ndim == 2]
+        return {"text.table.weight": 4, **dict.fromkeys(names, 8)}

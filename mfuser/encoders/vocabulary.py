@@ -1,8 +1,9 @@
-"""SigLIP's word pieces: the vocabulary is a file of the hub, which the package does not bring."""
+"""Word pieces: SigLIP's, whose vocabulary is a file of the hub, and those of the built-in text tower."""
 
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,3 +60,39 @@ class SigLIPTokenizer:
 
 def _installed() -> bool:
     return importlib.util.find_spec("tokenizers") is not None
+
+
+class WordPieceTokenizer:
+    """Texts to ids of BERT's word pieces: lower case, a first and an end token, zero-padded.
+
+    path: one piece a line. The file is read when it is first needed.
+    """
+
+    def __init__(self, path: Path, length: int):
+        self.path, self.length = path, length
+        self._pieces: Any = None
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
+        """(K, context_length) int64; a text that is too long is cut and keeps its end token."""
+        length = context_length or self.length
+        rows = []
+        for text in texts:  # one by one: in a batch the package starts threads, and loaders that fork complain of them
+            ids = self.pieces(text)
+            ids = ids if len(ids) <= length else [*ids[: length - 1], ids[-1]]
+            rows.append(ids + [0] * (length - len(ids)))
+        return torch.tensor(rows, dtype=torch.int64).view(len(texts), length)
+
+    def pieces(self, text: str) -> list[int]:
+        """Ids of a text with its first and end token. Raises hub.MissingError without the vocabulary."""
+        if self._pieces is None:
+            self._pieces = self._read()
+        return self._pieces.encode(text).ids
+
+    def _read(self) -> Any:
+        if not _installed():
+            raise MissingError("nano's vocabulary needs the package tokenizers: run `pip install tokenizers`.")
+        if not self.path.is_file():
+            raise MissingError(f"nano's vocabulary is missing: fetch {self.path} again, it comes with the project.")
+        from tokenizers import BertWordPieceTokenizer
+
+        return BertWordPieceTokenizer(str(self.path), lowercase=True)

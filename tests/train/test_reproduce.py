@@ -93,7 +93,7 @@ def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, 
     assert main(["reproduce-nano", *arguments]) == 0
     told = capsys.readouterr().out
     assert [line.split(". ")[1].split(":")[0] for line in told.splitlines()[::2]] == list(STAGES)
-    assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --iterations 5000" in told
+    assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --iterations 4000" in told
     assert "pretrain-vlm: would run after pretrain-text" in told
     assert told.count("--mix 7 2 6 2 7") == 3 and told.count(f"--data folder:{rendered}") == 3
     assert not out.exists()
@@ -110,7 +110,7 @@ def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
             run = parse_arguments(stage.arguments()[1:])
             assert run.stream_names == (name.removeprefix("further-"),) and run.resume and run.half
             assert all(getattr(run, key) == value for key, value in RECIPE[name].items()) and run.crop == 384
-            assert run.start == run.encoders == tmp_path / "out/taught" and run.out == tmp_path / "out/further"
+            assert run.start == run.encoders == tmp_path / "out/calibrated" and run.out == tmp_path / "out/further"
         elif stage.command == "fit":
             run = parse_arguments(stage.arguments()[1:])
             assert (
@@ -121,8 +121,8 @@ def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
         elif stage.command:
             parsed = tyro.cli(commands[stage.command], args=stage.arguments()[1:])
             assert all(getattr(parsed, key) == value for key, value in RECIPE[name].items())
-    more = [s for s in STAGES if s.startswith(("pseudo-", "further-", "blend", "teach-every"))]
-    assert list(stages) == [s for s in STAGES if protocol == "shipped" or s not in more] and len(more) == 8
+    more = [s for s in STAGES if s.startswith(("pseudo-", "further-", "blend", "calibrate-blend", "teach-every"))]
+    assert list(stages) == [s for s in STAGES if protocol == "shipped" or s not in more] and len(more) == 9
 
 
 def test_protocols_teach_what_they_say(root, rendered, tmp_path):
@@ -150,26 +150,28 @@ def test_streams_are_trained_alike(root, tmp_path, kind):
 
 def test_shipped_weights_are_trained_on_with_their_own_labels(root, tmp_path):
     stages = plan(ReproduceConfig(root, tmp_path))
-    assert list(stages)[6:] == list(STAGES)[6:] and list(stages)[6:9] == ["settle", "calibrate", "teach"]
+    assert list(stages)[6:] == list(STAGES)[6:] and list(stages)[6:8] == ["settle", "calibrate"]
     assert stages["pseudo-idd"].places["data"] == [f"idd_lite:{root}/idd_lite/{split}" for split in ("train", "val")]
     dawn = stages["pseudo-dawn"]
     assert dawn.places["photographs"] == [f"folder:{root}/dawn_fog"] and "data" not in dawn.places
-    assert dawn.places["weights"] == tmp_path / "taught" and dawn.follows == ("teach",)
+    assert dawn.places["weights"] == tmp_path / "calibrated" and dawn.follows == ("calibrate",)
     labels = ["pseudo-camvid", "pseudo-idd", "pseudo-dawn"]
     assert [stages[name].makes for name in labels] == [(f"{name}/pseudo.json",) for name in labels]
     further = stages["further-vlm"]
     assert further.places["data"] == [f"folder:{tmp_path / name}" for name in labels]
-    assert further.follows == (*labels, "teach") and "further/encoder-vlm.safetensors" in further.leaves
+    assert further.follows == (*labels, "calibrate") and "further/encoder-vlm.safetensors" in further.leaves
     blend = stages["blend"]
-    assert (blend.places["before"], blend.places["after"]) == (tmp_path / "taught", tmp_path / "further")
-    assert blend.follows == ("teach", "further-fused", "further-vfm", "further-vlm")
-    assert stages["teach-every-word"].places["weights"] == tmp_path / "blended"
-    assert stages["teach-every-word"].follows == ("blend",) and stages["collect"].copies == ("every-word", "nano")
+    assert (blend.places["before"], blend.places["after"]) == (tmp_path / "calibrated", tmp_path / "further")
+    assert blend.follows == ("calibrate", "further-fused", "further-vfm", "further-vlm")
+    assert stages["calibrate-blend"].copies == ("blended", "recalibrated"), "its confidence is another one"
+    assert stages["teach"].places["weights"] == tmp_path / "recalibrated"
+    assert stages["teach-every-word"].places["weights"] == tmp_path / "taught"
+    assert stages["teach-every-word"].follows == ("teach",) and stages["collect"].copies == ("every-word", "nano")
 
 
 def test_scale_and_precision(root, tmp_path):
     stages = plan(ReproduceConfig(root, tmp_path, scale=0.001, precision="float32"))
-    assert stages["pretrain-text"].settings["iterations"] == 5 and stages["fit-vlm"].settings["warmup"] == 1
+    assert stages["pretrain-text"].settings["iterations"] == 4 and stages["fit-vlm"].settings["warmup"] == 1
     assert {s.settings.get("precision", "float32") for s in stages.values()} == {"float32"}
     assert plan(ReproduceConfig(root, tmp_path, precision="bf16"))["pretrain-text"].settings["precision"] == "float32"
 

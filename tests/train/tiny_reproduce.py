@@ -26,7 +26,6 @@ TINY = {
     "fit-vlm": {**FIT},
     "settle": {"limit": 2, "resolution": 64},
     "calibrate": {"limit": 2, "workers": 0},
-    "teach": None,  # WordNet need not be there
     "pseudo-camvid": {"confidence": 0.0},
     "pseudo-idd": {"confidence": 0.0},
     "pseudo-dawn": {"confidence": 0.0, "resolutions": (0, 96)},  # random weights are sure of nothing
@@ -34,6 +33,8 @@ TINY = {
     "further-vfm": {**FIT, "mix": (4, 5, 5)},
     "further-vlm": {**FIT, "mix": (4, 5, 5)},
     "blend": {"share": 0.25},
+    "calibrate-blend": {"limit": 2, "workers": 0},
+    "teach": None,  # WordNet need not be there
     "teach-every-word": None,
 }
 PROTOCOLS = {name: replace(protocol, settings={}) for name, protocol in recipe.PROTOCOLS.items()}

@@ -38,7 +38,7 @@ class PretrainConfig:
     data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     # Folder of encoder-*.safetensors.
     out: Path = Path("runs/nano")
-    # Optimizer steps of each stage; 0 for the stage's own (text 5000, vlm 3000, vfm 3000).
+    # Optimizer steps of each stage; 0 for the stage's own (text 4000, vlm 3000, vfm 3000).
     iterations: int = 0
     # Images or phrases per step; 0 for the stage's own (text 512, vlm 24, vfm 48).
     batch: int = 0
@@ -97,7 +97,8 @@ def run(config: PretrainConfig) -> None:
         )
         tensors = stage.train(model, list(config.data), config.out, settings)
         made = {"preset": preset.name, "stage": name, "iterations": str(settings.iterations), "seed": str(config.seed)}
-        checkpoint.save(target, tensors, made, half=True)
+        bits = {"text": text.bits_of_tower, "vlm": lambda model: model.vlm.stored_bits()}.get(name, lambda model: {})
+        checkpoint.save(target, tensors, made, half=True, bits=bits(model))
         state.unlink(missing_ok=True)
         print(f"{target} written")
 

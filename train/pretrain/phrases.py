@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from timm.data import ImageNetInfo
 
-from train.words import probe
+from train.words import probe, wordnet
 
-# Training phrases of each Cityscapes class. The first is the class name itself.
+# Training phrases of each Cityscapes class. The first is the class name itself. None holds a phrase of `train.words`.
 CLASS_PHRASES: dict[str, tuple[str, ...]] = {
-    "road": ("road", "street", "roadway", "asphalt road", "lane", "the road surface"),
-    "sidewalk": ("sidewalk", "pavement for pedestrians", "footpath", "walkway", "footway beside the road"),
-    "building": ("building", "house", "facade", "shop front", "office building", "houses"),
+    "road": ("road", "street", "roadway", "lane", "the road surface"),
+    "sidewalk": ("sidewalk", "footpath", "walkway"),
+    "building": ("building", "house", "facade", "office building", "houses"),
     "wall": ("wall", "brick wall", "stone wall", "retaining wall"),
     "fence": ("fence", "railing", "iron fence", "guard rail", "fence posts"),
-    "pole": ("pole", "lamp post", "street light pole", "column", "post"),
+    "pole": ("pole", "lamp post", "column", "post"),
     "traffic light": ("traffic light", "traffic signal", "stoplight"),
     "traffic sign": ("traffic sign", "road sign", "street sign", "stop sign", "sign board"),
     "vegetation": ("vegetation", "tree", "trees", "bushes", "hedge", "leaves"),
     "terrain": ("terrain", "grass", "lawn", "soil", "ground beside the road"),
     "sky": ("sky", "cloudy sky", "blue sky", "clouds"),
-    "person": ("person", "pedestrian", "man walking", "woman", "child", "people"),
+    "person": ("person", "pedestrian", "woman", "child", "people"),
     "rider": ("rider", "cyclist", "person riding a bike", "bicyclist", "motorcyclist"),
     "car": ("car", "cars", "parked car", "sedan", "passenger car", "hatchback"),
     "truck": ("truck", "delivery truck", "heavy goods vehicle", "pickup truck"),
@@ -63,9 +64,16 @@ _EXTRA = (
 
 
 def imagenet_names() -> list[str]:
-    """The first lemma of ImageNet-1k's 1000 classes, in classifier order."""
+    """A name of each of ImageNet-1k's 1000 classes, in classifier order: the first lemma that holds no phrase of
+    `train.words`, or what is left of the first without the words of these."""
     info = ImageNetInfo()
-    return [info.index_to_description(i).split(",")[0] for i in range(info.num_classes())]
+    return [clean_name(info.index_to_description(i).split(", ")) for i in range(info.num_classes())]
+
+
+def clean_name(lemmas: Sequence[str]) -> str:
+    """ "king penguin, Aptenodytes patagonica" -> the second; "electric guitar" -> "electric"."""
+    clean = [lemma for lemma in lemmas if not probe.holds_phrase(lemma)]
+    return clean[0] if clean else " ".join(w for w in lemmas[0].split() if not probe.holds_phrase(w))
 
 
 def imagenet_lemmas() -> list[str]:
@@ -75,19 +83,19 @@ def imagenet_lemmas() -> list[str]:
     return [lemma.strip() for lemmas in described for lemma in lemmas.split(",")]
 
 
-def corpus(limit: int = 40_000, seed: int = 0) -> list[str]:
-    """Distinct training texts: all street phrases, then a seeded sample of lemmas and definitions.
+def corpus(limit: int = 0) -> list[str]:
+    """Distinct training texts: all street phrases, then, shuffled, the lemmas and definitions of ImageNet's classes and
+    WordNet's nouns, definitions and examples; at most `limit`, 0 for all.
 
-    Left out is what `train.words` tests with.
+    Left out is every text that holds a phrase with which `train.words` tests. Raises ValueError without WordNet.
     """
     nouns = [*(p for phrases in CLASS_PHRASES.values() for p in phrases), *_EXTRA]
     street = [template.format(noun) for noun in nouns for template in _TEMPLATES]
     street += [f"{adjective} {noun}" for noun in nouns for adjective in _ADJECTIVES]
     info = ImageNetInfo("imagenet21k")
-    general = [*imagenet_names(), *imagenet_lemmas()]
+    general = [*imagenet_names(), *imagenet_lemmas(), *wordnet.texts()]
     general += [info.index_to_description(i, detailed=True).partition(": ")[2][:100] for i in range(info.num_classes())]
     rest = sorted(set(general) - set(street) - {""})
-    random.Random(seed).shuffle(rest)
-    held_out = probe.held_out()
-    texts = list(dict.fromkeys(street)) + rest
-    return [text for text in texts if probe.normalise(text) not in held_out][:limit]
+    random.Random(0).shuffle(rest)
+    texts = [text for text in (*dict.fromkeys(street), *rest) if not probe.holds_phrase(text)]
+    return texts[:limit] if limit else texts

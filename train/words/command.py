@@ -19,7 +19,6 @@ from mfuser.segmenter import Segmenter
 from train.config import choose_hardware
 from train.data import CITYSCAPES, LabelGroups, open_dataset
 from train.data.groups import SPACES
-from train.pretrain.phrases import imagenet_lemmas
 from train.state import require_writable
 from train.weights import ENCODERS, load_model, weights_folder
 from train.words import probe, scores, texts
@@ -143,14 +142,8 @@ def summary(
     exact, every = scores.wanted_groups(phrases, CITYSCAPES), np.ones(len(CLASSES), bool)
     in_space = space.table()[nearest]
     words_only = scores.top1(in_space, wanted, np.ones(len(space), bool))
-    known = lemmas()
-    unknown = np.array([probe.normalise(p.text) not in known for p in phrases])
-    image = scores.by_kind(right, phrases)
-    fresh = right[unknown & ~np.isnan(right)]
-    if len(fresh):
-        image["no ImageNet lemma"] = (round(100 * float(fresh.mean()), 2), len(fresh))
     return {
-        "image top-1": image,
+        "image top-1": scores.by_kind(right, phrases),
         "text top-1": scores.by_kind(words_only, phrases),
         "text top-1, 19 classes": scores.by_kind(scores.top1(nearest, exact, every), phrases),
         "AUROC": {k: round(v, 4) for k, v in scores.presence(tally, phrases, wanted, minimum, ABSENT).items()},
@@ -176,11 +169,6 @@ def were_taught(folder: Path | None) -> bool:
     """Did the phrases themselves teach the text tower of this folder (`teach --every-word`)?"""
     path = folder / ENCODERS[1] if folder else None
     return path is not None and path.is_file() and TAUGHT in checkpoint.load_metadata(path)
-
-
-def lemmas() -> frozenset[str]:
-    """Normalised lemmas of ImageNet-21k, of which training draws a sample less the phrases of the test."""
-    return frozenset(map(probe.normalise, imagenet_lemmas()))
 
 
 def _names(mask: np.ndarray, names: Sequence[str]) -> str:

@@ -10,9 +10,8 @@ prompts of the fused stream,
   class that a linear probe of these embeddings gives, so that words of neither list find their place;
 * to answer with the prompts of the fused stream as without them.
 
-The embedding of a plural that is one token follows the singular's: a text with "trucks" in it may never teach, and
-nothing else would tell the tower that they are trucks. What the class embeddings have moved in the end is undone in the
-tower's last matrix.
+What the class embeddings have moved in the end is undone in the
+tower's last matrix, after the others were rounded to what their file keeps.
 """
 
 from __future__ import annotations
@@ -28,13 +27,14 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor
 
-from mfuser import checkpoint, presets
+from mfuser import checkpoint, compact, presets
 from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.model import MFuser
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset
 from train.pretrain import phrases, text
 from train.pretrain.runner import RunConfig, run
+from train.pretrain.text import trim
 from train.state import require_writable
 from train.weights import ENCODERS, copy_encoders, load_model, weights_folder
 from train.words import guess, probe, texts, wordnet
@@ -68,7 +68,7 @@ class TeachConfig:
     # Texts of each kind per step.
     batch: int = 256
     # Learning rate.
-    lr: float = 5e-4
+    lr: float = 1e-4
     # Texts of general English that the sentence encoder embeds; 0 for none.
     general: int = 200_000
     # Also teach texts that hold a phrase of the test, or are of the development ones: for weights to use, not to score.
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
     said = {**metadata, "words": str(config.iterations), "seed": str(config.seed)}
     if config.every_word:
         said[TAUGHT] = "yes"
-    checkpoint.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True)
+    checkpoint.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True, bits=model.vlm.stored_bits())
     settings.state.unlink(missing_ok=True)
     print(f"{config.out / ENCODERS[1]} written; class embeddings moved by {100 * moved:.2f} % of their length at most")
 
@@ -212,15 +212,13 @@ def teach(
         losses["stay"] = 1 - (F.normalize(tower(trim(other[pick])), dim=-1) * stay[pick]).sum(-1).mean()
         return losses
 
-    pairs = torch.tensor(texts.plural_tokens(vlm.vocabulary), device=device).view(-1, 2)
-    table = tower.tower.token_embedding
-    table = table[0] if isinstance(table, torch.nn.Sequential) else table
-    follow_singulars(table.weight, pairs)
     tower.train().requires_grad_(True)
-    run({"text": tower}, step, config, after=lambda _: follow_singulars(table.weight, pairs))
+    tower.table.requires_grad_(False)  # words that no text holds stay where the sentence encoder had them
+    run({"text": tower}, step, config)
     tower.eval().requires_grad_(False)
     with torch.no_grad():
-        restore(tower.tower.text_projection, torch.cat([tower(names, p) for p in held]), torch.cat(before))
+        vlm.load_state_dict(compact.rounded(vlm.state_dict(), vlm.stored_bits()), strict=False)
+        restore(tower.projection, torch.cat([tower(names, p) for p in held]), torch.cat(before))
         moved = [(tower(names, p) - b).norm(dim=-1) / b.norm(dim=-1) for p, b in zip(held, before, strict=True)]
     return float(torch.stack(moved).max())
 
@@ -245,14 +243,3 @@ def with_threshold(cosines: Tensor, labels: Tensor, threshold: float) -> Tensor:
 def threshold_logits(cosines: Tensor, threshold: float) -> Tensor:
     """(N, K) cosines -> (N, K + 1) logits."""
     return F.pad(cosines, (0, 1), value=threshold) / TEMPERATURE
-
-
-@torch.no_grad()
-def follow_singulars(table: Tensor, pairs: Tensor) -> None:
-    """Give the second token of each pair the embedding of the first, in place. table: (V, C). pairs: (n, 2)."""
-    table[pairs[:, 1]] = table[pairs[:, 0]]
-
-
-def trim(ids: Tensor) -> Tensor:
-    """Token ids (N, T) without the columns that are padding in every row; the tower is causal, so nothing changes."""
-    return ids[:, : int((ids != 0).sum(1).max())]

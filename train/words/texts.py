@@ -111,17 +111,3 @@ def plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return noun[:-1] + "ies"
     return noun + "s"
-
-
-def plural_tokens(encoder: dict[str, int]) -> list[tuple[int, int]]:
-    """Ids of whole-word tokens for a noun of WordNet and for its plural, where the plural is no word of its own.
-
-    encoder: of a CLIP vocabulary, whose tokens that end a word end in "</w>".
-    """
-    lemmas, found = wordnet.lemmas(), []
-    for token, index in encoder.items():
-        word = token.removesuffix("</w>")
-        many = plural(word)
-        if word != token and word in lemmas and many != word and many not in lemmas and many + "</w>" in encoder:
-            found.append((index, encoder[many + "</w>"]))
-    return found

@@ -115,11 +115,6 @@ def parts() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def lemmas() -> frozenset[str]:
-    """Every noun of WordNet in lower case, whatever it names."""
-    return frozenset(_senses())
-
-
 def texts() -> list[str]:
     """Every noun, definition and example sentence of WordNet's nouns, sorted: general English for the text tower."""
     found: set[str] = set()

@@ -22,7 +22,6 @@ def small_sources(monkeypatch) -> None:
     )
     told = {name: (f"a definition of a {name} ago", "a thing of mud") for name in CLASSES}
     monkeypatch.setattr(wordnet, "definitions", lambda: told)
-    monkeypatch.setattr(wordnet, "lemmas", lambda: frozenset(("truck", "lens", "len", "new", "news", "bush")))
 
 
 def test_no_text_holds_a_phrase_of_the_test(small_sources):
@@ -59,8 +58,3 @@ def test_development_never_teaches(small_sources):
 )
 def test_plurals(one, many):
     assert texts.plural(one) == many
-
-
-def test_plural_tokens_are_pairs_of_nouns_whose_plural_is_no_other_word(small_sources):
-    encoder = {"truck</w>": 0, "trucks</w>": 1, "truck": 2, "new</w>": 3, "news</w>": 4, "bush</w>": 5, "bushes</w>": 6}
-    assert texts.plural_tokens(encoder | {"wugs</w>": 7, "wug</w>": 8}) == [(0, 1), (5, 6)]

@@ -1,0 +1,45 @@
+"""Matrices in few bits: every row as small integers and one scale. It halves or quarters what float16 takes on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+SCALE, INTEGERS = "@scale", {8: "@int8", 4: "@int4"}
+
+
+def pack(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
+    """Entries of a file that stand for a matrix (N, C) of floats: `name@int8` (N, C) int8, or `name@int4` (N, C / 2)
+    uint8 with two columns in a byte, and `name@scale` (N, 1) float16. C is even for 4 bits.
+
+    Nearest integers of the row's largest magnitude / (2 ^ (bits - 1) - 1). What was unpacked packs to the same bytes.
+    """
+    most = 2 ** (bits - 1) - 1
+    matrix = matrix.detach().float().cpu()
+    scale = (matrix.abs().amax(1, keepdim=True) / most).half()
+    steps = (matrix / torch.where(scale > 0, scale, 1).float()).round().clamp(-most, most).to(torch.int8)
+    if bits == 4:
+        steps = (steps + 8).to(torch.uint8)
+        steps = steps[:, 0::2] | steps[:, 1::2] << 4
+    return {name + INTEGERS[bits]: steps.contiguous(), name + SCALE: scale}
+
+
+def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file with every packed matrix as (N, C) float32 under its own name."""
+    found = {}
+    for key, tensor in tensors.items():
+        name, _, kind = key.partition("@")
+        if not kind:
+            found[key] = tensor
+        elif kind != SCALE[1:]:
+            if kind == INTEGERS[4][1:]:
+                tensor = torch.stack([tensor & 15, tensor >> 4], dim=-1).flatten(1).to(torch.int8) - 8
+            found[name] = tensor.float() * tensors[name + SCALE].float()
+    return found
+
+
+def rounded(tensors: Mapping[str, Tensor], bits: Mapping[str, int]) -> dict[str, Tensor]:
+    """The matrices of these names as a file would give them back."""
+    return {name: unpack(pack(name, tensors[name], count))[name] for name, count in bits.items()}

@@ -1,0 +1,47 @@
+"""Matrices in few bits: how near they come back, how small they are, and that nothing changes a second time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mfuser import checkpoint, compact
+
+
+@pytest.mark.parametrize(("bits", "bytes_each"), [(8, 1.0), (4, 0.5)])
+def test_every_value_is_the_nearest_step_of_its_row(bits, bytes_each):
+    matrix = torch.randn(50, 12) * torch.logspace(-3, 3, 50)[:, None]
+    matrix[7] = 0
+    packed = compact.pack("m", matrix, bits)
+    integers = next(t for name, t in packed.items() if not name.endswith(compact.SCALE))
+    assert integers.element_size() == 1 and integers.numel() == bytes_each * matrix.numel()
+    found = compact.unpack(packed)["m"]
+    step = matrix.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
+    # Half a step, and what the scale loses as float16 (a part in 2048) at the far end of the row.
+    assert ((found - matrix).abs() <= step / 2 + matrix.abs().amax(1, keepdim=True) / 1500 + 1e-7).all()
+    assert found[7].abs().max() == 0 and found.dtype == torch.float32 and found.shape == matrix.shape
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_second_time_changes_nothing(bits):
+    once = compact.rounded({"m": torch.randn(300, 64)}, {"m": bits})
+    assert torch.equal(compact.rounded(once, {"m": bits})["m"], once["m"])
+
+
+def test_files_hold_the_integers_and_load_the_matrix(tmp_path):
+    tensors = {"a.weight": torch.randn(8, 6), "b": torch.randn(8, 6), "c": torch.arange(3)}
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, tensors, {"note": "n"}, half=True, bits={"a.weight": 4})
+    found, metadata = checkpoint.load(path)
+    assert list(sorted(found)) == ["a.weight", "b", "c"] and metadata == {"note": "n"}
+    assert torch.equal(found["a.weight"], compact.rounded(tensors, {"a.weight": 4})["a.weight"])
+    assert torch.equal(found["b"], tensors["b"].half().float()) and torch.equal(found["c"], tensors["c"])
+    checkpoint.add_metadata(path, {"more": "m"})
+    again, metadata = checkpoint.load(path)
+    assert metadata == {"note": "n", "more": "m"} and all(torch.equal(again[n], t) for n, t in found.items())
+
+
+def test_a_built_in_encoder_names_matrices_that_it_has(tiny_model):
+    state, bits = tiny_model.vlm.state_dict(), tiny_model.vlm.stored_bits()
+    assert bits and all(state[name].ndim == 2 and name.startswith("text.") for name in bits)
+    assert "text.projection" not in bits and tiny_model.vfm.stored_bits() == {}
