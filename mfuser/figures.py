@@ -24,10 +24,13 @@ def make_figure(width: int, height: int, dark: bool, layout: str | None = "const
     return figure
 
 
-def make_axes(figure: Figure, dark: bool, grid: str | None = None) -> matplotlib.axes.Axes:
-    """Axes in the colours of the page; grid: "x" or "y", the axis whose values have lines."""
+def make_axes(
+    figure: Figure, dark: bool, grid: str | None = None, place: tuple[int, int, int] = (1, 1, 1)
+) -> matplotlib.axes.Axes:
+    """Axes in the colours of the page; grid: "x" or "y", the axis whose values have lines. place: rows and columns of
+    axes that the figure has, and the number of these, from 1."""
     page, ink, line = THEMES[dark]
-    axes = figure.add_subplot(facecolor=page)
+    axes = figure.add_subplot(*place, facecolor=page)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[:].set_color(line)
     axes.tick_params(colors=ink, labelsize=7.5, length=0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,36 +18,12 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from mfuser import presets
+from mfuser import images, presets
+from train.ablation_curves import ablation_picture
+from train.ablation_table import FIVE, TABLE4, earlier_minutes, mean_score, row_result, table
 from train.config import Append, FitConfig, choose_hardware, defaults
 from train.launch import train_all
-from train.report import read_log
-from train.state import RunFiles, require_writable
-
-
-@dataclass(frozen=True)
-class Row:
-    """A choice: its name in the paper, and the stream and the fusion that make it.
-
-    paper: mIoU (%) of DINOv2-L and EVA02-L, from GTA V to Cityscapes, BDD100K, Mapillary, and their mean.
-    """
-
-    title: str
-    stream: str
-    fusion: str
-    paper: tuple[float, float, float, float]
-
-
-TABLE4: dict[str, Row] = {
-    "vfm": Row("VFM only", "vfm", "", (67.68, 60.82, 66.89, 65.13)),
-    "vlm": Row("VLM only", "vlm", "", (68.26, 60.02, 70.18, 66.15)),
-    "concat": Row("plain concatenation, no adapter", "fused", "concat", (66.96, 58.88, 68.25, 64.70)),
-    "convolution": Row("convolution adapter", "fused", "convolution", (69.28, 61.45, 69.78, 66.83)),
-    "tokens": Row("cross-attention to learnable tokens", "fused", "learnable-tokens", (69.67, 60.52, 70.43, 66.87)),
-    "separate": Row("separate MVFuser per encoder", "fused", "separate", (69.57, 62.88, 70.59, 67.68)),
-    "mvfuser": Row("MVFuser (shared)", "fused", "mvfuser", (70.19, 63.13, 71.28, 68.20)),
-}
-FIVE = ("vfm", "vlm", "concat", "separate", "mvfuser")
+from train.state import require_writable
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,12 @@ class AblateConfig:
     tune_iterations: int = 300
     # Sets that choose the rate; default: those of --val.
     tune_val: Annotated[tuple[str, ...], Append] = ()
-    # Folder of the rows' runs, table.md and table.json.
+    # Choose it by photographs to train on instead: every so many-th stretch of neighbours (20, by name) of each set is
+    # kept out of the short runs and scores them, so that no set of --val has a say; 0 for none.
+    tune_holdout: int = 0
+    # Steps between evaluations, for curves over the steps; 0: only at the end.
+    eval_every: int = 0
+    # Folder of the rows' runs, table.md, table.json and curves.png.
     out: Path = Path("runs/ablate")
     # Folder of encoder-*.safetensors; default: the preset's own.
     encoders: Path | None = None
@@ -103,6 +83,12 @@ class AblateConfig:
         for name in ("iterations", "batch", "tune_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
+        if self.eval_every < 0:
+            raise ValueError(f"--eval-every must not be negative, got {self.eval_every}.")
+        if self.tune_holdout < 0 or self.tune_holdout == 1:
+            raise ValueError(f"--tune-holdout must be 2 or more, or 0 for none, got {self.tune_holdout}.")
+        if self.tune_holdout and self.tune_val:
+            raise ValueError("--tune-holdout and --tune-val contradict each other: pass one of them.")
         if not self.rows:
             raise ValueError(f"--rows needs one row or more: table4, five, {', '.join(TABLE4)}.")
         if not self.lrs or not all(0 < lr < math.inf for lr in self.lrs):
@@ -139,7 +125,7 @@ def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
     require_writable(config.out)
     cuda = choose_hardware(config.device, config.precision, 0).device.type == "cuda"
     started, earlier = time.time(), 0.0 if config.overwrite else earlier_minutes(config.out / "table.json")
-    rates = dict.fromkeys(rows, config.lrs[0])
+    rates, tried = dict.fromkeys(rows, config.lrs[0]), {}
     if len(config.lrs) > 1:
         trials = [(name, lr) for name in rows for lr in config.lrs]
         parallel = how_many(config, len(trials), cuda)
@@ -147,6 +133,7 @@ def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
         train_all(runs, parallel)
         scores = {trial: mean_score(run) for trial, run in zip(trials, runs, strict=True)}
         rates = {name: max(config.lrs, key=lambda lr: scores[name, lr]) for name in rows}
+        tried = {name: [round(scores[name, lr], 2) for lr in config.lrs] for name in rows}
     parallel = how_many(config, len(rows) * len(config.seeds), cuda)
     runs = {name: [settings(config, name, rates[name], parallel, seed=s) for s in config.seeds] for name in rows}
     train_all([run for number in range(len(config.seeds)) for run in (runs[name][number] for name in rows)], parallel)
@@ -158,14 +145,19 @@ def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
         "batch": config.batch,
         "crop": runs[rows[0]][0].crop,
         "seeds": list(config.seeds),
+        "lrs": list(config.lrs),
+        "tried": tried,  # mIoU of each row's short runs, in the order of the rates
         "device": torch.cuda.get_device_name() if cuda else "CPU",
         "minutes": round(earlier + (time.time() - started) / 60, 1),
         "rows": found,
     }
     text = table(report)
-    for name, content in (("table.json", json.dumps(report, indent=2) + "\n"), ("table.md", text + "\n")):
+    files = {"table.json": json.dumps(report, indent=2) + "\n", "table.md": text + "\n"}
+    contents = {name: content.encode() for name, content in files.items()}
+    contents["curves.png"] = images.encode(ablation_picture(runs))
+    for name, content in contents.items():
         beside = config.out / f"{name}.part"
-        beside.write_text(content)
+        beside.write_bytes(content)
         os.replace(beside, config.out / name)
     print(text)
     return report
@@ -186,10 +178,12 @@ def settings(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     folder = name if len(config.seeds) == 1 else f"{name}-seed{seed}"
     out = config.out / (f"tune-{name}-{lr:g}" if tune else folder)
+    held = config.tune_holdout if tune else 0
     return replace(
         start,
         data=config.data,
-        val=(tune and config.tune_val) or config.val,
+        val=() if held else (tune and config.tune_val) or config.val,
+        holdout=held,
         streams=(row.stream,),
         fusion="" if row.fusion == presets.get(config.preset).fusion.kind else row.fusion,
         out=out,
@@ -207,74 +201,9 @@ def settings(
         precision=config.precision,
         workers=config.workers if config.workers >= 0 else max(0, min(4, cores // parallel - 1)),
         seed=seed,
+        eval_every=0 if tune else config.eval_every,
         eval_limit=config.eval_limit,
         save_every=min(250, iterations),
         pictures_every=0,
         tensorboard=False,
     )
-
-
-def mean_score(run: FitConfig) -> float:
-    """Mean mIoU over the sets at the end of a run, in per cent."""
-    scores = last_scores(run)
-    return sum(scores.values()) / len(scores)
-
-
-def last_scores(run: FitConfig) -> dict[str, float]:
-    """{set: mIoU in per cent} at the end of a run. Raises ValueError when it was never evaluated."""
-    records = [r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "evaluation" in r]
-    if not records:
-        raise ValueError(f"The run in {run.out} was not evaluated: pass --val, a set with labels.")
-    return {name: scores["miou"] for name, scores in records[-1]["evaluation"].items()}
-
-
-def row_result(row: Row, runs: Sequence[FitConfig]) -> dict[str, Any]:
-    """What the table says about a row: means over its seeds, and the standard deviation of a sample of them."""
-    every = [last_scores(run) for run in runs]
-    steps = [[r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "loss" in r][-1] for run in runs]
-    return {
-        "title": row.title,
-        "miou": {name: statistics.mean(scores[name] for scores in every) for name in every[0]},
-        "deviation": {
-            name: statistics.stdev(scores[name] for scores in every) if len(every) > 1 else 0.0 for name in every[0]
-        },
-        "each": every,
-        "lr": runs[0].lr,
-        "trained": trained_parameters(runs[0]),
-        "loss": round(statistics.mean(step["loss"] for step in steps), 3),
-        "images_per_s": round(statistics.mean(step["images_per_s"] for step in steps), 2),
-        "paper": row.paper,
-    }
-
-
-def trained_parameters(run: FitConfig) -> int:
-    """Numbers that were trained, counted in the row's file (its buffers are few)."""
-    from safetensors import safe_open
-
-    with safe_open(RunFiles(run.out, run.streams[0]).weights, "pt") as file:
-        slices = (file.get_slice(name).get_shape() for name in file.keys())
-        return sum(int(torch.Size(shape).numel()) for shape in slices)
-
-
-def earlier_minutes(path: Path) -> float:
-    """What a table that is made anew had taken before."""
-    return json.loads(path.read_text())["minutes"] if path.is_file() else 0.0
-
-
-def table(report: dict[str, Any]) -> str:
-    """Markdown: our mIoU on every set beside the paper's four numbers."""
-    rows = list(report["rows"].values())
-    sets, several = list(rows[0]["miou"]), len(report["seeds"]) > 1
-    head = ["", *(f"{name}" for name in sets), "learning rate", "trained (M)", "paper: C", "B", "M", "mean"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    best = {name: max(row["miou"][name] for row in rows) for name in sets}
-    for row in rows:
-        ours = [f"**{row['miou'][s]:.2f}**" if row["miou"][s] == best[s] else f"{row['miou'][s]:.2f}" for s in sets]
-        if several:
-            ours = [f"{text} ± {row['deviation'][s]:.2f}" for text, s in zip(ours, sets, strict=True)]
-        theirs = [f"{value:.2f}" for value in row["paper"]]
-        cells = [row["title"], *ours, f"{row['lr']:g}", f"{row['trained'] / 1e6:.2f}", *theirs]
-        lines.append("| " + " | ".join(cells) + " |")
-    said = f"{report['preset']}, {report['iterations']} steps of {report['batch']} crops of {report['crop']} pixels"
-    seeds = ("seeds " if several else "seed ") + ", ".join(map(str, report["seeds"]))
-    return "\n".join([*lines, "", f"{said}, {seeds}, {report['device']}, {report['minutes']} minutes."])

@@ -29,6 +29,9 @@ class FitConfig:
     data: Annotated[tuple[str, ...], Append] = ()
     # Sets to evaluate on; default: the val split of every --data that has one.
     val: Annotated[tuple[str, ...], Append] = ()
+    # Keep every so many-th stretch of neighbouring photographs (20, by name) of each set out of the training, and
+    # evaluate on these instead, so that settings can be chosen without --val; 0 for none.
+    holdout: int = 0
     # Share of each batch that each set gets; default: equal.
     mix: tuple[float, ...] = ()
     # Pairs that cannot be read: "stop" names them and ends, "skip" names them and trains without.
@@ -154,6 +157,10 @@ class FitConfig:
         for name in ("iterations", "batch", "accumulate", "crop", "points", "save_every", "log_every", "lr", "power"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
+        if self.holdout < 0 or self.holdout == 1:
+            raise ValueError(f"--holdout must be 2 or more, or 0 for none, got {self.holdout}.")
+        if self.holdout and self.val:
+            raise ValueError("--holdout and --val contradict each other: what is held out is evaluated on instead.")
         whole = ("warmup", "base", "eval_every", "eval_limit", "pictures_every", "seed")
         for name in (*whole, "weight_decay", "clip", "rare", "cache"):
             if getattr(self, name) < 0:
@@ -172,7 +179,8 @@ class FitConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Everything that decides the resulting weights, besides the data; a resumed run must have the same."""
-        return {k: v for k, v in asdict(self).items() if k not in _NOT_RECIPE}
+        unused = _NOT_RECIPE if self.holdout else {*_NOT_RECIPE, "holdout"}  # runs of before have no such setting
+        return {k: v for k, v in asdict(self).items() if k not in unused}
 
     def identity(self, sets: Iterable[tuple[str, int]]) -> dict[str, Any]:
         """The recipe, and what it is applied to. sets: name and number of images of each set to train on."""

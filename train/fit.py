@@ -20,6 +20,7 @@ from train.board import Board
 from train.config import FitConfig, Hardware, choose_hardware, defaults
 from train.data import SegmentationData, has_split, open_dataset
 from train.data.batches import TrainingBatches
+from train.data.holdout import hold_out
 from train.data.sampling import Sampler
 from train.evaluate import evaluate
 from train.interrupt import Interrupt
@@ -249,7 +250,8 @@ def check_settings(config: FitConfig, preset: presets.Preset, processes: Process
 def open_data(
     config: FitConfig, say: Callable[[str], None] = print
 ) -> tuple[list[SegmentationData], list[SegmentationData]]:
-    """The sets to train on, and those to evaluate on: the ones named, else the val split of each root that has one."""
+    """The sets to train on, and those to evaluate on: what is held out of the former, or else the ones named, or else
+    the val split of each root that has one."""
 
     def opened(spec: str, split: str, limit: int | None = None) -> SegmentationData:
         skip = config.broken == "skip"
@@ -259,6 +261,8 @@ def open_data(
         return dataset
 
     training = [opened(spec, "train") for spec in config.data]
+    if config.holdout:
+        return hold_out(training, config.holdout, config.eval_limit)
     return training, [opened(spec, "val", config.eval_limit or None) for spec in validation_specs(config)]
 
 

@@ -13,6 +13,7 @@ import torch
 from train.children import LAUNCH, ending_all, options, run_child
 from train.config import FitConfig, defaults
 from train.data.dataset import name_of, pairs_of
+from train.data.holdout import divided, held_name
 from train.fit import validation_specs
 from train.report import read_log
 from train.state import RunFiles
@@ -55,19 +56,17 @@ def finished(run: FitConfig) -> bool:
     files = RunFiles(run.out, run.streams[0])
     if not files.weights.is_file():
         return False
-    sets = [(name_of(spec, "train")[1], len(pairs_of(spec, "train"))) for spec in run.data]
+    sets, evaluated = sets_of(run)
     scores = [record["evaluation"] for record in read_log(files.log) if "evaluation" in record]
     if not files.finished(run.identity(sets)) or not scores:
         return False
-    specs = validation_specs(run)
-    names = [name_of(spec, "val")[1] for spec in specs]
-    if set(names) != set(scores[-1]):
+    if set(evaluated) != set(scores[-1]):
+        names = ", ".join(evaluated) or "nothing"
         raise ValueError(
-            f"The run in {run.out} was evaluated on {', '.join(scores[-1])}, not on {', '.join(names) or 'nothing'}: "
+            f"The run in {run.out} was evaluated on {', '.join(scores[-1])}, not on {names}: "
             "use the same --val, --overwrite to start anew, or another --out."
         )
-    for spec, name in zip(specs, names, strict=True):
-        images = len(pairs_of(spec, "val"))
+    for name, images in evaluated.items():
         images = min(run.eval_limit or images, images)
         before = scores[-1][name].get("images", images)  # earlier logs do not say
         if images != before:
@@ -76,6 +75,16 @@ def finished(run: FitConfig) -> bool:
                 "use the same --eval-limit, --overwrite to start anew, or another --out."
             )
     return True
+
+
+def sets_of(run: FitConfig) -> tuple[list[tuple[str, int]], dict[str, int]]:
+    """Name and number of images of each set that a run trains on, and {name: number} of those that it evaluates on."""
+    sets = [(name_of(spec, "train")[1], len(pairs_of(spec, "train"))) for spec in run.data]
+    if run.holdout:
+        parts = {name: divided(images, run.holdout, name) for name, images in sets}
+        kept = [(name, len(parts[name][0])) for name, _ in sets]
+        return kept, {held_name(name): len(held) for name, (_, held) in parts.items()}
+    return sets, {name_of(spec, "val")[1]: len(pairs_of(spec, "val")) for spec in validation_specs(run)}
 
 
 def train_one(run: FitConfig, show: bool, environment: Mapping[str, str]) -> None:

@@ -156,10 +156,15 @@ def class_probabilities(
         pixels = segmenter.to_pixels(picture, working_size(picture.shape[:2], model.preset, resolution or None))
         views = torch.cat([pixels, pixels.flip(-1)]) if mirror else pixels
         semantic = model(views, stream).semantic().float()
-        scores = torch.cat([semantic[:1], semantic[1:].flip(-1)]).clamp_min(LOWEST_SCORE)
-        p = (scores.log() / model.temperatures[stream]).softmax(1).mean(0)
+        scores = torch.cat([semantic[:1], semantic[1:].flip(-1)])
+        p = tempered(scores, model.temperatures[stream]).mean(0)
         found.append(p if not found else resized(p, found[0].shape[1:]))
     return torch.stack(found).mean(0)
+
+
+def tempered(scores: Tensor, temperature: float) -> Tensor:
+    """Class scores (B, K, h, w) above 0 as probabilities of a stream's temperature."""
+    return (scores.clamp_min(LOWEST_SCORE).log() / temperature).softmax(1)
 
 
 def resized(probabilities: Tensor, size: Sequence[int]) -> Tensor:

@@ -8,11 +8,15 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from train import ablate, launch
+from train import ablate, ablation_curves, ablation_table, launch
 from train.__main__ import main
-from train.ablate import TABLE4, AblateConfig, settings
+from train.ablate import AblateConfig, settings
+from train.ablation_curves import ablation_picture
+from train.ablation_table import TABLE4, edges, table
 from train.config import defaults
 from train.fit import fit, parse_arguments
 from train.interrupt import Interrupt
@@ -71,7 +75,66 @@ def test_the_best_rate_of_short_runs_trains_a_row(streets, tiny_run, tmp_path, m
     changes = {"rows": ("vlm",), "lrs": (1e-4, 1e-2), "tune_iterations": 1}
     report = ablate.ablate(config(streets, tmp_path / "ablation", **changes))
     assert trained == [("tune-vlm-0.0001", 1e-4, 1), ("tune-vlm-0.01", 1e-2, 1), ("vlm", 1e-2, 2)]
-    assert report["rows"]["vlm"]["lr"] == 1e-2
+    assert report["rows"]["vlm"]["lr"] == 1e-2 and report["tried"] == {"vlm": [1.0, 2.0]}
+    last = (tmp_path / "ablation" / "table.md").read_text().strip().splitlines()[-1]
+    assert "the highest was the best for VLM only: rates beyond" in last
+
+
+def test_rates_at_the_end_of_those_tried_are_told():
+    rows = {"vfm": 2e-4, "vlm": 8e-4, "concat": 4e-4, "mvfuser": 8e-4}
+    report = {"lrs": [4e-4, 2e-4, 8e-4], "rows": {n: {"title": TABLE4[n].title, "lr": lr} for n, lr in rows.items()}}
+    assert edges(report) == (
+        "Of the learning rates tried the highest was the best for VLM only, MVFuser (shared), and the lowest was the "
+        "best for VFM only: rates beyond may be better still."
+    )
+    assert edges({**report, "rows": {"concat": report["rows"]["concat"]}}) == ""
+    assert edges({"lrs": [2e-4], "rows": {"vfm": report["rows"]["vfm"]}}) == ""
+
+
+def test_rates_are_chosen_by_photographs_that_taught_nothing(streets, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "train_one", lambda run, show, environment: fit(run, Interrupt()))
+    changes = {"rows": ("vlm",), "lrs": (1e-4, 1e-3), "tune_iterations": 1, "tune_holdout": 3}
+    given = config(streets, tmp_path / "ablation", val=(f"camvid:{streets}/val",), **changes)
+    assert settings(given, "vlm", 1e-4, 1).holdout == 0 and settings(given, "vlm", 1e-4, 1).val == given.val
+    report = ablate.ablate(given)
+    assert list(report["rows"]["vlm"]["miou"]) == ["camvid:val"]
+    for lr in ("0.0001", "0.001"):
+        assert [*ablation_table.last_scores(settings(given, "vlm", float(lr), 1, tune=True))] == [
+            "camvid:streets/train, held out"
+        ]
+    monkeypatch.setattr(launch, "train_one", None)  # nothing is left to train
+    assert ablate.ablate(given)["tried"] == report["tried"]
+    with pytest.raises(ValueError, match="it was trained with holdout = 3, not 2"):
+        ablate.ablate(replace(given, tune_holdout=2))
+
+
+def test_scores_are_followed_and_drawn(streets, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "train_one", lambda run, show, environment: fit(run, Interrupt()))
+    given = config(streets, tmp_path / "ablation", rows=("vlm",), seeds=(1, 2), eval_every=1)
+    assert settings(given, "vlm", 1e-4, 1, tune=True).eval_every == 0
+    ablate.ablate(given)
+    drawn = {}
+    monkeypatch.setattr(ablation_curves, "run_curves", drawn.update)
+    ablation_picture({"vlm": [settings(given, "vlm", 4e-4, 1, seed=s) for s in given.seeds]})
+    assert list(drawn) == ["mIoU on camvid:streets/val (%)", "training loss, smoothed"]
+    (line,) = drawn["mIoU on camvid:streets/val (%)"]
+    assert line.title == "VLM only" and [list(run) for run in line.runs] == [[1, 2], [1, 2]]
+    ends = [ablation_table.last_scores(settings(given, "vlm", 4e-4, 1, seed=s)) for s in given.seeds]
+    assert [run[2] for run in line.runs] == [end["camvid:streets/val"] for end in ends]
+    assert Image.open(tmp_path / "ablation" / "curves.png").size[0] == 900
+
+
+def test_one_evaluation_gives_the_curve_of_the_loss_alone(streets, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "train_one", lambda run, show, environment: fit(run, Interrupt()))
+    drawn = {}
+
+    def draw(panels):
+        drawn.update(panels)
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr(ablation_curves, "run_curves", draw)
+    ablate.ablate(config(streets, tmp_path / "ablation", rows=("vlm",)))
+    assert list(drawn) == ["training loss, smoothed"]
 
 
 def test_rows_differ_in_nothing_but_stream_and_fusion(streets, tmp_path, tiny_run):
@@ -105,12 +168,12 @@ def test_seeds_give_means_and_deviations(streets, tiny_run, tmp_path, monkeypatc
         assert fit(run, Interrupt())
 
     monkeypatch.setattr(launch, "train_one", here)
-    monkeypatch.setattr(ablate, "last_scores", lambda run: {"val": {1: 40.0, 2: 44.0}[run.seed]})
+    monkeypatch.setattr(ablation_table, "last_scores", lambda run: {"val": {1: 40.0, 2: 44.0}[run.seed]})
     report = ablate.ablate(config(streets, tmp_path / "ablation", rows=("vlm",), seeds=(1, 2)))
     assert seeds == [("vlm-seed1", 1), ("vlm-seed2", 2)]
     assert report["rows"]["vlm"]["miou"] == {"val": 42.0} and report["rows"]["vlm"]["each"][1] == {"val": 44.0}
     assert report["rows"]["vlm"]["deviation"]["val"] == pytest.approx(8**0.5)
-    assert "**42.00** ± 2.83" in ablate.table(report) and "seeds 1, 2" in ablate.table(report)
+    assert "**42.00** ± 2.83" in table(report) and "seeds 1, 2" in table(report)
 
 
 @pytest.mark.parametrize("named, gpus", [("", ["0", "1", "2"]), ("4,6,7", ["4", "6", "7"])])
@@ -135,15 +198,21 @@ def test_faults_are_named(capsys):
         AblateConfig(lrs=())
     with pytest.raises(ValueError, match="--seeds needs one seed"):
         AblateConfig(seeds=(1, 1))
+    with pytest.raises(ValueError, match="--eval-every must not be negative"):
+        AblateConfig(eval_every=-1)
+    with pytest.raises(ValueError, match="--tune-holdout must be 2 or more"):
+        AblateConfig(tune_holdout=1)
+    with pytest.raises(ValueError, match="--tune-holdout and --tune-val contradict"):
+        AblateConfig(tune_holdout=4, tune_val=("a",))
 
 
 @pytest.mark.parametrize("name", [name for name, row in TABLE4.items() if row.stream == "fused"])
 def test_every_fusion_can_be_trained(name, streets, tiny_run, tmp_path):
     run = replace(settings(config(streets, tmp_path / "ablation"), name, 1e-3, parallel=1), eval_limit=1)
     assert fit(run, Interrupt())
-    score = ablate.last_scores(run)
+    score = ablation_table.last_scores(run)
     assert 0 <= score["camvid:streets/val"] <= 100
-    assert (ablate.trained_parameters(run) > 0) and main(
+    assert (ablation_table.trained_parameters(run) > 0) and main(
         [
             "evaluate",
             "--preset",

@@ -9,8 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from mfuser import images, presets
+from mfuser.segmenter import Segmenter
 from train.__main__ import main
-from train.spots.command import DAWN, accuracies, deviation, read_at, read_spots
+from train.pseudo import class_probabilities
+from train.spots.command import DAWN, accuracies, deviation, guess_all, read_at, read_spots
+from train.weights import load_model
 
 
 def test_the_points_of_dawn_are_whole():
@@ -54,6 +58,27 @@ def test_the_command_scores_every_stream(streets, trained, tmp_path, capsys):
     assert [r["condition"] for r in rows] == ["rain", "all"] and {"vlm", "fused"} <= set(rows[0])
     assert own["spots"] == 2 and own["vlm"] == rows[0]["vlm"] / 50
     assert "| rain" in capsys.readouterr().out
+
+
+def test_embedding_once_gives_what_each_stream_gives_by_itself(streets, trained, monkeypatch):
+    folder, rng = streets / "val" / "images", np.random.default_rng(0)
+    spots = {
+        f"{i}.png": {"condition": "fog", "points": np.column_stack([rng.random((300, 2)), np.zeros(300)])}
+        for i in range(3)
+    }
+    streams = ("vlm", "fused")
+    segmenter = Segmenter(load_model(presets.get("tiny"), trained, streams).for_inference())
+    segmenter.model.temperatures["fused"] = 3.0
+    alone = {}
+    for stream in streams:
+        maps = [class_probabilities(segmenter, images.load(folder / name), stream, mirror=False) for name in spots]
+        alone[stream] = np.concatenate([read_at(p, spots[n]["points"]) for n, p in zip(spots, maps, strict=True)])
+    embedded, embed = [], segmenter.model.embed
+    monkeypatch.setattr(segmenter.model, "embed", lambda pixels, name: embedded.append(name) or embed(pixels, name))
+    found = guess_all(segmenter, spots, folder, streams)
+    assert len(set(alone["vlm"])) > 1 and (alone["vlm"] != alone["fused"]).any()
+    assert all((found[stream] == alone[stream]).all() for stream in streams)
+    assert sorted(embedded) == 3 * ["vfm"] + 3 * ["vlm"]
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,15 @@ class SegmentationData:
 
     def first(self, count: int) -> SegmentationData:
         """The first images, at most so many, as a set of their own that shares what is in memory."""
+        return self.part(range(min(count, len(self))))
+
+    def part(self, indices: Sequence[int]) -> SegmentationData:
+        """These images as a set of their own that shares what is in memory."""
         part = copy.copy(self)
-        part.pairs = self.pairs[:count]
-        part.counts = None if self.counts is None else self.counts[:count]
-        part._images = None if self._images is None else self._images[:count]
-        part._labels = None if self._labels is None else self._labels[:count]
+        part.pairs = [self.pairs[i] for i in indices]
+        part.counts = None if self.counts is None else self.counts[list(indices)]
+        part._images = None if self._images is None else [self._images[i] for i in indices]
+        part._labels = None if self._labels is None else [self._labels[i] for i in indices]
         return part
 
     def image(self, index: int) -> np.ndarray:
@@ -190,9 +194,15 @@ def open_dataset(
     if limit is not None:
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
-        pairs = [pairs[i * len(pairs) // min(limit, len(pairs))] for i in range(min(limit, len(pairs)))]
+        pairs = [pairs[i] for i in spread(len(pairs), limit)]
     kind, name = name_of(spec, split)
     return SegmentationData(kind, pairs, name, cache_bytes, skip_broken)
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """Indices of at most `limit` of `count` images, spread evenly."""
+    few = min(limit, count)
+    return [i * count // few for i in range(few)]
 
 
 def pairs_of(spec: str, split: str, labelled: bool = True) -> list[Pair]:

@@ -19,10 +19,12 @@ from mfuser import images, presets
 from mfuser.cityscapes import CLASSES
 from mfuser.cli.common import output_folder, write_bytes
 from mfuser.segmenter import Segmenter
+from mfuser.windows import working_size
 from train.config import choose_hardware
 from train.data.groups import COMMON_SPACE
 from train.efficiency import table
-from train.pseudo import class_probabilities
+from train.pseudo import tempered
+from train.scoring import semantic_scores
 from train.weights import load_model, stream_of, weights_folder
 
 DAWN = Path(__file__).with_name("dawn.json")
@@ -94,15 +96,18 @@ def read_spots(path: Path) -> dict[str, dict[str, Any]]:
     return spots
 
 
+@torch.inference_mode()
 def guess_all(
     segmenter: Segmenter, spots: Mapping[str, dict[str, Any]], folder: Path, streams: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Train id that each stream gives every spot, (N,) in the order of the photographs."""
+    """Train id that each stream gives every spot, (N,) in the order of the photographs; encoders embed each once."""
+    model = segmenter.model
     found: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
     for name, entry in tqdm(spots.items(), desc="spots", unit="img", leave=False):
         picture = images.load(folder / name)
-        for stream in streams:
-            probabilities = class_probabilities(segmenter, picture, stream, mirror=False)
+        pixels = segmenter.to_pixels(picture, working_size(picture.shape[:2], model.preset))
+        for stream, scores in semantic_scores(model, streams, pixels, "single").items():
+            probabilities = tempered(scores, model.temperatures[stream])[0]
             found[stream].append(read_at(probabilities, entry["points"]))
     return {stream: np.concatenate(parts) for stream, parts in found.items()}
 
