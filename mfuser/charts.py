@@ -126,7 +126,7 @@ def retention_chart(
         axes.plot(x, [100 * line[s] for s in x], color=colour, label=name, clip_on=False, zorder=3, **style)
     axes.set_xticks(severities, ["clear" if severity == 0 else f"{severity:g}" for severity in severities])
     top = max([100 * v for line in series.values() for v in line.values() if np.isfinite(v)], default=100)
-    axes.set_ylim(0, 100 if top > 50 else max(5, top * 1.15))
+    axes.set_ylim(0, max(100, top) if top > 50 else max(5, top * 1.15))  # a share of clear may exceed 1
     axes.set_xlabel("severity")
     axes.set_ylabel(f"{label} (%)", parse_math=False)
     _stream_legend(figure, axes, dark, title)

@@ -62,6 +62,11 @@ def test_charts_survive_missing_numbers():
         charts.cosine_matrix(np.eye(3), ["a", "b"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_share_above_that_of_clear_has_its_place():
+    assert is_picture(charts.retention_chart({"vfm": {0: 1.0, 1: 20.0}, "fused": {0: 1.0, 1: 0.5}}))
+
+
 def test_line_colours_differ_by_stream_in_the_chart():
     picture = charts.retention_chart({"vfm": {0: 0.9, 5: 0.8}, "fused": {0: 0.5, 5: 0.4}})
     for stream in ("vfm", "fused"):

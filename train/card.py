@@ -235,9 +235,10 @@ def shown_command(config: CardConfig) -> str:
     if config.weights is not None:
         words.append(f"--weights {config.weights.name}")
     words += [f"--data {shown_spec(spec)}" for spec in config.data]
-    for name in ("limit", "sweep_limit", "severity", "resolution"):
-        if getattr(config, name) != getattr(CardConfig, name):
-            words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
+    for name in ("preset", "limit", "sweep_limit", "severity", "resolution", "parts", "conditions", "worst"):
+        value = getattr(config, name)
+        if value != getattr(CardConfig, name):
+            words.append(f"--{name.replace('_', '-')} {' '.join(value) if isinstance(value, tuple) else value}")
     return " ".join(words)
 
 

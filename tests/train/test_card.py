@@ -69,7 +69,8 @@ def test_a_card_has_every_part_and_is_not_measured_twice(config, monkeypatch):
     names = {path.name for path in config.out.iterdir()}
     assert names >= {"scores.md", "retention.md", "retention.png", "calibration.md", "failures.md", "failures.jpg"}
     assert text.strip() == (config.out / "card.md").read_text().strip()
-    assert "python -m train card --weights run --data camvid:CAMVID/val --limit 2" in text
+    command = "python -m train card --weights run --data camvid:CAMVID/val --preset tiny --limit 2"
+    assert text.endswith(f"    {command} --conditions fog --worst 2")
     assert str(config.out) not in text and "/tmp" not in text
     (plain,) = evaluate_sets(
         EvaluateConfig(config.data, "tiny", config.weights, limit=2, device="cpu", workers=0), Processes()
@@ -85,6 +86,15 @@ def test_a_card_has_every_part_and_is_not_measured_twice(config, monkeypatch):
     monkeypatch.setattr("train.scoring.semantic_scores", never)
     monkeypatch.setattr(card, "score_cells", never)
     assert make_card(config) == text
+
+
+def test_a_card_of_some_parts_has_a_table_for_every_stream_and_says_which_parts(config):
+    text = make_card(replace(config, parts=("scores", "retention"), conditions=("fog", "night")))
+    heads = [line for line in text.splitlines() if line.endswith("| clear | fog | night |")]
+    assert [head.split(" | ")[0] for head in heads] == ["| VFM only", "| VLM only", "| MFuser"]
+    means = text[text.index("| mIoU |") :].split("\n\n")[0].splitlines()
+    assert [row.split(" | ")[0] for row in means[2:]] == ["| clear", "| fog", "| night"]
+    assert "calibration" not in text and "--parts scores retention --conditions fog night" in text
 
 
 def test_calibration_is_told_before_and_after_the_temperature(config):
