@@ -1,8 +1,7 @@
 """`python -m train teach`: a trained model's text tower learns more words; its class names stay where they are.
 
-Everything that sees pictures was trained against the tower's class embeddings, so these may not move: neither those of
-the plain names, nor those with each stream's learned prompts. Around them the tower learns, with and without the
-prompts of the fused stream,
+Every decoder was trained against the tower's class embeddings with its own learned prompts, so these may not move.
+Around them the tower learns, with and without the prompts of the fused stream,
 
 * which class a street phrase or a noun of WordNet names, or that it names nothing of a street: cross-entropy over the
   cosines with the class names and a threshold, and over those with the mean patch of each labelled group;
@@ -102,7 +101,8 @@ def main(argv: Sequence[str]) -> None:
     model = load_model(preset, folder, preset.streams).to(hardware.device)
     dataset = open_dataset(config.data, "train", limit=config.limit or None)
     means = group_means(model, dataset, hardware)
-    settings = RunConfig(config.iterations, config.batch, config.lr, warmup=100, weight_decay=0.0, seed=config.seed)
+    warmup = max(1, min(100, config.iterations // 5))
+    settings = RunConfig(config.iterations, config.batch, config.lr, warmup=warmup, weight_decay=0.0, seed=config.seed)
     settings = replace(settings, device=str(hardware.device), state=config.out / "teach.state.pt")
     draw = Sampler(config.every_word)
     general = general_texts(config.general, config.out, str(hardware.device), draw)
@@ -166,17 +166,18 @@ def teach(
     vlm, tower, device = model.vlm, model.vlm.text, torch.device(config.device)
     contexts: dict[str, Tensor | None] = {"vlm": None}
     contexts["fused"] = model.heads["fused"].prompts.detach()
-    held = [*contexts.values(), *(h.prompts.detach() for s, h in model.heads.items() if s != "fused")]
-    length = min(LENGTH, tower.positions - max(p.shape[1] for p in held if p is not None))
+    held = [h.prompts.detach() for h in model.heads.values()]  # what decoders read; the plain names may move
+    length = min(LENGTH, tower.positions - max(p.shape[1] for p in held))
     names = trim(vlm.tokenize([*CLASSES], length)).to(device)
     with torch.no_grad():
         before = [tower(names, prompts) for prompts in held]
         other = vlm.tokenize(phrases.imagenet_names(), length).to(device)
         stay = F.normalize(tower(other), dim=-1)  # what the patches were aligned with
-    anchors = {stream: F.normalize(before[i], dim=-1) for i, stream in enumerate(contexts)}
+        anchors = {stream: F.normalize(tower(names, prompts), dim=-1) for stream, prompts in contexts.items()}
     # A name's mean similarity to its own pixels is far below 1: half of it parts something from nothing there.
     thresholds = {s: float((anchors[s][list(groups.representatives)] * means[s]).sum(-1).mean()) / 2 for s in means}
     member = torch.from_numpy(groups.table()[: len(CLASSES)].copy()).long().to(device)  # class -> group, or 255
+    apt = {s: apt_names(anchors[s], means[s], member) for s in means}
     ids = None
     if general is not None:
         said = [general.texts[i : i + 4096] for i in range(0, len(general.texts), 4096)]
@@ -196,7 +197,8 @@ def teach(
             every = F.normalize(tower(tokens, prompts), dim=-1)
             found, free = every[: len(labels)], every[len(labels) :]
             answers[stream] = threshold_logits(every @ anchors[stream].T, THRESHOLD).log_softmax(-1)
-            losses[f"{stream} names"] = F.nll_loss(answers[stream][: len(labels)], labels)
+            named = labels.masked_fill(~apt[stream][labels], IGNORE)
+            losses[f"{stream} names"] = F.nll_loss(answers[stream][: len(labels)], named, ignore_index=IGNORE)
             losses[f"{stream} patches"] = with_threshold(found @ means[stream].T, grouped, thresholds[stream])
             if ids is not None:
                 guessed = (chances[pick] * answers[stream][len(labels) :]).sum(-1).mean()
@@ -221,6 +223,16 @@ def teach(
         restore(tower.projection, torch.cat([tower(names, p) for p in held]), torch.cat(before))
         moved = [(tower(names, p) - b).norm(dim=-1) / b.norm(dim=-1) for p, b in zip(held, before, strict=True)]
     return float(torch.stack(moved).max())
+
+
+def apt_names(names: Tensor, means: Tensor, member: Tensor) -> Tensor:
+    """(K + 1,) bool: which class names find the pixels of their own group, and "nothing", which always does.
+
+    names: (K, C_t) unit. means: (G, C_t). member: (K,) the group of each class, or 255. A class that the labelled
+    photographs hardly show, such as "train", can have a name that finds other pixels. Words must not follow it there:
+    the pixels alone say what those mean.
+    """
+    return F.pad((names @ means.T).argmax(1) == member, (0, 1), value=True)
 
 
 def restore(projection: Tensor, found: Tensor, wanted: Tensor) -> None:

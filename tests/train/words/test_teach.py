@@ -101,6 +101,12 @@ def test_threshold_stands_for_nothing():
     assert right == pytest.approx(F.cross_entropy(logits, torch.tensor([0, 2])).item()) and right < 0.2 < wrong
 
 
+def test_names_that_find_the_pixels_of_others_are_not_apt():
+    means = torch.eye(3)
+    names = F.normalize(torch.tensor([[1.0, 0.2, 0], [0.2, 0.3, 0.9], [0, 1.0, 0.9], [0, 0, 1.0]]), dim=-1)
+    assert teach.apt_names(names, means, torch.tensor([0, 1, 1, 255])).tolist() == [True, False, True, False, True]
+
+
 def test_what_has_moved_is_put_back():
     generator = torch.Generator().manual_seed(0)
     hidden, projection = torch.randn(12, 32, generator=generator), torch.randn(32, 48, generator=generator)
