@@ -74,12 +74,12 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     "blend": {"share": 0.5},
     "calibrate-blend": {"limit": 40, "weather": 0.5, "seed": 0},
     # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.
-    "teach": {"iterations": 100, "batch": 96, "general": 8_000, "limit": 26, "seed": 0},
+    "teach": {"iterations": 350, "batch": 96, "general": 8_000, "limit": 26, "seed": 0},
     # And those of the test's phrases: `words` scores the weights before this stage.
     "teach-every-word": {
-        "iterations": 300,
-        "batch": 128,
-        "general": 12_000,
+        "iterations": 100,
+        "batch": 96,
+        "general": 8_000,
         "limit": 20,
         "seed": 0,
         "every_word": True,
