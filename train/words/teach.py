@@ -28,6 +28,7 @@ from torch import Tensor
 
 from mfuser import checkpoint, compact, presets
 from mfuser.cityscapes import CLASSES, IGNORE
+from mfuser.encoders.base import VisionLanguageEncoder
 from mfuser.model import MFuser
 from train.config import Hardware, choose_hardware
 from train.data import LabelGroups, SegmentationData, open_dataset
@@ -219,10 +220,21 @@ def teach(
     run({"text": tower}, step, config)
     tower.eval().requires_grad_(False)
     with torch.no_grad():
-        vlm.load_state_dict(compact.rounded(vlm.state_dict(), vlm.stored_bits()), strict=False)
+        round_as_stored(vlm)
         restore(tower.projection, torch.cat([tower(names, p) for p in held]), torch.cat(before))
+        tower.projection.copy_(tower.projection.half())
         moved = [(tower(names, p) - b).norm(dim=-1) / b.norm(dim=-1) for p, b in zip(held, before, strict=True)]
     return float(torch.stack(moved).max())
+
+
+@torch.no_grad()
+def round_as_stored(vlm: VisionLanguageEncoder) -> None:
+    """Round the text tower in place to what its file keeps."""
+    bits = vlm.stored_bits()
+    for name, tensor in vlm.state_dict().items():
+        if name.startswith("text.") and name not in bits:
+            tensor.copy_(tensor.half())
+    vlm.load_state_dict(compact.rounded(vlm.state_dict(), bits), strict=False)
 
 
 def apt_names(names: Tensor, means: Tensor, member: Tensor) -> Tensor:

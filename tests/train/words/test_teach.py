@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,8 @@ def test_the_command_moves_words_and_keeps_class_names(
     checkpoint.save_folder(fresh_model, old)
     arguments = ["teach", "--preset", "tiny", "--weights", str(old), "--out", str(new), "--data", f"camvid:{streets}"]
     assert main([*arguments, "--iterations", "40", "--batch", "32", "--general", "0", "--lr", "0.002"]) == 0
-    assert "class embeddings moved by" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "class embeddings moved by" in said
     assert sorted(p.name for p in new.iterdir()) == sorted(p.name for p in old.iterdir())
     before, after = (checkpoint.load(f / "encoder-vlm.safetensors")[0] for f in (old, new))
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3)}
@@ -140,6 +142,8 @@ def test_the_command_moves_words_and_keeps_class_names(
         a, b = (m.vlm.text(m.vlm.tokenize(["jalopy", "teapot"], 12), m.heads["fused"].prompts) for m in models)
     moved = (a - b).norm(dim=-1) / a.norm(dim=-1)
     assert drift < 0.15 and moved.max() > 3 * drift
+    told = float(re.search(r"moved by ([\d.]+) %", said)[1]) / 100
+    assert drift == pytest.approx(told, abs=1e-4), "what is said holds for the file"
     arguments[6] = str(tmp_path / "every")
     assert main([*arguments, "--iterations", "1", "--batch", "4", "--general", "0", "--every-word"]) == 0
     assert command.were_taught(tmp_path / "every") and not command.were_taught(new) and not command.were_taught(old)
