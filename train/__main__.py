@@ -19,6 +19,7 @@ COMMANDS = {
     "calibrate": ("train.calibrate", "fit the temperature of each stream's confidence"),
     "efficiency": ("train.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
+    "probe": ("train.probe.command", "what frozen encoders know: linear probes, contours, texts, likeness"),
     "gpu": ("train.gpu.command", "check, time and profile the paper's models on a GPU"),
     "reproduce-nano": ("train.reproduce", "go from packages and photographs to the built-in weights, stage by stage"),
     "card": ("train.card", "what the model card says: scores in weather, retention, calibration, worst frames"),
