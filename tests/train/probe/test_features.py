@@ -140,8 +140,9 @@ def test_public_encoders_are_looked_for(pair_preset, tmp_path, monkeypatch):
         Encoders(pair_preset, tmp_path)
 
 
-def test_encoders_of_different_grids_are_refused(trained, tiny_preset, pixels, monkeypatch):
-    encoders = Encoders(tiny_preset, trained)
+def test_encoders_of_different_grids_are_refused(tiny_run, tiny_preset, pixels, monkeypatch):
+    encoders = Encoders(tiny_preset, tiny_run)
+    assert encoders.rows[-1] == BOTH, "no fused stream, which would find out as well"
     embed = encoders.model.vlm.embed
     monkeypatch.setattr(encoders.model.vlm, "embed", lambda pixels: embed(pixels[..., :64]))
     with pytest.raises(ValueError, match=r"patch grids differ, \(4, 6\) and \(4, 4\)"):
