@@ -1,5 +1,5 @@
-"""Text stage: the VLM's text tower begins as every second block of a sentence encoder (all-MiniLM-L6-v2, Apache-2.0)
-and learns to do without the others.
+"""Text stage: the VLM's text tower begins as four of the six blocks of a sentence encoder (all-MiniLM-L6-v2,
+Apache-2.0) and learns to do without the other two.
 
 The table of word pieces is rounded to what its file keeps and stays: a word that no text here holds, "tarmac", keeps
 the place that the sentence encoder gave it. `teacher_embeddings` are the targets.

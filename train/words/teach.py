@@ -9,8 +9,8 @@ Around them the tower learns, with and without the prompts of the fused stream,
   class that a linear probe of these embeddings gives, so that words of neither list find their place;
 * to answer with the prompts of the fused stream as without them.
 
-What the class embeddings have moved in the end is undone in the
-tower's last matrix, after the others were rounded to what their file keeps.
+What the class embeddings have moved in the end is undone in the tower's last matrix, after the others were rounded to
+what their file keeps.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ SHARE = 0.4  # of such texts in a batch
 TEMPLATES = (*("{}",) * 6, "a {}", "the {}", *phrases._TEMPLATES)
 # How often a class's text is a street phrase, a noun, a definition, a part.
 SOURCES = (0.4, 0.35, 0.1, 0.15)
-FOLDS = 5  # one in so many of WordNet's texts never teaches: recipes are chosen by them, not by the test's phrases
+FOLDS = 5  # one in so many of WordNet's texts is left out: recipes are chosen by them, not by the test's phrases
 MOST = 24  # texts of one class and kind in that choice
 Sample = tuple[str, int]
 
@@ -73,12 +73,12 @@ class Sampler:
 
 
 def is_development(text: str) -> bool:
-    """Is this one of the texts that never teach? By a hash of the text, so that it stays when others come or go."""
+    """Does `teach` leave this text out? By a hash of the text, so that it stays when others come or go."""
     return int(hashlib.sha256(probe.normalise(text).encode()).hexdigest(), 16) % FOLDS == 0
 
 
 def development() -> tuple[Phrase, ...]:
-    """Phrases by rule for choosing recipes: WordNet's nouns, parts and definitions of each class that never teach.
+    """Phrases by rule for choosing recipes: nouns, parts and definitions of each class that `teach` leaves out.
 
     Kinds: synonym, part, region (a definition) and object. None is of the test, nor holds one of its phrases.
     """

@@ -102,3 +102,15 @@ def test_command_skips_what_exists_and_overwrites_once(tmp_path, streets, monkey
     assert main([*arguments, "--overwrite"]) == 0 and made[1:] == [(vfm.CONFIG.iterations, 3, False)]
     assert main(["pretrain", "--preset", "nothing"]) == 2 and "Unknown preset" in capsys.readouterr().err
     assert text.OUTPUT == "text.safetensors"
+
+
+def test_texts_are_learned_in_float32_whatever_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def stage_train(model, data, out, config):
+        asked.append(config.precision)
+        return model.vlm.text.state_dict()
+
+    monkeypatch.setattr(text, "train", stage_train)
+    assert main(["pretrain", "--stage", "text", "--precision", "bf16", "--out", str(tmp_path)]) == 0
+    assert asked == ["float32"] and (tmp_path / text.OUTPUT).stat().st_size < 14_000_000, "in few bits"
