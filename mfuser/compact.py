@@ -27,16 +27,16 @@ def pack(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file with every packed matrix as (N, C) float32 under its own name."""
-    found = {}
+    """The tensors of a file with every packed matrix as (N, C) float32 under its own name; what is no whole pair of
+    integers and scale stays as it is."""
+    found = dict(tensors)
     for key, tensor in tensors.items():
-        name, _, kind = key.partition("@")
-        if not kind:
-            found[key] = tensor
-        elif kind != SCALE[1:]:
-            if kind == INTEGERS[4][1:]:
+        name, sign, kind = key.rpartition("@")
+        if sign + kind in INTEGERS.values() and name + SCALE in tensors:
+            if sign + kind == INTEGERS[4]:
                 tensor = torch.stack([tensor & 15, tensor >> 4], dim=-1).flatten(1).to(torch.int8) - 8
-            found[name] = tensor.float() * tensors[name + SCALE].float()
+            found[name] = tensor.float() * found.pop(name + SCALE).float()
+            del found[key]
     return found
 
 

@@ -41,6 +41,13 @@ def test_files_hold_the_integers_and_load_the_matrix(tmp_path):
     assert metadata == {"note": "n", "more": "m"} and all(torch.equal(again[n], t) for n, t in found.items())
 
 
+def test_what_is_no_pair_of_integers_and_scale_is_left_alone():
+    """A foreign or damaged file is then refused by its names, as any that does not fit."""
+    tensors = {"mail@home": torch.ones(2), "a@int8": torch.ones(2, 2, dtype=torch.int8), "b@scale": torch.ones(2, 1)}
+    found = compact.unpack(tensors)
+    assert found.keys() == tensors.keys() and all(found[n] is t for n, t in tensors.items())
+
+
 def test_a_built_in_encoder_names_matrices_that_it_has(tiny_model):
     state, bits = tiny_model.vlm.state_dict(), tiny_model.vlm.stored_bits()
     assert bits and all(state[name].ndim == 2 and name.startswith("text.") for name in bits)

@@ -1,6 +1,6 @@
 """`python tests/train/tiny_reproduce.py reproduce-nano ...`: the command line with tiny presets and a tiny recipe.
 
-The preset "tiny-long" has a text tower that is long enough to be pre-trained.
+The preset "tiny-long" has a text tower of one block that is as wide and long as pre-training starts from.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TINY = {
 PROTOCOLS = {name: replace(protocol, settings={}) for name, protocol in recipe.PROTOCOLS.items()}
 LAUNCH = (sys.executable, __file__)
 SHORT = tiny_command.conftest.TINY
-OPTIONS = {**SHORT.vlm.options, "text_length": 32}
+OPTIONS = {**SHORT.vlm.options, "text_length": 32, "text_width": 384, "text_heads": 12}
 LONG = replace(SHORT, name="tiny-long", vlm=replace(SHORT.vlm, options=OPTIONS))
 
 if __name__ == "__main__":

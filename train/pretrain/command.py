@@ -97,8 +97,8 @@ def run(config: PretrainConfig) -> None:
         )
         tensors = stage.train(model, list(config.data), config.out, settings)
         made = {"preset": preset.name, "stage": name, "iterations": str(settings.iterations), "seed": str(config.seed)}
-        bits = {"text": text.bits_of_tower, "vlm": lambda model: model.vlm.stored_bits()}.get(name, lambda model: {})
-        checkpoint.save(target, tensors, made, half=True, bits=bits(model))
+        bits = {"text": text.bits_of_tower(model), "vlm": model.vlm.stored_bits(), "vfm": model.vfm.stored_bits()}
+        checkpoint.save(target, tensors, made, half=True, bits=bits[name])
         state.unlink(missing_ok=True)
         print(f"{target} written")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import tyro
 
 from mfuser import images, presets
 from mfuser.cityscapes import CLASSES
+from mfuser.cli.common import write_bytes
 from mfuser.presets import Preset
 from train.card import shown_spec, write_text
 from train.config import Append, choose_hardware
@@ -166,10 +166,3 @@ def shown_command(config: ProbeConfig, folders: Iterable[str]) -> str:
         if getattr(config, name) != getattr(ProbeConfig, name):
             words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
     return " ".join([*words, *(["--imagenet"] if config.imagenet else [])])
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside and rename it."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(data)
-    os.replace(beside, path)

@@ -35,7 +35,7 @@ from train.data import LabelGroups, SegmentationData, open_dataset
 from train.pretrain import phrases, text
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.text import trim
-from train.state import require_writable
+from train.state import copy_whole, require_writable
 from train.weights import ENCODERS, copy_encoders, load_model, weights_folder
 from train.words import guess, probe, texts, wordnet
 from train.words.measure import STREAMS, look
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
     moved = teach(model, dataset.groups, means, general, settings, draw)
     copy_encoders(folder, config.out)
     for path in folder.glob("stream-*.safetensors"):
-        (config.out / path.name).write_bytes(path.read_bytes())
+        copy_whole(path, config.out / path.name)
     _, metadata = checkpoint.load(folder / ENCODERS[1])
     said = {**metadata, "words": str(config.iterations), "seed": str(config.seed)}
     if config.every_word:
