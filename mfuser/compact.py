@@ -1,4 +1,5 @@
-"""Matrices in few bits: every row as small integers and one scale. It halves or quarters what float16 takes on disk."""
+"""Matrices and kernels in few bits: every row as small integers and one scale. It halves or quarters what float16
+takes on disk."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ SCALE, INTEGERS = "@scale", {8: "@int8", 4: "@int4"}
 
 def pack(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
     """Entries of a file that stand for a matrix (N, C) of floats: `name@int8` (N, C) int8, or `name@int4` (N, C / 2)
-    uint8 with two columns in a byte, and `name@scale` (N, 1) float16. C is even for 4 bits.
+    uint8 with two columns in a byte, and `name@scale` (N, 1) float16. C is even for 4 bits. With 8 bits it may be a
+    convolution's kernel (N, C, k, k) too; its scale is (N, 1, 1, 1).
 
     Nearest integers of the row's largest magnitude / (2 ^ (bits - 1) - 1). What was unpacked packs to the same bytes.
     """
     most = 2 ** (bits - 1) - 1
     matrix = matrix.detach().float().cpu()
-    scale = (matrix.abs().amax(1, keepdim=True) / most).half()
+    scale = (matrix.abs().amax(tuple(range(1, matrix.ndim)), keepdim=True) / most).half()
     steps = (matrix / torch.where(scale > 0, scale, 1).float()).round().clamp(-most, most).to(torch.int8)
     if bits == 4:
         steps = (steps + 8).to(torch.uint8)
@@ -27,8 +29,8 @@ def pack(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file with every packed matrix as (N, C) float32 under its own name; what is no whole pair of
-    integers and scale stays as it is."""
+    """The tensors of a file with every packed matrix as float32 of its own shape under its own name; what is no whole
+    pair of integers and scale stays as it is."""
     found = dict(tensors)
     for key, tensor in tensors.items():
         name, sign, kind = key.rpartition("@")

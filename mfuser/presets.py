@@ -90,7 +90,7 @@ class Preset:
 NANO = Preset(
     name="nano",
     title="nano (built in)",
-    vfm=EncoderConfig("nano-vfm", "nano-VFM: self-distilled hybrid ViT", {"strides": (4, 8, 16)}),
+    vfm=EncoderConfig("nano-vfm", "nano-VFM: distilled hybrid ViT", {"strides": (4, 8, 16, 32), "trunk": "lite2"}),
     vlm=EncoderConfig("nano-vlm", "nano-VLM: text-aligned hybrid ViT", {"strides": (16, 32)}),
     fusion=FusionConfig(init_scale=0.1, joint="projected"),
     decoder=DecoderConfig(

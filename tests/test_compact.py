@@ -22,6 +22,15 @@ def test_every_value_is_the_nearest_step_of_its_row(bits, bytes_each):
     assert found[7].abs().max() == 0 and found.dtype == torch.float32 and found.shape == matrix.shape
 
 
+def test_a_kernel_comes_back_in_its_own_shape():
+    kernel = torch.randn(6, 4, 3, 3) * torch.logspace(-2, 2, 6)[:, None, None, None]
+    packed = compact.pack("k", kernel, 8)
+    assert packed["k@int8"].shape == kernel.shape and packed["k@scale"].shape == (6, 1, 1, 1)
+    found = compact.unpack(packed)["k"]
+    assert found.shape == kernel.shape
+    assert torch.equal(found.flatten(1), compact.rounded({"m": kernel.flatten(1)}, {"m": 8})["m"])
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_second_time_changes_nothing(bits):
     once = compact.rounded({"m": torch.randn(300, 64)}, {"m": bits})
@@ -48,7 +57,14 @@ def test_what_is_no_pair_of_integers_and_scale_is_left_alone():
     assert found.keys() == tensors.keys() and all(found[n] is t for n, t in tensors.items())
 
 
-def test_a_built_in_encoder_names_matrices_that_it_has(tiny_model):
-    state, bits = tiny_model.vlm.state_dict(), tiny_model.vlm.stored_bits()
-    assert bits and all(state[name].ndim == 2 and name.startswith("text.") for name in bits)
-    assert "text.projection" not in bits and tiny_model.vfm.stored_bits() == {}
+def test_a_built_in_encoder_names_what_it_has(tiny_model):
+    """Blocks and the trunk's last stages in 8 bits, the table of word pieces in 4; nothing of the first stages, whose
+    filters subtract what is nearly equal, and no projection."""
+    for encoder, reads in ((tiny_model.vfm, 5), (tiny_model.vlm, 7)):
+        state, bits = encoder.state_dict(), encoder.stored_bits()
+        late = {n for n in state if n.startswith(("trunk.stages.5.", "trunk.stages.6.")) and state[n].ndim == 4}
+        blocks = {n for n in state if n.startswith("blocks.") and state[n].ndim == 2}
+        assert blocks and bool(late) == (reads == 7) and late | blocks == {n for n in bits if "text" not in n}
+        assert len(encoder.trunk.stages) == reads and all(bits[n] == 8 for n in late | blocks)
+    texts = {n: b for n, b in bits.items() if n.startswith("text.")}
+    assert texts.pop("text.table.weight") == 4 and set(texts.values()) == {8} and "text.projection" not in texts

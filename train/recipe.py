@@ -36,7 +36,7 @@ FIT: dict[str, Any] = {"crop": 384, "lr": 8e-4, "seed": 2023, "precision": "bf16
 
 # On from the weights before, with the labels that these give photographs; `mix` are shares of `Protocol.pseudo`.
 FURTHER: dict[str, Any] = {
-    "iterations": 700,
+    "iterations": 1000,
     "batch": 24,
     "lr": 3e-4,
     "warmup": 60,
@@ -54,8 +54,8 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     "pretrain-text": {"iterations": 4000, "batch": 512, "seed": 0, "precision": "float32"},
     # The VLM's vision tower is aligned with that text: labels of the first set, photographs of all.
     "pretrain-vlm": {"iterations": 4200, "batch": 32, "seed": 0, "precision": "bf16"},
-    # The VFM teaches itself, without labels.
-    "pretrain-vfm": {"iterations": 3500, "batch": 64, "seed": 0, "precision": "bf16"},
+    # The VFM learns without labels, from what an ImageNet network sees in a picture twice as large.
+    "pretrain-vfm": {"iterations": 3000, "batch": 48, "seed": 0, "precision": "bf16"},
     "fit-fused": {**FIT},
     "fit-vfm": {**FIT},
     "fit-vlm": {**FIT},
@@ -136,7 +136,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "idd_lite:idd_lite/val": 2,
             RENDERED: 7,  # 19 classes, the only truck, bus, train, motorcycle, bicycle, wall, terrain, traffic light
         },
-        settings={"iterations": 1400, "batch": 24, "warmup": 100, "weather": 0.3, "camera": 0.3},
+        settings={"iterations": 1700, "batch": 24, "warmup": 120, "weather": 0.3, "camera": 0.3},
         val=(),
         settle="camvid:camvid/train",
         calibrate="camvid:camvid/train",

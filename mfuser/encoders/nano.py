@@ -1,7 +1,8 @@
 """The built-in encoders: a small convolutional trunk as tokenizer, transformer blocks on top.
 
-Two of them of complementary character: the VFM reads the fine stages of its trunk (strides 4, 8, 16), the VLM the
-coarse ones (16, 32) and carries a text tower. Weights come from `python -m train pretrain`.
+Two of them of complementary character. The VFM has the larger trunk, reads all of its stages and is distilled without
+labels. The VLM reads the coarse stages of a smaller one (strides 16, 32), is aligned with text and has a text tower.
+Weights come from `python -m train pretrain`.
 """
 
 from __future__ import annotations
@@ -21,24 +22,27 @@ from mfuser.encoders.sentence import SentenceText
 from mfuser.encoders.vocabulary import WordPieceTokenizer
 from mfuser.presets import ASSETS
 
-# Index of the last trunk stage at each stride, and its channels (EfficientNet-Lite0, Tan and Le 2019 / Liu 2020).
-STAGES = {4: (1, 24), 8: (2, 40), 16: (4, 112), 32: (6, 320)}
-MEAN, STD = 0.498, 0.502  # of the trunk's own training, in 0..1
+# Channels of a trunk at each stride, and the index of its last stage there (EfficientNet-Lite: Tan and Le 2019, Liu
+# 2020). All sizes have the same stages.
+TRUNKS = {"lite0": {4: 24, 8: 40, 16: 112, 32: 320}, "lite2": {4: 24, 8: 48, 16: 120, 32: 352}}
+STAGES = {4: 1, 8: 2, 16: 4, 32: 6}
+MEAN, STD = 0.498, 0.502  # of the trunks' own training, in 0..1
 VOCABULARY = ASSETS / "nano" / "vocabulary.txt"
 
 
 class Trunk(nn.Module):
-    """EfficientNet-Lite0 up to the last stage that is asked for; returns one map per stride.
+    """EfficientNet-Lite up to the last stage that is asked for; returns one map per stride.
 
+    size: key of `TRUNKS`.
     exact: run in float32 under autocast too. Filters of the first stage subtract what is nearly equal, and their batch
     norm multiplies the difference by up to 56: in fog, where neighbouring pixels hardly differ, half precision leaves
     noise of it, and one pixel in ten gets another class. Training rounds: it keeps these maps, the largest of all.
     """
 
-    def __init__(self, strides: tuple[int, ...]):
+    def __init__(self, strides: tuple[int, ...], size: str = "lite0"):
         super().__init__()
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-        self.taps = {STAGES[s][0]: s for s in strides}
+        net = timm.create_model(f"tf_efficientnet_{size}", pretrained=False)
+        self.size, self.taps = size, {STAGES[s]: s for s in strides}
         self.stem = nn.Sequential(net.conv_stem, net.bn1)
         self.stages = net.blocks[: max(self.taps) + 1]
         self.exact = False
@@ -56,16 +60,23 @@ class Trunk(nn.Module):
 class NanoVision(VisionEncoder):
     """Hybrid ViT: trunk maps brought to stride 16, one token per cell, then pre-norm blocks.
 
-    strides: trunk stages read. Input sides must be multiples of 32.
+    strides: trunk stages read. trunk: its size, a key of `TRUNKS`. Input sides must be multiples of 32.
     """
 
     patch, prefix = 16, 1
 
-    def __init__(self, width: int = 192, depth: int = 6, heads: int = 6, strides: tuple[int, ...] = (4, 8, 16)):
+    def __init__(
+        self,
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 6,
+        strides: tuple[int, ...] = (4, 8, 16),
+        trunk: str = "lite0",
+    ):
         super().__init__()
         self.width, self.depth = width, depth
-        self.trunk = Trunk(strides)
-        channels = {s: STAGES[s][1] * max(1, self.patch // s) ** 2 for s in strides}
+        self.trunk = Trunk(strides, trunk)
+        channels = {s: TRUNKS[trunk][s] * max(1, self.patch // s) ** 2 for s in strides}
         self.lateral = nn.ModuleDict({str(s): nn.Conv2d(c, width, 1) for s, c in channels.items()})
         self.token_norm = nn.LayerNorm(width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -94,6 +105,15 @@ class NanoVision(VisionEncoder):
     def for_half_precision(self) -> list[nn.Module]:
         self.trunk.exact = True
         return [self.trunk]
+
+    def stored_bits(self) -> dict[str, int]:
+        """8 bits for the matrices of the blocks and the convolutions of the trunk's last two stages, by name.
+
+        These are most of the weights. The stages before them stay exact: see `Trunk`.
+        """
+        late = tuple(f"trunk.stages.{i}." for i in range(STAGES[16] + 1, len(self.trunk.stages)))
+        names = [n for n, t in self.state_dict().items() if t.ndim in (2, 4) and n.startswith(("blocks.", *late))]
+        return dict.fromkeys(names, 8)
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         return self.with_positions(self.cells(pixels))
@@ -134,6 +154,7 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
         depth: int = 6,
         heads: int = 6,
         strides: tuple[int, ...] = (16, 32),
+        trunk: str = "lite0",
         embed_dim: int = 384,
         text_width: int = 384,
         text_layers: int = 4,
@@ -141,7 +162,7 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
         text_length: int = 48,
         pieces: int = 30522,
     ):
-        super().__init__(width, depth, heads, strides)
+        super().__init__(width, depth, heads, strides, trunk)
         self.embed_dim = embed_dim
         self.head = nn.Linear(width, embed_dim)
         self.text = SentenceText(pieces, text_width, text_layers, text_heads, text_length, embed_dim)
@@ -154,9 +175,9 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
         return self._tokenizer(texts, length)
 
     def stored_bits(self) -> dict[str, int]:
-        """Bits of the matrices that are stored in few: the table of word pieces, and the weights of the text blocks.
+        """Those of the vision tower, and of the text tower: 4 bits for the table of word pieces, 8 for its blocks.
 
-        By names of the state dict. The projection behind them is kept exactly, and can make up for what they lose.
+        The projection behind them is kept exactly, and can make up for what they lose.
         """
         names = [n for n, t in self.state_dict().items() if n.startswith("text.blocks.") and t.ndim == 2]
-        return {"text.table.weight": 4, **dict.fromkeys(names, 8)}
+        return super().stored_bits() | {"text.table.weight": 4, **dict.fromkeys(names, 8)}

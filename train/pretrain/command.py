@@ -30,7 +30,7 @@ class PretrainConfig:
     """
 
     # text: the VLM's text tower, distilled from a sentence encoder. vlm: its vision tower, aligned with that text
-    # (needs labels). vfm: the VFM, self-distilled without labels.
+    # (needs labels). vfm: the VFM, distilled without labels from a larger picture.
     stage: tuple[Literal["text", "vlm", "vfm", "all"], ...] = ("all",)
     # Whose encoders are trained.
     preset: str = "nano"

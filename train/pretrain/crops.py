@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mfuser import images
+from mfuser import images, weather
 from mfuser.cityscapes import IGNORE
 from train.data import open_dataset
 from train.data.registry import parse
@@ -50,14 +53,40 @@ def find_photographs(specs: Sequence[str], labelled: bool) -> None:
         kind.pairs(root, "train", labelled)
 
 
+def weathered(pictures: Tensor, seed: int) -> Tensor:
+    """Every picture in weather of its own: a random one of `mfuser.weather`, of a random severity.
+
+    pictures: (N, 3, H, W) uint8 on the CPU; returns the same. Of each picture the same at every call, so that a resumed
+    run goes on with them. About 0.1 s a picture and core.
+    """
+    found = torch.empty_like(pictures)
+
+    def render(row: int) -> None:
+        rng = np.random.default_rng([seed, row])
+        condition, severity = rng.choice(weather.CONDITIONS), int(rng.integers(1, 6))
+        image = np.ascontiguousarray(pictures[row].permute(1, 2, 0).numpy())
+        found[row] = torch.from_numpy(weather.apply(image, str(condition), severity, row)).permute(2, 0, 1)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+        for _ in pool.map(render, range(len(pictures))):
+            pass
+    return found
+
+
+def with_weather(clear: Tensor, in_weather: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """A batch (B, 3, H, W) uint8 beside itself, a random share of it in weather: (B, 6, H, W)."""
+    changed = torch.rand(len(clear), 1, 1, 1, generator=generator, device=clear.device) < share
+    return torch.cat([clear, torch.where(changed, in_weather, clear)], dim=1)
+
+
 def random_crops(
     pictures: Tensor, size: int, scale: tuple[float, float], generator: torch.Generator, labels: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """One random square crop of each picture, flipped half of the time.
 
-    pictures: (N, 3, H, W) uint8. scale: side of the crop as a share of the picture's height, stretched by up to 15 %
+    pictures: (N, C, H, W) uint8. scale: side of the crop as a share of the picture's height, stretched by up to 15 %
     either way. labels: (N, H, W) uint8 cropped alike, by nearest neighbour.
-    Returns: (N, 3, size, size) float32 0..255, and labels (N, size, size) int64 or None.
+    Returns: (N, C, size, size) float32 0..255, and labels (N, size, size) int64 or None.
     """
     n, _, height, width = pictures.shape
     rand = torch.rand(n, 5, generator=generator, device=pictures.device)

@@ -61,7 +61,8 @@ def trim(ids: Tensor) -> Tensor:
 
 def bits_of_tower(model: MFuser) -> dict[str, int]:
     """`stored_bits` of the VLM by the names of the tower alone."""
-    return {name.removeprefix("text."): bits for name, bits in model.vlm.stored_bits().items()}
+    stored = model.vlm.stored_bits().items()
+    return {name.removeprefix("text."): bits for name, bits in stored if name.startswith("text.")}
 
 
 def start(tower: SentenceText, weights: dict[str, Tensor]) -> None:

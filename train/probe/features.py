@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mfuser import checkpoint, presets
 from mfuser.encoders.base import VisionEncoder
-from mfuser.encoders.nano import NanoVision
+from mfuser.encoders.nano import NanoVision, Trunk
 from mfuser.fusion.stack import pair_blocks
 from mfuser.model import Embedded, MFuser
 from mfuser.presets import Preset
@@ -165,7 +165,7 @@ def through(
 
 
 class ImageNetTrunk:
-    """The trunk before any pre-training of ours: its maps at the strides that each encoder of a preset reads.
+    """The trunks before any pre-training of ours: their maps at the strides that each encoder of a preset reads.
 
     Raises ValueError when the encoders have no such trunk, or its weights' package is not installed.
     """
@@ -178,19 +178,25 @@ class ImageNetTrunk:
             raise ValueError(
                 f"The encoders of preset {preset.name!r} do not start from an ImageNet trunk: no --imagenet."
             )
-        self.strides = {name: sorted(encoder.trunk.taps.values()) for name, encoder in encoders.items()}
-        self.rows = tuple(f"strides {', '.join(map(str, strides))}" for strides in self.strides.values())
+        trunks = [encoder.trunk for encoder in encoders.values()]
+        self.read = {row_name(trunk): (trunk.size, sorted(trunk.taps.values())) for trunk in trunks}
+        self.rows = tuple(self.read)
         self.patch = model.vfm.patch
-        self.net = Teacher().to(device)
+        self.nets = {trunk.size: Teacher(trunk.size).to(device) for trunk in trunks}
 
     def look(self, pixels: Tensor, closely: bool = False) -> Seen:
         """pixels (B, 3, H, W) float RGB 0..255 on the device; closely changes nothing."""
-        maps, rows = self.net(pixels), {}
+        maps, rows = {size: net(pixels) for size, net in self.nets.items()}, {}
         grid = tuple(side // self.patch for side in pixels.shape[-2:])
-        for row, strides in zip(self.rows, self.strides.values(), strict=True):
-            parts = [to_cells(maps[stride], stride, self.patch, grid) for stride in strides]
+        for row, (size, strides) in self.read.items():
+            parts = [to_cells(maps[size][stride], stride, self.patch, grid) for stride in strides]
             rows[row] = torch.cat(parts, dim=1).permute(0, 2, 3, 1).float()
         return Seen(grid, rows)
+
+
+def row_name(trunk: Trunk) -> str:
+    """ "Lite0, strides 16, 32"."""
+    return f"{trunk.size.capitalize()}, strides {', '.join(map(str, sorted(trunk.taps.values())))}"
 
 
 def to_cells(x: Tensor, stride: int, patch: int, grid: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import timm
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from mfuser import checkpoint, hub, presets
+from mfuser.encoders.nano import TRUNKS
 from mfuser.model import MFuser
 from train.pretrain import trunk as pretrained
 from train.probe.features import BOTH, Encoders, ImageNetTrunk, row_of, to_cells
@@ -21,13 +23,17 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
 
 @pytest.fixture
 def random_trunk(monkeypatch):
-    """A trunk with random weights and statistics in place of ImageNet's."""
-    torch.manual_seed(0)
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    for name, buffer in net.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(std=0.1)
-    monkeypatch.setattr(pretrained, "imagenet_lite0", lambda: net.eval())
+    """Trunks with random weights and statistics in place of ImageNet's."""
+
+    def make(size: str):
+        torch.manual_seed(0)
+        net = timm.create_model(f"tf_efficientnet_{size}", pretrained=False)
+        for name, buffer in net.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(std=0.1)
+        return net.eval()
+
+    monkeypatch.setattr(pretrained, "imagenet_lite", make)
 
 
 @pytest.fixture
@@ -156,18 +162,22 @@ def test_texts_are_embedded_without_prompts(trained, tiny_preset, tiny_model):
     close(Encoders(tiny_preset, trained).embed_texts(words), expected)
 
 
-def test_the_trunk_is_read_as_the_encoders_read_it(random_trunk, tiny_preset, fresh_model, pixels):
+@pytest.mark.parametrize(("size", "finest"), [("lite0", 40), ("lite2", 48)])
+def test_the_trunk_is_read_as_the_encoders_read_it(random_trunk, tiny_preset, build_model, pixels, size, finest):
     """Its maps through an encoder's lateral layers are the encoder's own cells, once it has started from that trunk."""
-    trunk = ImageNetTrunk(tiny_preset)
+    vfm = replace(tiny_preset.vfm, options={**tiny_preset.vfm.options, "trunk": size})
+    preset = replace(tiny_preset, vfm=vfm)
+    model, trunk = build_model(preset), ImageNetTrunk(preset)
     seen = trunk.look(pixels, closely=True)
-    assert trunk.rows == ("strides 8, 16", "strides 16, 32") and not seen.texts and not seen.compared
-    for row, encoder in zip(trunk.rows, (fresh_model.vfm, fresh_model.vlm), strict=True):
+    assert trunk.rows == (f"{size.capitalize()}, strides 8, 16", "Lite0, strides 16, 32")
+    assert not seen.texts and not seen.compared
+    for row, encoder in zip(trunk.rows, (model.vfm, model.vlm), strict=True):
         pretrained.start_trunk(encoder.trunk)
         weights = torch.cat([encoder.lateral[str(s)].weight for s in sorted(encoder.trunk.taps.values())], dim=1)
         biases = sum(layer.bias for layer in encoder.lateral.values())
         with torch.no_grad():
             close(seen.rows[row] @ weights[..., 0, 0].T + biases, encoder.cells(pixels).permute(0, 2, 3, 1))
-    assert [seen.rows[row].shape[-1] for row in trunk.rows] == [40 * 4 + 112, 112 + 320]
+    assert [seen.rows[row].shape[-1] for row in trunk.rows] == [finest * 4 + TRUNKS[size][16], 112 + 320]
     fine = torch.arange(16.0).view(1, 1, 4, 4)
     assert to_cells(fine, 8, 16, (2, 2))[0, :, 0, 1].tolist() == [2, 3, 6, 7]
 

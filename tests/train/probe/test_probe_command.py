@@ -22,7 +22,7 @@ from train.probe.report import markdown
 class Coloured(ImageNetTrunk):
     """In place of the ImageNet trunk."""
 
-    rows = ("strides 8, 16", "strides 16, 32")
+    rows = ("Lite0, strides 8, 16", "Lite0, strides 16, 32")
 
     def __init__(self, preset, device):
         pass
@@ -126,8 +126,8 @@ def test_several_folders_are_a_ladder(config, vlm_alone, monkeypatch):
         line.split(" | ")[:2] for line in text.splitlines() if line.startswith(("| ImageNet ", "| before ", "| run "))
     ]
     assert first[:4] == [
-        ["| ImageNet", "trunk, strides 8, 16"],
-        ["| ImageNet", "trunk, strides 16, 32"],
+        ["| ImageNet", "trunk, Lite0, strides 8, 16"],
+        ["| ImageNet", "trunk, Lite0, strides 16, 32"],
         ["| before", "VLM, trunk alone"],
         ["| before", "VLM, last block"],
     ]
@@ -153,7 +153,7 @@ def test_what_a_sheet_shows(trained, vlm_alone, tiny_preset):
     last = ["VFM, last block", "VLM, last block", "fused, both halves"]
     assert captions("run") == [["picture", "VFM, trunk alone", *last]]
     assert captions("before") == [["picture", "VLM, trunk alone", "VLM, last block"]]
-    first = "ImageNet trunk, strides 8, 16"
+    first = "ImageNet trunk, Lite0, strides 8, 16"
     assert captions("run", ImageNet=Coloured(tiny_preset, "cpu")) == [["picture", first, *last]]
     assert captions("before", "run", ImageNet=Coloured(tiny_preset, "cpu")) == [
         ["before", first, None, "VLM, last block", None],
