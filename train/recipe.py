@@ -70,7 +70,7 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     "further-fused": {**FURTHER},
     "further-vfm": {**FURTHER},
     "further-vlm": {**FURTHER},
-    # Half of the way from the weights before: better in real bad weather than either end.
+    # Half of the way from the weights before: better at real points in bad weather than either end.
     "blend": {"share": 0.5},
     "calibrate-blend": {"limit": 40, "weather": 0.5, "seed": 0},
     # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.

@@ -35,7 +35,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def classify(self, last: Tensor) -> Tensor:
-        """Stride-32 map (B, 320, h, w) -> ImageNet logits of every cell (B, 1000, h, w)."""
+        """Stride-32 map (B, C, h, w) -> ImageNet logits of every cell (B, 1000, h, w)."""
         x = self.net.bn2(self.net.conv_head(last))
         x = F.avg_pool2d(
             x, 3, stride=1, padding=1, count_include_pad=False
