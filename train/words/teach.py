@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> None:
     said = {**metadata, "words": str(config.iterations), "seed": str(config.seed)}
     if config.every_word:
         said[TAUGHT] = "yes"
-    checkpoint.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True, bits=model.vlm.stored_bits())
+    checkpoint.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True, bits=bits_to_store(model.vlm))
     settings.state.unlink(missing_ok=True)
     print(f"{config.out / ENCODERS[1]} written; class embeddings moved by {100 * moved:.2f} % of their length at most")
 
@@ -230,11 +230,19 @@ def teach(
 @torch.no_grad()
 def round_as_stored(vlm: VisionLanguageEncoder) -> None:
     """Round the text tower in place to what its file keeps."""
-    bits = vlm.stored_bits()
+    bits = {name: count for name, count in vlm.stored_bits().items() if name.startswith("text.")}
     for name, tensor in vlm.state_dict().items():
         if name.startswith("text.") and name not in bits:
             tensor.copy_(tensor.half())
     vlm.load_state_dict(compact.rounded(vlm.state_dict(), bits), strict=False)
+
+
+def bits_to_store(vlm: VisionLanguageEncoder) -> dict[str, int]:
+    """`stored_bits` of the text tower, and of what of the vision tower was in so few bits before: others would move."""
+    state, bits = vlm.state_dict(), vlm.stored_bits()
+    kept = compact.rounded(state, bits)
+    same = {name for name in bits if torch.equal(kept[name].to(state[name].device), state[name])}
+    return {name: count for name, count in bits.items() if name in same or name.startswith("text.")}
 
 
 def apt_names(names: Tensor, means: Tensor, member: Tensor) -> Tensor:

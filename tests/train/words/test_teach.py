@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint, presets
+from mfuser import checkpoint, compact, presets
 from mfuser.cityscapes import CLASSES
 from train.__main__ import main
 from train.data import CITYSCAPES
@@ -117,6 +117,16 @@ def test_what_has_moved_is_put_back():
     teach.restore(projection, hidden @ projection, wanted)
     assert torch.allclose(hidden @ projection, wanted, atol=1e-4)
     assert ((other @ projection - before).norm(dim=-1) / before.norm(dim=-1)).max() < 0.05, "little else has changed"
+
+
+def test_a_vision_tower_is_stored_in_few_bits_where_it_was(fresh_model):
+    """Its values stay what they are: in few bits when they came from such a file, and as float16 when they did not."""
+    vlm = fresh_model.vlm
+    bits = vlm.stored_bits()
+    texts = {name for name in bits if name.startswith("text.")}
+    assert set(teach.bits_to_store(vlm)) == texts != set(bits)
+    vlm.load_state_dict(compact.rounded(vlm.state_dict(), bits), strict=False)
+    assert teach.bits_to_store(vlm) == bits
 
 
 def test_the_command_moves_words_and_keeps_class_names(
