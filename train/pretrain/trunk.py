@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mfuser.encoders  # noqa: F401, I001  before timm
-from mfuser.encoders.base import freeze
+from mfuser.encoders.base import VisionEncoder, freeze
 from mfuser.encoders.nano import MEAN, STAGES, STD, Trunk
 
 
@@ -65,6 +65,14 @@ def imagenet_lite(size: str) -> nn.Module:
         )
     net.load_state_dict({name: b for (name, _), b in pairs})
     return net
+
+
+def tokens_of(encoder: VisionEncoder, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Normed tokens (B, prefix + h*w, C) behind the last block, and the grid, of pixels (B, 3, H, W) float 0..255."""
+    tokens, grid = encoder.embed(pixels)
+    for i in range(encoder.depth):
+        tokens = encoder.block(i, tokens, grid)
+    return encoder.norm(tokens), grid
 
 
 def start_trunk(trunk: Trunk) -> None:

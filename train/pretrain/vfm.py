@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfuser.encoders.nano import TRUNKS, NanoVision
+from mfuser.encoders.nano import TRUNKS
 from mfuser.model import MFuser
 from train.pretrain.crops import gather, random_colours, random_crops, take, weathered, with_weather
 from train.pretrain.runner import RunConfig, run
-from train.pretrain.trunk import Teacher, start_trunk, train_but_batch_norm
+from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
 
 OUTPUT = "encoder-vfm.safetensors"
 CONFIG = RunConfig(iterations=3000, batch=48, lr=5e-4, trunk_lr=0.2)
@@ -37,7 +37,7 @@ class Readout(nn.Module):
 
     def __init__(self, width: int, patch: int, size: str = TEACHER):
         super().__init__()
-        channels = {s: TRUNKS[size][s] * max(1, LARGER * patch // s) ** 2 for s in STRIDES}
+        channels = {s: TRUNKS[size][s] * (LARGER * patch // s) ** 2 for s in STRIDES}
         self.patches = nn.ModuleDict({str(s): nn.Linear(width, c) for s, c in channels.items()})
         self.whole = nn.Linear(width, TRUNKS[size][max(STRIDES)])
 
@@ -52,7 +52,7 @@ class Readout(nn.Module):
 
 def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[str, Tensor]:
     """Distil into the VFM of `model` on unlabelled photographs; returns the encoder's tensors (their average)."""
-    pictures, _, _ = gather(data, "cpu", labelled=False)
+    pictures, _, _ = gather(data, labelled=False)
     in_weather, pictures = weathered(pictures, config.seed).to(config.device), pictures.to(config.device)
     start_trunk(model.vfm.trunk)
     student = train_but_batch_norm(model.vfm).to(config.device)
@@ -66,7 +66,7 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         both, _ = random_crops(both, LARGER * CROP, SCALE, generator)  # six channels: the very same crop
         clear, seen = both.split(3, dim=1)
         seen = random_colours(F.avg_pool2d(seen, LARGER), generator)
-        return readout(tokens_of(student, seen), targets_of(teacher, clear, student.patch))
+        return readout(tokens_of(student, seen)[0], targets_of(teacher, clear, student.patch))
 
     @torch.no_grad()
     def after(i: int) -> None:
@@ -76,14 +76,6 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
 
     run({"student": student, "readout": readout, "average": average}, step, config, after)
     return average.state_dict()
-
-
-def tokens_of(encoder: NanoVision, pixels: Tensor) -> Tensor:
-    """Normed tokens (B, 1 + L, C) of pixels (B, 3, H, W)."""
-    tokens, grid = encoder.embed(pixels)
-    for i in range(encoder.depth):
-        tokens = encoder.block(i, tokens, grid)
-    return encoder.norm(tokens)
 
 
 def targets_of(teacher: Teacher, pixels: Tensor, patch: int) -> dict[int, Tensor]:

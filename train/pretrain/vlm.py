@@ -23,7 +23,7 @@ from train.pretrain import text
 from train.pretrain.crops import gather, random_colours, random_crops, take, weathered, with_weather
 from train.pretrain.phrases import CLASS_PHRASES, imagenet_names
 from train.pretrain.runner import RunConfig, run
-from train.pretrain.trunk import Teacher, start_trunk, train_but_batch_norm
+from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
 
 OUTPUT = "encoder-vlm.safetensors"
 CONFIG = RunConfig(iterations=3000, batch=24, lr=5e-4, trunk_lr=0.3)
@@ -41,10 +41,10 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
     device, vlm = config.device, model.vlm
     stored, _ = checkpoint.load(out / text.OUTPUT)
     checkpoint.load_exactly(vlm.text.state_dict(), stored, "the text tower")
-    pictures, labels, named_classes = gather(data[:1], "cpu", labelled=True)
+    pictures, labels, named_classes = gather(data[:1], labelled=True)
     labels, count = labels.to(device), len(pictures)
     if data[1:]:
-        pictures = torch.cat([pictures, gather(data[1:], "cpu", labelled=False)[0]])
+        pictures = torch.cat([pictures, gather(data[1:], labelled=False)[0]])
     in_weather, pictures = weathered(pictures, config.seed).to(device), pictures.to(device)
     first = count if data[1:] else 0  # of the photographs whose names alone are learned
     start_trunk(vlm.trunk)
@@ -57,10 +57,8 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         banks = [phrase_bank(vlm, CLASSES[k], device) for k in named_classes]
 
     def embed(pixels: Tensor) -> tuple[Tensor, Tensor]:
-        tokens, grid = vlm.embed(pixels)
-        for i in range(vlm.depth):
-            tokens = vlm.block(i, tokens, grid)
-        dense = F.normalize(vlm.dense(vlm.norm(tokens)).float(), dim=-1)
+        tokens, grid = tokens_of(vlm, pixels)
+        dense = F.normalize(vlm.dense(tokens).float(), dim=-1)
         return dense[:, 0], dense[:, 1:].unflatten(1, grid)  # (B, C_t), (B, h, w, C_t)
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:

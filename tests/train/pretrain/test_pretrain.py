@@ -65,11 +65,11 @@ def test_schedule_warms_up_and_ends_low():
 
 
 def test_photographs_are_gathered_at_one_size(streets):
-    pictures, labels, names = gather([f"camvid:{streets}"], "cpu", labelled=True)
+    pictures, labels, names = gather([f"camvid:{streets}"], labelled=True)
     assert pictures.shape == (6, 3, HEIGHT, WIDTH) and labels.shape == (6, HEIGHT, WIDTH) and len(names) == 11
     assert pictures[0, :, 0, 0].tolist() == pytest.approx([150, 190, 240], abs=14)  # sky above
     assert set(np.unique(labels)) == {0, 7, 10, 255}  # groups of road, sky and car
-    plain, empty, _ = gather([f"camvid:{streets}", f"camvid:{streets}/val"], "cpu", labelled=False)
+    plain, empty, _ = gather([f"camvid:{streets}", f"camvid:{streets}/val"], labelled=False)
     assert len(plain) == 9 and empty.shape == (9, 1, 1)
 
 

@@ -13,7 +13,7 @@ import mfuser.encoders  # noqa: F401  before timm's models are made
 from mfuser import checkpoint, weather
 from mfuser.encoders.nano import TRUNKS
 from train.pretrain import text, trunk, vfm, vlm
-from train.pretrain.crops import gather, weathered
+from train.pretrain.crops import gather, weathered, with_weather
 from train.pretrain.runner import RunConfig
 
 
@@ -29,7 +29,7 @@ def imagenet(monkeypatch) -> None:
 
 
 def test_every_picture_gets_weather_of_its_own_and_the_same_again(streets):
-    pictures, _, _ = gather([f"camvid:{streets}"], "cpu", labelled=False)
+    pictures, _, _ = gather([f"camvid:{streets}"], labelled=False)
     found = weathered(pictures, 3)
     assert found.shape == pictures.shape and found.dtype == torch.uint8
     assert all((a.int() - b).abs().float().mean() > 1 for a, b in zip(found, pictures, strict=True))
@@ -37,6 +37,15 @@ def test_every_picture_gets_weather_of_its_own_and_the_same_again(streets):
     clear = pictures[0].permute(1, 2, 0).numpy()
     made = [weather.apply(clear, c, s, 0) for c in weather.CONDITIONS for s in range(1, 6)]
     assert any(torch.equal(torch.from_numpy(m).permute(2, 0, 1), found[0]) for m in made)
+
+
+def test_a_share_of_a_batch_is_in_weather_beside_its_clear_self():
+    clear, weather_of = torch.zeros(400, 3, 2, 2, dtype=torch.uint8), torch.ones(400, 3, 2, 2, dtype=torch.uint8)
+    for share, least, most in ((0.0, 0, 0), (0.3, 80, 160), (1.0, 400, 400)):
+        both = with_weather(clear, weather_of, share, torch.Generator().manual_seed(0))
+        changed = both[:, 3:].flatten(1).float()
+        assert both.shape == (400, 6, 2, 2) and not both[:, :3].any() and torch.equal(changed.amin(1), changed.amax(1))
+        assert least <= changed[:, 0].sum() <= most
 
 
 @pytest.mark.parametrize("size", TRUNKS)
