@@ -91,12 +91,17 @@ def kind_of(name: str) -> str:
     return name.partition("-")[0]
 
 
+def _set_of(name: str) -> str:
+    """ "pseudo-idd-vfm" -> "idd"."""
+    return name.split("-")[1]
+
+
 def takes_part(protocol: Protocol, name: str) -> bool:
     """Does a protocol have this stage?"""
     if name == "teach-every-word":
         return protocol.every_word
     if kind_of(name) == "pseudo":
-        return name in protocol.pseudo
+        return _set_of(name) in protocol.pseudo
     return bool(protocol.pseudo) or (kind_of(name) not in ("further", "blend") and name != "calibrate-blend")
 
 
@@ -149,8 +154,8 @@ def teach(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
 
 
 def pseudo(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
-    """Labels by the newest weights."""
-    names = plan.protocol.pseudo[name]
+    """Labels by one stream of the newest weights."""
+    names = plan.protocol.pseudo[_set_of(name)]
     settings = {"preset": plan.preset.name, **settings}
     places = {"device": plan.config.device, "weights": plan.out / plan.weights, "out": plan.out / name}
     for option in ("data", "photographs"):
@@ -162,8 +167,9 @@ def pseudo(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
 
 
 def further(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
-    """A stream of the newest weights, trained on with pseudo labels."""
-    stream, labels, start = name.removeprefix("further-"), plan.named("pseudo"), plan.out / plan.weights
+    """A stream of the newest weights, trained on with labels of its own."""
+    stream, start = name.removeprefix("further-"), plan.out / plan.weights
+    labels = tuple(one for one in plan.named("pseudo") if one.endswith(f"-{stream}"))
     settings = {"preset": plan.preset.name, **settings, "streams": [stream], "data": list(labels)}
     places = {"device": plan.config.device, "out": plan.out / FURTHER, "start": start, "encoders": start}
     places |= {"data": [f"folder:{plan.out / one}" for one in labels], "resume": True}

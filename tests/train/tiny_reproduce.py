@@ -26,9 +26,11 @@ TINY = {
     "fit-vlm": {**FIT},
     "settle": {"limit": 2, "resolution": 64},
     "calibrate": {"limit": 2, "workers": 0},
-    "pseudo-camvid": {"confidence": 0.0},
-    "pseudo-idd": {"confidence": 0.0},
-    "pseudo-dawn": {"confidence": 0.0, "resolutions": (0, 96)},  # random weights are sure of nothing
+    **{  # random weights are sure of nothing
+        f"pseudo-{place}-{stream}": {"stream": stream, "confidence": 0.0, "resolutions": (0, 96)[: len(sides)]}
+        for stream in recipe.STREAMS
+        for place, sides in recipe.PSEUDO.items()
+    },
     "further-fused": {**FIT, "mix": (4, 5, 5)},
     "further-vfm": {**FIT, "mix": (4, 5, 5)},
     "further-vlm": {**FIT, "mix": (4, 5, 5)},

@@ -38,9 +38,9 @@ class PretrainConfig:
     data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     # Folder of encoder-*.safetensors.
     out: Path = Path("runs/nano")
-    # Optimizer steps of each stage; 0 for the stage's own (text 4000, vlm 3000, vfm 3000).
+    # Optimizer steps of each stage; 0 for the stage's own (text 4000, vlm 1400, vfm 3000).
     iterations: int = 0
-    # Images or phrases per step; 0 for the stage's own (text 512, vlm 24, vfm 48).
+    # Images or phrases per step; 0 for the stage's own (text 512, vlm 32, vfm 48).
     batch: int = 0
     # auto, cpu, cuda or cuda:N.
     device: str = "auto"

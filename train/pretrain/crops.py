@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -19,6 +19,7 @@ from train.data import open_dataset
 from train.data.registry import parse
 
 HEIGHT, WIDTH = 360, 480  # every photograph is kept at this size
+SOFT = 0.5  # share of the pictures that `random_softness` blurs
 
 
 def gather(specs: Sequence[str], labelled: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
@@ -115,11 +116,7 @@ def random_colours(crops: Tensor, generator: torch.Generator, strength: float = 
 
     crops: (N, 3, h, w) float 0..255. strength 1 covers dusk and light fog. Returns the same shape and range.
     """
-    n = len(crops)
-
-    def draw(low: float, high: float, channels: int = 1) -> Tensor:
-        return low + (high - low) * torch.rand(n, channels, 1, 1, generator=generator, device=crops.device)
-
+    draw = _draws_for(crops, generator)
     s, x = strength, (crops / 255).clamp(0, 1)
     x = x ** torch.exp(draw(-0.6, 0.6) * s)
     x = x * draw(1 - 0.4 * s, 1 + 0.4 * s) * (1 + draw(-0.1, 0.1, 3) * s)
@@ -131,6 +128,35 @@ def random_colours(crops: Tensor, generator: torch.Generator, strength: float = 
     x = x * (1 - haze) + haze * draw(0.6, 0.95)
     noise = torch.randn(x.shape, generator=generator, device=x.device) * draw(-0.05, 0.05).clamp_min(0) * s
     return (x + noise).clamp(0, 1) * 255
+
+
+def random_softness(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the pictures as a softer lens or a smaller sensor gives them: Gaussian blur of 0.4 to 2 pixels.
+
+    A network that learns from one sharp camera reads classes off its finest texture, and takes the roads of another one
+    for something else.
+
+    crops: (N, 3, h, w) float, sides above 5. Returns the same shape and range, float32.
+    """
+    draw, reach = _draws_for(crops, generator), 5
+    sigma = torch.where(draw(0, 1) < SOFT, draw(0.4, 2.0), 0.05)  # 0.05 changes nothing
+    places = torch.arange(-reach, reach + 1, device=crops.device, dtype=torch.float32)
+    kernels = torch.exp(-((places / sigma) ** 2) / 2)
+    kernels = (kernels / kernels.sum(-1, keepdim=True)).repeat_interleave(crops.shape[1], 0)  # (3 N, 1, 1, 11)
+    x = crops.float().flatten(0, 1)[None]  # every channel of every picture with a kernel of its own
+    with torch.autocast(crops.device.type, enabled=False):  # half precision would round the pixels
+        x = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="reflect"), kernels, groups=len(kernels))
+        x = F.conv2d(F.pad(x, (0, 0, reach, reach), mode="reflect"), kernels.mT, groups=len(kernels))
+    return x[0].unflatten(0, crops.shape[:2])
+
+
+def _draws_for(crops: Tensor, generator: torch.Generator) -> Callable[..., Tensor]:
+    """draw(low, high, channels=1): uniform numbers (N, channels, 1, 1) for N pictures."""
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return low + (high - low) * torch.rand(len(crops), channels, 1, 1, generator=generator, device=crops.device)
+
+    return draw
 
 
 def take(count: int, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:

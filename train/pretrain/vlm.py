@@ -3,8 +3,8 @@
 Three teachers. Captions from label maps: the mean embedding of every labelled region, and more weakly every cell, must
 pick its own class text among all (contrastive, temperature as CLIP's). ImageNet: what a larger classifier answers at
 every cell of a picture twice as large, over the text embeddings of its 1000 names, so that words beyond the labels find
-their place. And whole pictures against their captions. Some pictures are shown in rendered weather, which changes none
-of these answers.
+their place. And whole pictures against their captions. Some pictures are shown in rendered weather, and half of them
+softer than they are, which changes none of these answers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.encoders.base import VisionLanguageEncoder, freeze
 from mfuser.model import MFuser
 from train.pretrain import text
-from train.pretrain.crops import gather, random_colours, random_crops, take, weathered, with_weather
+from train.pretrain.crops import gather, random_colours, random_crops, random_softness, take, weathered, with_weather
 from train.pretrain.phrases import CLASS_PHRASES, imagenet_names
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
 
 OUTPUT = "encoder-vlm.safetensors"
-CONFIG = RunConfig(iterations=3000, batch=24, lr=5e-4, trunk_lr=0.3)
+CONFIG = RunConfig(iterations=1400, batch=32, lr=5e-4, trunk_lr=0.3)
 CROP, SCALE = 320, (0.4, 1.0)
 TEACHER, LARGER = "lite2", 2  # the classifier, and its pixels in each of the student's
 IN_WEATHER = 0.3  # share of the pictures
@@ -72,7 +72,8 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         both, cut = crops(chosen, labels[chosen])
         cut = cut[:, ::LARGER, ::LARGER]
         clear, seen = torch.cat([both, crops(more)[0]]).split(3, dim=1)
-        whole, dense = embed(random_colours(F.avg_pool2d(seen, LARGER), generator))
+        seen = random_softness(F.avg_pool2d(seen, LARGER), generator)
+        whole, dense = embed(random_colours(seen, generator))
         labelled = dense[: config.batch]
         coverage = cell_coverage(cut, len(banks), dense.shape[1])  # (B, G, h, w)
         words = torch.stack(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import pytest
 import timm
 import torch
@@ -13,7 +14,7 @@ import mfuser.encoders  # noqa: F401  before timm's models are made
 from mfuser import checkpoint, weather
 from mfuser.encoders.nano import TRUNKS
 from train.pretrain import text, trunk, vfm, vlm
-from train.pretrain.crops import gather, weathered, with_weather
+from train.pretrain.crops import gather, random_softness, weathered, with_weather
 from train.pretrain.runner import RunConfig
 
 
@@ -46,6 +47,21 @@ def test_a_share_of_a_batch_is_in_weather_beside_its_clear_self():
         changed = both[:, 3:].flatten(1).float()
         assert both.shape == (400, 6, 2, 2) and not both[:, :3].any() and torch.equal(changed.amin(1), changed.amax(1))
         assert least <= changed[:, 0].sum() <= most
+
+
+def test_half_of_the_pictures_become_softer_each_as_one_gaussian_blurs_it():
+    sharp = torch.rand(40, 3, 24, 32, generator=torch.Generator().manual_seed(1)) * 255
+    found = random_softness(sharp, torch.Generator().manual_seed(0))
+    changed = (found - sharp).abs().flatten(1).amax(1) > 1
+    assert 12 <= changed.sum() <= 28 and torch.allclose(found[~changed], sharp[~changed], atol=1e-3)
+    sigmas = torch.linspace(0.4, 2, 1601).tolist()
+    for before, after in zip(sharp[changed][:4], found[changed][:4], strict=True):
+        image, ours = before.permute(1, 2, 0).numpy(), after.permute(1, 2, 0).numpy()
+        blurs = (cv2.GaussianBlur(image, (11, 11), s, borderType=cv2.BORDER_REFLECT_101) for s in sigmas)
+        gaps = [abs(blur - ours).max() for blur in blurs]
+        assert min(gaps) < 0.2 and max(gaps) > 10
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(random_softness(sharp, torch.Generator().manual_seed(0)), found)
 
 
 @pytest.mark.parametrize("size", TRUNKS)
