@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from mfuser import images, presets
-from mfuser.cityscapes import CLASSES
+from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.cli.common import write_bytes
 from mfuser.presets import Preset
 from train.card import shown_spec, write_text
@@ -19,7 +20,7 @@ from train.config import Append, choose_hardware
 from train.data import SegmentationData, has_split, open_dataset
 from train.probe import measure, picture
 from train.probe.features import Encoders, ImageNetTrunk
-from train.probe.measure import Source, View
+from train.probe.measure import Names, Source, View
 from train.probe.report import markdown
 from train.state import require_writable
 from train.weights import weights_folder
@@ -33,7 +34,8 @@ class ProbeConfig:
 
     # Labelled photographs that train the probes, [name:]ROOT[/split].
     data: str = ""
-    # Labelled photographs that score them; default: the val split of --data.
+    # Labelled photographs that score them; default: the val split of --data. Where they are labelled in other groups, a
+    # probe's answer counts as the group of the class that names it.
     val: str = ""
     # Folder of encoder-vfm or encoder-vlm.safetensors, or both, and stream-fused.safetensors where fused features are
     # to be probed; repeat it to compare several; default: the preset's own.
@@ -46,6 +48,9 @@ class ProbeConfig:
     limit: int = 0
     # The same of those that score.
     val_limit: int = 0
+    # Shrink the photographs that score to this share and enlarge them again, as a softer camera shows them; 0: as they
+    # are.
+    soften: float = 0.0
     # Patches on which CKA is estimated.
     samples: int = 6000
     # Picture of the principal components; default: a rendered street.
@@ -65,6 +70,8 @@ class ProbeConfig:
         for name in ("limit", "val_limit", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(self, name)}.")
+        if not 0 <= self.soften < 1:
+            raise ValueError(f"--soften is a share, 0 to below 1, got {self.soften}.")
         if self.batch < 1:
             raise ValueError(f"--batch must be above 0, got {self.batch}.")
         if self.samples < 4:
@@ -90,7 +97,7 @@ def run(config: ProbeConfig) -> str:
     # All of them first: what is missing or does not fit is said before the work, not in the midst of it.
     encoders = {name: Encoders(preset, folder, hardware.device) for name, folder in folders.items()}
     sources |= encoders
-    view = View(preset, hardware, config.batch)
+    view = View(preset, hardware, config.batch, config.soften)
     steps = {name: probe(source, taught, scored, view, config) for name, source in sources.items()}
     report = {
         "command": shown_command(config, folders),
@@ -98,7 +105,8 @@ def run(config: ProbeConfig) -> str:
         "data": taught.name,
         "val": scored.name,
         "images": [len(taught), len(scored)],
-        "groups": list(taught.groups.names),
+        "groups": [len(taught.groups), len(scored.groups)],
+        "soften": config.soften,
         "places": list(next(iter(encoders.values())).places),
         "weights": steps,
     }
@@ -113,27 +121,45 @@ def probe(
     source: Source, taught: SegmentationData, scored: SegmentationData, view: View, config: ProbeConfig
 ) -> dict[str, Any]:
     """Train and score the probes of one source; what `measure.score` returns, with how the probes' training ended."""
-    texts = None
+    names = Names(renaming(taught, scored))
     if isinstance(source, Encoders) and "vlm" in source.names:
-        texts = source.embed_texts([CLASSES[c] for c in taught.representatives])
+        texts = [source.embed_texts([CLASSES[c] for c in one.representatives]) for one in (taught, scored)]
+        names = Names(names.table, *texts)
     patches = measure.gather(source, taught, view)
     probes = measure.train(patches, source.rows, view.hardware)
     del patches
-    found = measure.score(source, probes, texts, scored, view, config.samples, config.seed)
+    found = measure.score(source, probes, names, scored, view, config.samples, config.seed)
     for row, own in probes.items():
         found["rows"][row] |= {"width": own.weight.shape[1], "loss": own.loss, "steps": own.steps}
     return found
 
 
 def open_sets(config: ProbeConfig) -> tuple[SegmentationData, SegmentationData]:
-    """The sets that train and score the probes. Raises ValueError when they cannot be read, or name other groups."""
+    """The sets that train and score the probes. Raises ValueError when they cannot be read, or do not fit together."""
     taught = open_dataset(config.data, "train", limit=config.limit or None)
     if not config.val and not has_split(config.data, "val"):
         raise ValueError("No data to score on: pass --val, for example --val camvid:PATH/val.")
     scored = open_dataset(config.val or config.data, "val", limit=config.val_limit or None)
-    if taught.groups != scored.groups:
-        raise ValueError(f"{taught.name} and {scored.name} are labelled in other groups: choose sets of one kind.")
+    renaming(taught, scored)
     return taught, scored
+
+
+def renaming(taught: SegmentationData, scored: SegmentationData) -> np.ndarray:
+    """Table from the groups of one set to those of another, (256,) uint8: each goes where the class that names it lies.
+
+    Raises ValueError when a group of either set has no counterpart.
+    """
+    table = np.full(256, IGNORE, np.uint8)
+    table[: len(taught.groups)] = scored.groups.table()[list(taught.representatives)]
+    reached = table[: len(taught.groups)].tolist()
+    alone = [name for name, to in zip(taught.groups.names, reached, strict=True) if to == IGNORE]
+    alone += [name for index, name in enumerate(scored.groups.names) if index not in reached]
+    if alone:
+        raise ValueError(
+            f"{taught.name} and {scored.name} are labelled in other groups, and {alone[0]!r} has no counterpart: "
+            "choose sets of one kind."
+        )
+    return table
 
 
 def name_folders(given: Sequence[Path], preset: Preset) -> dict[str, Path | None]:
@@ -162,7 +188,7 @@ def shown_command(config: ProbeConfig, folders: Iterable[str]) -> str:
     words = ["python -m train probe", *(f"--weights {name}" for name in folders if config.weights)]
     words.append(f"--data {shown_spec(config.data)}")
     words += [f"--val {shown_spec(config.val)}"] if config.val else []
-    for name in ("preset", "limit", "val_limit", "samples", "seed"):
+    for name in ("preset", "limit", "val_limit", "soften", "samples", "seed"):
         if getattr(config, name) != getattr(ProbeConfig, name):
             words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
     return " ".join([*words, *(["--imagenet"] if config.imagenet else [])])

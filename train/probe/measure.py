@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -37,11 +38,28 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """How the photographs of both passes are read."""
+    """How the photographs of both passes are read.
+
+    soften: those that score are shrunk to this share and enlarged again; 0 leaves them as they are.
+    """
 
     preset: Preset
     hardware: Hardware
     batch: int = 4
+    soften: float = 0.0
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the probes' groups are called, and which groups of the scored set they are.
+
+    taught, scored: unit embeddings (G, C_t) of the groups' names of either set; None where there is no text space.
+    table: (256,) uint8, from groups of the set that taught to those of the set that scores.
+    """
+
+    table: np.ndarray
+    taught: Tensor | None = None
+    scored: Tensor | None = None
 
 
 @dataclass
@@ -120,7 +138,7 @@ def train(patches: Patches, rows: Sequence[str], hardware: Hardware) -> dict[str
 def score(
     source: Source,
     probes: Mapping[str, Probe],
-    texts: Tensor | None,
+    names: Names,
     dataset: SegmentationData,
     view: View,
     samples: int,
@@ -129,33 +147,52 @@ def score(
     """What is reported of a source: {"rows": scores by row, "cka": {what is compared: one value a place}, "samples":
     of patches for CKA}, scores in 0..1.
 
-    texts: (G, C_t) unit embeddings of the groups' names; None where there is no text space. samples: patches of the
-    whole set for CKA, the same ones whatever the source.
+    A row with a text space has "zero-shot" too, the mIoU when each pixel gets the name nearest to it, without a probe.
+    samples: patches of the whole set for CKA, the same ones whatever the source.
     """
     groups = dataset.groups
     matrices = {row: ConfusionMatrix(groups.names) for row in source.rows}
+    zero_shot: dict[str, ConfusionMatrix] = {}
     contours = {row: BoundaryIoU(len(groups)) for row in source.rows}
     regions: dict[str, Regions] = {}
     compared: dict[str, Likeness] = {}
     for pixels, indices, labels in photographs(dataset, view, "score"):
-        seen = source.look(pixels, closely=True)
+        seen = source.look(softened(pixels, view.soften), closely=True)
         for row in source.rows:
-            scores = probes[row](row_of(seen, row)).permute(0, 3, 1, 2)
-            for guess, truth in zip(upsampled_argmax(scores, labels.shape[1:]).cpu().numpy(), labels, strict=True):
+            for guess, truth in guesses(probes[row](row_of(seen, row)), labels, names.table):
                 matrices[row].update(truth, guess)
                 contours[row].update(truth, guess)
+        for row, embeddings in seen.texts.items():
+            cosines = embeddings @ names.taught.to(embeddings.device).T
+            for guess, truth in guesses(cosines, labels, names.table):
+                zero_shot.setdefault(row, ConfusionMatrix(groups.names)).update(truth, guess)
         for place, index in enumerate(indices):
             shares = patch_shares(labels[place], seen.grid, len(groups))
             for row, embeddings in seen.texts.items():
-                regions.setdefault(row, Regions(texts, groups.diverse)).update(embeddings[place], shares)
+                regions.setdefault(row, Regions(names.scored, groups.diverse)).update(embeddings[place], shares)
             chosen = sample(seen.grid[0] * seen.grid[1], -(-samples // len(dataset)), (seed, index))
             for name, sides in seen.compared.items():
                 compared.setdefault(name, Likeness()).update(*([t[place][chosen] for t in side] for side in sides))
     found = {row: scores_of(matrices[row], contours[row], groups.names) for row in source.rows}
     for row, kept in regions.items():
-        found[row]["retrieval"] = kept.scores()
+        found[row] |= {"retrieval": kept.scores(), "zero-shot": zero_shot[row].mean_iou()}
     patches = max(map(len, compared.values()), default=0)
     return {"rows": found, "cka": {name: kept.values() for name, kept in compared.items()}, "samples": patches}
+
+
+def guesses(scores: Tensor, labels: np.ndarray, table: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(guess, truth) of each picture, (H, W) uint8: the best of scores (B, h, w, G), enlarged, by the table's names."""
+    best = upsampled_argmax(scores.permute(0, 3, 1, 2), labels.shape[1:]).cpu().numpy()
+    return zip(table[best], labels, strict=True)
+
+
+def softened(pixels: Tensor, share: float) -> Tensor:
+    """Pictures (B, 3, h, w) shrunk to a share of their sides and enlarged again; 0 leaves them."""
+    if not share:
+        return pixels
+    size = pixels.shape[-2:]
+    small = F.interpolate(pixels, size=[max(1, round(side * share)) for side in size], mode="area")
+    return F.interpolate(small, size=size, mode="bilinear", align_corners=False)
 
 
 def sample(count: int, most: int, seed: tuple[int, int]) -> Tensor:

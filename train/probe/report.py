@@ -18,22 +18,26 @@ def markdown(report: Mapping[str, Any]) -> str:
     for name, found in report["weights"].items():
         for row, scores in found["rows"].items():
             texts = scores.get("retrieval", {})
-            cells = [scores["miou"], scores["boundary"], texts.get("to text"), texts.get("to region")]
+            cells = [scores["miou"], scores["boundary"], scores.get("zero-shot")]
+            cells += [texts.get("to text"), texts.get("to region")]
             title = [name] if several else []
             rows.append([*title, TITLES.get(row, f"trunk, {row}"), str(scores["width"]), *map(_percent, cells)])
         samples = max(samples, found["samples"])
         for compared, values in found["cka"].items():
             alike.append([*([name] if several else []), compared, *("-" if v is None else f"{v:.2f}" for v in values)])
     first = ["weights"] if several else []
-    numbers = ["width", "mIoU", "boundary IoU", "region to text", "text to region"]
+    numbers = ["width", "mIoU", "boundary IoU", "zero-shot mIoU", "region to text", "text to region"]
+    soft = f", shrunk to {report['soften']:g} and enlarged again" if report["soften"] else ""
     texts = [
         f"Linear probes on frozen features, trained on {report['images'][0]} photographs of {report['data']}, scored "
-        f"on {report['images'][1]} of {report['val']}, {len(report['groups'])} groups, in percent:",
+        f"on {report['images'][1]} of {report['val']}{soft}, {' and '.join(map(str, dict.fromkeys(report['groups'])))} "
+        "groups, in percent:",
         table([*first, "features", *numbers], rows),
         f"mIoU: one linear layer on the features of single patches. Boundary IoU (Cheng et al. 2021): of the same "
-        f"predictions, within {100 * SHARE:g} % of the diagonal of a contour. Region to text: of all regions of a "
-        f"photograph of one group ({100 * MINIMUM:g} % of its labelled pixels or more), the share whose own name is "
-        "nearest; text to region: of as many nearest regions as a name has, the share that is its own.",
+        f"predictions, within {100 * SHARE:g} % of the diagonal of a contour. Zero-shot: every pixel gets the nearest "
+        f"of the groups' names, without a probe. Region to text: of all regions of a photograph of one group "
+        f"({100 * MINIMUM:g} % of its labelled pixels or more), the share whose own name is nearest; text to region: "
+        "of as many nearest regions as a name has, the share that is its own.",
     ]
     if alike:
         head = [*first, "CKA of patch tokens", *(f"pair {p}" if p.isdigit() else p for p in report["places"])]

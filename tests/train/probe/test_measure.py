@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +16,12 @@ from train.metrics import ConfusionMatrix
 from train.probe import measure
 from train.probe.boundary import BoundaryIoU
 from train.probe.features import BOTH, Seen
-from train.probe.measure import View, gather, score
+from train.probe.measure import Names, View, gather, score
 from train.probe.similarity import Likeness
 from train.room import Memory
 
 TEXTS = torch.eye(11)
+NAMES = Names(np.r_[np.arange(11), [255] * 245].astype(np.uint8), TEXTS, TEXTS)
 
 
 class ByColour:
@@ -57,7 +60,7 @@ def test_what_sees_colours_finds_what_colours_tell(sets, view):
     patches = gather(source, sets[0], view)
     assert source.batches[0][0] == 2 and sum(shape[0] for shape in source.batches) == 6
     probes = measure.train(patches, source.rows, view.hardware)
-    found = score(source, probes, TEXTS, sets[1], view, samples=60, seed=0)
+    found = score(source, probes, NAMES, sets[1], view, samples=60, seed=0)
     scores = {row: found["rows"][row]["miou"] for row in source.rows}
     assert min(scores[BOTH], scores["vfm"]) > 0.8 > scores["vlm"] > scores["blind"]
     assert probes[BOTH].weight.shape == (11, 3) and found["rows"]["blind"]["iou by group"]["vehicle"] == 0
@@ -67,14 +70,14 @@ def test_what_sees_colours_finds_what_colours_tell(sets, view):
         "to text": pytest.approx(2 / 3),
         "to region": pytest.approx(2 / 3),
     }
-    assert "retrieval" not in found["rows"]["vfm"]
+    assert "retrieval" not in found["rows"]["vfm"] and "zero-shot" not in found["rows"]["vfm"]
     assert found["cka"]["halves"][0] == pytest.approx(1) and found["cka"]["halves"][1] < 0.9 and found["samples"] == 60
 
 
 def test_scores_are_those_of_the_enlarged_logits(sets, view):
     source = ByColour()
     probes = measure.train(gather(source, sets[0], view), source.rows, view.hardware)
-    found = score(source, probes, TEXTS, sets[1], view, 8, 0)["rows"]["vfm"]
+    found = score(source, probes, NAMES, sets[1], view, 8, 0)["rows"]["vfm"]
     matrix, contours = ConfusionMatrix(sets[1].groups.names), BoundaryIoU(11)
     for pixels, _, labels in measure.photographs(sets[1], view, ""):
         logits = probes["vfm"](source.look(pixels).rows["vfm"]).permute(0, 3, 1, 2)
@@ -85,6 +88,39 @@ def test_scores_are_those_of_the_enlarged_logits(sets, view):
     assert found["miou"] == pytest.approx(matrix.mean_iou(), abs=1e-3)
     assert found["boundary"] == pytest.approx(contours.mean_iou(), abs=1e-3)
     assert found["boundary by group"]["sky"] == pytest.approx(contours.iou()[7], abs=1e-3)
+
+
+def test_zero_shot_is_the_nearest_name_of_every_pixel(sets, view):
+    source, matrix = ByColour(), ConfusionMatrix(sets[1].groups.names)
+    probes = measure.train(gather(source, sets[0], view), source.rows, view.hardware)
+    found = score(source, probes, NAMES, sets[1], view, 8, 0)["rows"]
+    for pixels, _, labels in measure.photographs(sets[1], view, ""):
+        cosines = (source.look(pixels, closely=True).texts["vlm"] @ TEXTS.T).permute(0, 3, 1, 2)
+        guesses = F.interpolate(cosines, size=labels.shape[1:], mode="bilinear", align_corners=False).argmax(1)
+        for truth, guess in zip(labels, guesses.numpy().astype(np.uint8), strict=True):
+            matrix.update(truth, guess)
+    assert found["vlm"]["zero-shot"] == pytest.approx(matrix.mean_iou(), abs=1e-3) and matrix.mean_iou() > 0.2
+    swapped = replace(NAMES, table=NAMES.table[[7, 1, 2, 3, 4, 5, 6, 0, *range(8, 256)]])
+    other = score(source, probes, swapped, sets[1], view, 8, 0)["rows"]
+    assert other["vlm"]["zero-shot"] < found["vlm"]["zero-shot"] and other["vfm"]["miou"] < found["vfm"]["miou"]
+    assert other["vlm"]["retrieval"] == found["vlm"]["retrieval"], "regions and their texts are the scored set's own"
+
+
+def test_only_photographs_that_score_are_softened(sets, view):
+    def seen(soften: float) -> list[torch.Tensor]:
+        source, own, kept = ByColour(), replace(view, soften=soften), []
+        monkey = source.look
+        source.look = lambda pixels, closely=False: kept.append(pixels) or monkey(pixels, closely)
+        probes = measure.train(gather(source, sets[0], own), source.rows, own.hardware)
+        score(source, probes, NAMES, sets[1], own, 8, 0)
+        return kept
+
+    for taught, (plain, soft) in zip([True] * 3 + [False] * 2, zip(seen(0), seen(0.5), strict=True), strict=True):
+        assert torch.equal(plain, soft) == taught
+    picture = torch.rand(1, 3, 32, 48) * 255
+    found = measure.softened(picture, 0.5)
+    half = F.avg_pool2d(picture, 2)
+    assert torch.allclose(found, F.interpolate(half, scale_factor=2, mode="bilinear"), atol=1e-3)
 
 
 def test_only_labelled_patches_are_kept(streets, view):
@@ -103,7 +139,7 @@ def test_only_labelled_patches_are_kept(streets, view):
 def test_the_same_patches_are_compared_whatever_the_source(sets, view):
     source = ByColour()
     probes = measure.train(gather(source, sets[0], view), source.rows, view.hardware)
-    found = score(source, probes, TEXTS, sets[1], view, samples=60, seed=5)
+    found = score(source, probes, NAMES, sets[1], view, samples=60, seed=5)
     likeness = Likeness()
     for pixels, indices, _ in measure.photographs(sets[1], view, ""):
         a, b = source.look(pixels, closely=True).compared["halves"]

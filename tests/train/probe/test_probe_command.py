@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from mfuser import checkpoint, images
 from train.__main__ import main
 from train.config import choose_hardware
+from train.data.groups import IDD_SPACE
 from train.probe import command, picture
 from train.probe.command import ProbeConfig, name_folders, run
 from train.probe.features import Encoders, ImageNetTrunk, Seen
@@ -47,6 +49,18 @@ def config(streets, trained, tmp_path) -> ProbeConfig:
 
 
 @pytest.fixture
+def india(streets, tmp_path):
+    """The streets that score, in IDD's groups."""
+    root = tmp_path / "idd"
+    shutil.copytree(streets / "val" / "images", root / "val" / "images")
+    (root / "val" / "labels_group").mkdir()
+    for path in (streets / "val" / "labels").iterdir():  # train ids
+        groups = IDD_SPACE.table()[np.array(Image.open(path))]
+        Image.fromarray(groups).save(root / "val" / "labels_group" / path.name)
+    return root
+
+
+@pytest.fixture
 def vlm_alone(trained, tmp_path):
     folder = tmp_path / "before"
     tensors, _ = checkpoint.load(trained / "encoder-vlm.safetensors")
@@ -74,7 +88,7 @@ def test_one_folder_gives_a_table_numbers_and_a_sheet(config, trained, streets, 
     for name, row in found["rows"].items():
         assert 0 < row["miou"] <= 1 and 0 <= row["boundary"] <= 1 and ("retrieval" in row) == (name in ("vlm", "fused"))
     scores = found["rows"]["fused"]
-    numbers = [scores["miou"], scores["boundary"], scores["retrieval"]["to text"], scores["retrieval"]["to region"]]
+    numbers = [scores["miou"], scores["boundary"], scores["zero-shot"], *list(scores["retrieval"].values())[1:]]
     assert "| fused, both halves | 128 | " + " | ".join(f"{100 * n:.1f}" for n in numbers) + " |" in text.splitlines()
     assert found["samples"] == 42 and len(found["cka"]["VFM, VLM"]) == len(report["places"]) == 5
     assert f"| VFM, VLM | {' | '.join(f'{v:.2f}' for v in found['cka']['VFM, VLM'])} |" in text
@@ -88,7 +102,7 @@ def test_texts_are_the_plain_names_of_the_groups(config, monkeypatch):
     monkeypatch.setattr(Encoders, "embed_texts", lambda self, texts: asked.append(texts) or embed(self, texts))
     run(config)
     names = "road sidewalk building fence pole traffic_sign vegetation sky person rider car"
-    assert asked == [[name.replace("_", " ") for name in names.split()]]
+    assert asked == 2 * [[name.replace("_", " ") for name in names.split()]], "of the set that taught, and that scores"
 
 
 def test_the_same_command_gives_the_same_numbers(config):
@@ -98,6 +112,19 @@ def test_the_same_command_gives_the_same_numbers(config):
     run(replace(config, seed=1))
     other = json.loads((config.out / "probe.json").read_text())["weights"]["run"]
     assert other["rows"] == found["rows"] and other["cka"] != found["cka"], "the seed chooses the patches of CKA alone"
+
+
+def test_another_sets_groups_score_by_the_classes_that_name_them(config, india):
+    text = run(replace(config, val=f"idd_lite:{india}/val", soften=0.5))
+    found = json.loads((config.out / "probe.json").read_text())
+    assert found["groups"] == [11, 7] and list(found["weights"]["run"]["rows"]["vlm"]["iou by group"])[0] == "drivable"
+    assert "of idd_lite:val, shrunk to 0.5 and enlarged again, 11 and 7 groups, in percent" in text
+    assert "--val idd_lite:IDD_LITE/val" in text and "--soften 0.5" in text
+    common, idd = command.open_sets(replace(config, val=f"idd_lite:{india}/val"))
+    named = {n: idd.groups.names[g] for n, g in zip(common.groups.names, command.renaming(common, idd), strict=False)}
+    assert named["two-wheeler"] == "living thing" and named["fence"] == named["pole"] == "roadside object"
+    with pytest.raises(ValueError, match="other groups, and 'pole' has no counterpart"):
+        command.renaming(idd, common)
 
 
 def test_fewer_photographs_and_another_picture(config, tmp_path):
@@ -196,9 +223,17 @@ def test_folders_are_named_by_what_tells_them_apart(tmp_path, tiny_preset):
 def test_what_is_not_known_is_a_dash():
     row = {"miou": 0.5, "boundary": 0.25, "width": 8, "retrieval": {"to text": None, "to region": None}}
     found = {"rows": {"vlm": row}, "cka": {"VFM, VLM": [0.5, None]}, "samples": 9}
-    report = {"data": "a", "val": "b", "images": [1, 2], "groups": ["x"], "places": ["tokens", "1"], "command": "c"}
+    report = {
+        "data": "a",
+        "val": "b",
+        "images": [1, 2],
+        "groups": [1, 1],
+        "soften": 0,
+        "places": ["tokens", "1"],
+        "command": "c",
+    }
     lines = markdown({**report, "weights": {"run": found}}).splitlines()
-    assert "| VLM, last block | 8 | 50.0 | 25.0 | - | - |" in lines and "| VFM, VLM | 0.50 | - |" in lines
+    assert "| VLM, last block | 8 | 50.0 | 25.0 | - | - | - |" in lines and "| VFM, VLM | 0.50 | - |" in lines
     assert "| CKA of patch tokens | tokens | pair 1 |" in lines
 
 
@@ -213,6 +248,7 @@ def test_what_is_not_known_is_a_dash():
         ({"--weights": "DATA"}, "No encoder of preset 'tiny'"),
         ({"--preset": "nothing"}, "Unknown preset 'nothing'"),
         ({"--limit": "-1"}, "--limit must not be negative, got -1"),
+        ({"--soften": "1"}, "--soften is a share, 0 to below 1, got 1"),
         ({"--samples": "3"}, "--samples must be 4 or more, got 3"),
         ({"--batch": "0"}, "--batch must be above 0, got 0"),
         ({"--picture": "GONE"}, "There is no file"),
