@@ -61,7 +61,9 @@ def heat(values: np.ndarray, low: float, high: float, cmap: str = "inferno") -> 
     """Colour a map. values: (H, W) float, clipped to [low, high]; NaN is drawn as low. Returns: (H, W, 3) uint8."""
     values = np.nan_to_num(np.asarray(values, np.float32), nan=low, posinf=high, neginf=low)
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return colour_map(cmap)(scaled.clip(0, 1), bytes=True)[..., :3].copy()
+    # Matplotlib's own lookup, through OpenCV in half of its time: every answer to a query waits for two or three.
+    table = colour_map(cmap)(np.arange(256), bytes=True)[:, None, :3]
+    return cv2.applyColorMap((scaled.clip(0, 1) * 256).clip(max=255).astype(np.uint8), np.ascontiguousarray(table))
 
 
 def overlay(image: np.ndarray, colour: np.ndarray, opacity: float) -> np.ndarray:
@@ -108,11 +110,11 @@ def similarity_scale(maps: Sequence[np.ndarray]) -> tuple[float, float]:
     """
     if not len(maps):
         raise ValueError("A shared scale needs at least one similarity map.")
-    finite = [values for values in (np.asarray(m, np.float64)[np.isfinite(m)] for m in maps) if values.size]
+    finite = [values for values in (np.asarray(m, np.float32)[np.isfinite(m)] for m in maps) if values.size]
     if not finite:
         return 0.0, 1.0
-    low = min(float(np.percentile(values, 1)) for values in finite)
-    high = max(float(np.percentile(values, 99.9)) for values in finite)
+    ends = np.array([np.percentile(values, (1, 99.9)) for values in finite], np.float64)  # both from one partition
+    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
     return (low, high) if high - low > 1e-3 else (low - 1e-3, low + 1e-3)
 
 

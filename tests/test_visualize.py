@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -119,6 +120,15 @@ def test_heat_brightens_monotonically_and_clips():
     assert (ramp[0, :20] == ramp[0, 0]).all() and (ramp[0, 41:] == ramp[0, -1]).all()
     assert np.array_equal(visualize.heat(np.array([[np.nan]]), 0, 1), visualize.heat(np.array([[0.0]]), 0, 1))
     assert is_picture(visualize.heat(np.full((2, 2), 0.5), 0.5, 0.5))
+
+
+@pytest.mark.parametrize("cmap", sorted(visualize.COLOUR_MAPS))
+def test_heat_is_matplotlibs_own_lookup(cmap):
+    values = np.random.default_rng(0).uniform(-0.3, 1.4, (40, 60)).astype(np.float32)
+    scaled = ((values - np.float32(0.1)) / np.float32(0.8)).clip(0, 1)
+    assert np.array_equal(
+        visualize.heat(values, 0.1, 0.9, cmap), matplotlib.colormaps[cmap](scaled, bytes=True)[..., :3]
+    )
 
 
 def test_only_perceptually_uniform_maps():
