@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-STREAMS = ("fused", "vfm", "vlm")
+from mfuser.presets import STREAMS
+
 # Sets that get labels of each stream's own, and the short sides at which it sees their pictures; 0: the preset's.
 PSEUDO: dict[str, tuple[int, ...]] = {"camvid": (0,), "idd": (0,), "dawn": (0, 512)}
 
@@ -36,7 +37,7 @@ COMMAND_OF = {
 # All three streams alike: what differs between their scores is then what they see. `Protocol.settings` has the rest.
 FIT: dict[str, Any] = {"crop": 384, "lr": 8e-4, "seed": 2023, "precision": "bf16"}
 
-# On from the weights before, with the labels that these give photographs; `mix` are shares of `Protocol.pseudo`.
+# On from the weights before, with the labels that each stream gives photographs; `mix` are shares of `Protocol.pseudo`.
 FURTHER: dict[str, Any] = {
     "iterations": 1000,
     "batch": 24,
@@ -76,7 +77,7 @@ RECIPE: dict[str, dict[str, Any] | None] = {
     "further-fused": {**FURTHER},
     "further-vfm": {**FURTHER},
     "further-vlm": {**FURTHER},
-    # Half of the way from the weights before: better at real points in bad weather than either end.
+    # Half of the way from the weights before: better or level at real points in bad weather than either end.
     "blend": {"share": 0.5},
     "calibrate-blend": {"limit": 40, "weather": 0.5, "seed": 0},
     # More words for the text tower; the class embeddings, and with them the decoders, stay where they are.
@@ -104,9 +105,8 @@ class Protocol:
     pretrain: photographs of the encoders; the first set lends its labels to the VLM. fit: labels of the decoders, with
     the share of each batch that each set gets (normalised over the sets that are there). settings: of the fits. val:
     scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. pseudo: what the
-    stages of pseudo labels read, by the names of `PSEUDO`, in the order in which the further fits get them; "folder"
-    holds photographs without labels; empty: no further training. every_word: whether the test's phrases teach in the
-    end.
+    stages of pseudo labels read, by names of `PSEUDO`, in whose order the further fits get them; "folder" holds
+    photographs without labels; empty: no further training. every_word: whether the test's phrases teach in the end.
     """
 
     pretrain: tuple[str, ...]

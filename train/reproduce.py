@@ -52,9 +52,10 @@ class ReproduceConfig:
     stages: tuple[
         Literal[
             "all", "pretrain-text", "pretrain-vlm", "pretrain-vfm", "fit-fused", "fit-vfm", "fit-vlm", "settle",
-            "calibrate", "teach", "pseudo-camvid-fused", "pseudo-idd-fused", "pseudo-dawn-fused", "pseudo-camvid-vfm",
-            "pseudo-idd-vfm", "pseudo-dawn-vfm", "pseudo-camvid-vlm", "pseudo-idd-vlm", "pseudo-dawn-vlm",
-            "further-fused", "further-vfm", "further-vlm", "blend", "calibrate-blend", "teach-every-word", "collect",
+            "calibrate", "pseudo-camvid-vfm", "pseudo-idd-vfm", "pseudo-dawn-vfm", "pseudo-camvid-vlm",
+            "pseudo-idd-vlm", "pseudo-dawn-vlm", "pseudo-camvid-fused", "pseudo-idd-fused", "pseudo-dawn-fused",
+            "further-fused", "further-vfm", "further-vlm", "blend", "calibrate-blend", "teach", "teach-every-word",
+            "collect",
         ],
         ...,
     ] = ("all",)  # fmt: skip

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from train.pretrain import text
 from train.pretrain.command import PretrainConfig
 from train.pretrain.phrases import corpus
 from train.pseudo import PseudoConfig
-from train.recipe import PROTOCOLS, RECIPE
+from train.recipe import PROTOCOLS, PSEUDO, RECIPE
 from train.reproduce import STAGES, ReproduceConfig, plan
 from train.settle import SettleConfig
 from train.stages import Ledger
@@ -125,6 +126,11 @@ def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
     assert list(stages) == [s for s in STAGES if protocol == "shipped" or s not in more] and len(more) == 15
 
 
+def test_every_stage_can_be_asked_for_in_its_order():
+    (allowed, _) = get_args(get_type_hints(ReproduceConfig)["stages"])
+    assert get_args(allowed) == ("all", *STAGES)
+
+
 def test_protocols_teach_what_they_say(root, rendered, tmp_path):
     def sets(protocol: str, name: str, **more) -> list[str]:
         stage = plan(ReproduceConfig(root, tmp_path, protocol, **more))[name]
@@ -145,8 +151,8 @@ def test_protocols_teach_what_they_say(root, rendered, tmp_path):
 @pytest.mark.parametrize("kind", ["fit-", "further-"])
 def test_streams_are_trained_alike(root, tmp_path, kind):
     fits = [s for s in plan(ReproduceConfig(root, tmp_path)).values() if s.name.startswith(kind)]
-    of = {s.settings["streams"][0]: json.dumps(dict(s.settings), sort_keys=True) for s in fits}
-    assert len(of) == 3 and len({said.replace(stream, "STREAM") for stream, said in of.items()}) == 1
+    by_stream = {s.settings["streams"][0]: json.dumps(dict(s.settings), sort_keys=True) for s in fits}
+    assert len(by_stream) == 3 and len({said.replace(s, "STREAM") for s, said in by_stream.items()}) == 1
 
 
 def test_shipped_weights_are_trained_on_with_labels_of_each_streams_own(root, tmp_path):
@@ -154,6 +160,9 @@ def test_shipped_weights_are_trained_on_with_labels_of_each_streams_own(root, tm
     assert list(stages)[6:] == list(STAGES)[6:] and list(stages)[6:8] == ["settle", "calibrate"]
     idd = [f"idd_lite:{root}/idd_lite/{split}" for split in ("train", "val")]
     assert stages["pseudo-idd-vfm"].places["data"] == idd
+    own = {name: stage.settings["stream"] for name, stage in stages.items() if name.startswith("pseudo-")}
+    assert len(own) == 9 and all(name.endswith(f"-{stream}") for name, stream in own.items())
+    assert all(set(protocol.pseudo) <= set(PSEUDO) for protocol in PROTOCOLS.values())
     dawn = stages["pseudo-dawn-vlm"]
     assert dawn.settings["stream"] == "vlm" and dawn.settings["resolutions"] == (0, 512)
     assert dawn.places["photographs"] == [f"folder:{root}/dawn_fog"] and "data" not in dawn.places

@@ -142,7 +142,7 @@ def random_softness(crops: Tensor, generator: torch.Generator) -> Tensor:
     sigma = torch.where(draw(0, 1) < SOFT, draw(0.4, 2.0), 0.05)  # 0.05 changes nothing
     places = torch.arange(-reach, reach + 1, device=crops.device, dtype=torch.float32)
     kernels = torch.exp(-((places / sigma) ** 2) / 2)
-    kernels = (kernels / kernels.sum(-1, keepdim=True)).repeat_interleave(crops.shape[1], 0)  # (3 N, 1, 1, 11)
+    kernels = (kernels / kernels.sum(-1, keepdim=True)).repeat_interleave(crops.shape[1], 0)  # (N C, 1, 1, 11)
     x = crops.float().flatten(0, 1)[None]  # every channel of every picture with a kernel of its own
     with torch.autocast(crops.device.type, enabled=False):  # half precision would round the pixels
         x = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="reflect"), kernels, groups=len(kernels))

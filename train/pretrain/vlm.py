@@ -3,7 +3,7 @@
 Three teachers. Captions from label maps: the mean embedding of every labelled region, and more weakly every cell, must
 pick its own class text among all (contrastive, temperature as CLIP's). ImageNet: what a larger classifier answers at
 every cell of a picture twice as large, over the text embeddings of its 1000 names, so that words beyond the labels find
-their place. And whole pictures against their captions. Some pictures are shown in rendered weather, and half of them
+their place. And whole pictures against their captions. Some pictures are shown in rendered weather, and half of all
 softer than they are, which changes none of these answers.
 """
 

@@ -34,8 +34,8 @@ class ProbeConfig:
 
     # Labelled photographs that train the probes, [name:]ROOT[/split].
     data: str = ""
-    # Labelled photographs that score them; default: the val split of --data. Where they are labelled in other groups, a
-    # probe's answer counts as the group of the class that names it.
+    # Labelled photographs that score them; default: the val split of --data. They may be labelled in other, coarser
+    # groups: an answer counts as the group of the class that names it, so that not even a perfect one reaches 100.
     val: str = ""
     # Folder of encoder-vfm or encoder-vlm.safetensors, or both, and stream-fused.safetensors where fused features are
     # to be probed; repeat it to compare several; default: the preset's own.
@@ -48,8 +48,8 @@ class ProbeConfig:
     limit: int = 0
     # The same of those that score.
     val_limit: int = 0
-    # Shrink the photographs that score to this share and enlarge them again, as a softer camera shows them; 0: as they
-    # are.
+    # Shrink the photographs that score, as the encoders get them, to this share and enlarge them again, as a softer
+    # camera shows them; 0: as they are.
     soften: float = 0.0
     # Patches on which CKA is estimated.
     samples: int = 6000
@@ -105,7 +105,7 @@ def run(config: ProbeConfig) -> str:
         "data": taught.name,
         "val": scored.name,
         "images": [len(taught), len(scored)],
-        "groups": [len(taught.groups), len(scored.groups)],
+        "groups": [list(taught.groups.names), list(scored.groups.names)],
         "soften": config.soften,
         "places": list(next(iter(encoders.values())).places),
         "weights": steps,
@@ -157,7 +157,7 @@ def renaming(taught: SegmentationData, scored: SegmentationData) -> np.ndarray:
     if alone:
         raise ValueError(
             f"{taught.name} and {scored.name} are labelled in other groups, and {alone[0]!r} has no counterpart: "
-            "choose sets of one kind."
+            "score on a set of the same groups or coarser ones."
         )
     return table
 

@@ -53,8 +53,8 @@ class View:
 class Names:
     """What the probes' groups are called, and which groups of the scored set they are.
 
-    taught, scored: unit embeddings (G, C_t) of the groups' names of either set; None where there is no text space.
-    table: (256,) uint8, from groups of the set that taught to those of the set that scores.
+    table: (256,) uint8, from groups of the set that taught to those of the set that scores. taught, scored: unit
+    embeddings (G, C_t) of the groups' names of either set; None where there is no text space.
     """
 
     table: np.ndarray
@@ -181,7 +181,7 @@ def score(
 
 
 def guesses(scores: Tensor, labels: np.ndarray, table: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(guess, truth) of each picture, (H, W) uint8: the best of scores (B, h, w, G), enlarged, by the table's names."""
+    """(guess, truth) of each picture, (H, W) uint8: the best of scores (B, h, w, G), enlarged, in scored groups."""
     best = upsampled_argmax(scores.permute(0, 3, 1, 2), labels.shape[1:]).cpu().numpy()
     return zip(table[best], labels, strict=True)
 

@@ -27,17 +27,17 @@ def markdown(report: Mapping[str, Any]) -> str:
             alike.append([*([name] if several else []), compared, *("-" if v is None else f"{v:.2f}" for v in values)])
     first = ["weights"] if several else []
     numbers = ["width", "mIoU", "boundary IoU", "zero-shot mIoU", "region to text", "text to region"]
+    groups = " into ".join(map(str, dict.fromkeys(map(len, report["groups"]))))
     soft = f", shrunk to {report['soften']:g} and enlarged again" if report["soften"] else ""
     texts = [
         f"Linear probes on frozen features, trained on {report['images'][0]} photographs of {report['data']}, scored "
-        f"on {report['images'][1]} of {report['val']}{soft}, {' and '.join(map(str, dict.fromkeys(report['groups'])))} "
-        "groups, in percent:",
+        f"on {report['images'][1]} of {report['val']}{soft}, {groups} groups, in percent:",
         table([*first, "features", *numbers], rows),
         f"mIoU: one linear layer on the features of single patches. Boundary IoU (Cheng et al. 2021): of the same "
         f"predictions, within {100 * SHARE:g} % of the diagonal of a contour. Zero-shot: every pixel gets the nearest "
-        f"of the groups' names, without a probe. Region to text: of all regions of a photograph of one group "
-        f"({100 * MINIMUM:g} % of its labelled pixels or more), the share whose own name is nearest; text to region: "
-        "of as many nearest regions as a name has, the share that is its own.",
+        f"of the names of the groups of {report['data']}, without a probe. Region to text: of all regions of a "
+        f"photograph of one group ({100 * MINIMUM:g} % of its labelled pixels or more), the share whose own name is "
+        "nearest; text to region: of as many nearest regions as a name has, the share that is its own.",
     ]
     if alike:
         head = [*first, "CKA of patch tokens", *(f"pair {p}" if p.isdigit() else p for p in report["places"])]

@@ -109,8 +109,8 @@ def test_zero_shot_is_the_nearest_name_of_every_pixel(sets, view):
 def test_only_photographs_that_score_are_softened(sets, view):
     def seen(soften: float) -> list[torch.Tensor]:
         source, own, kept = ByColour(), replace(view, soften=soften), []
-        monkey = source.look
-        source.look = lambda pixels, closely=False: kept.append(pixels) or monkey(pixels, closely)
+        look = source.look
+        source.look = lambda pixels, closely=False: kept.append(pixels) or look(pixels, closely)
         probes = measure.train(gather(source, sets[0], own), source.rows, own.hardware)
         score(source, probes, NAMES, sets[1], own, 8, 0)
         return kept
