@@ -91,7 +91,7 @@ def kind_of(name: str) -> str:
     return name.partition("-")[0]
 
 
-def _set_of(name: str) -> str:
+def set_of(name: str) -> str:
     """ "pseudo-idd-vfm" -> "idd"."""
     return name.split("-")[1]
 
@@ -101,7 +101,7 @@ def takes_part(protocol: Protocol, name: str) -> bool:
     if name == "teach-every-word":
         return protocol.every_word
     if kind_of(name) == "pseudo":
-        return _set_of(name) in protocol.pseudo
+        return set_of(name) in protocol.pseudo
     return bool(protocol.pseudo) or (kind_of(name) not in ("further", "blend") and name != "calibrate-blend")
 
 
@@ -155,7 +155,7 @@ def teach(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
 
 def pseudo(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
     """Labels by one stream of the newest weights."""
-    names = plan.protocol.pseudo[_set_of(name)]
+    names = plan.protocol.pseudo[set_of(name)]
     settings = {"preset": plan.preset.name, **settings}
     places = {"device": plan.config.device, "weights": plan.out / plan.weights, "out": plan.out / name}
     for option in ("data", "photographs"):

@@ -104,9 +104,9 @@ class Protocol:
 
     pretrain: photographs of the encoders; the first set lends its labels to the VLM. fit: labels of the decoders, with
     the share of each batch that each set gets (normalised over the sets that are there). settings: of the fits. val:
-    scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. pseudo: what the
-    stages of pseudo labels read, by names of `PSEUDO`, in whose order the further fits get them; "folder" holds
-    photographs without labels; empty: no further training. every_word: whether the test's phrases teach in the end.
+    scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. pseudo: what the stages of
+    pseudo labels read, by names of `PSEUDO`, in whose order the further fits get them; "folder" holds photographs
+    without labels; empty: no further training. every_word: whether the test's phrases teach in the end.
     """
 
     pretrain: tuple[str, ...]
