@@ -49,6 +49,7 @@ class Features:
 # Called after each pair of blocks of the fused stream: (index, {"vfm": before, "vlm": before}, {... after}).
 Recorder = Callable[[int, dict[str, Tensor], dict[str, Tensor]], None]
 Embedded = dict[str, tuple[Tensor, tuple[int, int]]]
+Pixels = Tensor | Mapping[str, Tensor]
 
 
 class MFuser(nn.Module):
@@ -165,25 +166,27 @@ class MFuser(nn.Module):
         return self
 
     def forward(
-        self, pixels: Tensor, stream: str = "fused", record: Recorder | None = None, words: Words | None = None
+        self, pixels: Pixels, stream: str = "fused", record: Recorder | None = None, words: Words | None = None
     ) -> MFuserOutput:
-        """pixels: (B, 3, H, W) float RGB 0..255. stream: "vfm", "vlm" or "fused". words: see `decode`."""
+        """pixels: (B, 3, H, W) float RGB 0..255; see `embed`. stream: "vfm", "vlm" or "fused". words: see `decode`."""
         return self.decode(self.features(self.embed(pixels, stream), stream, record), stream, words)
 
-    def embed(self, pixels: Tensor, stream: str = "fused") -> Embedded:
+    def embed(self, pixels: Pixels, stream: str = "fused") -> Embedded:
         """Tokens entering block 0 of each encoder the stream uses; the same for the stream alone and fused.
 
+        pixels: (B, 3, H, W) float RGB 0..255, for both encoders or, of one size, {"vfm": ..., "vlm": ...}.
         Sides must be multiples of `preset.divisor` where the preset is exact; else pixels beyond whole patches are not
         seen, as in the released code's 512-pixel windows with patches of 14. Raises ValueError for other sides.
         """
-        height, width = pixels.shape[-2:]
+        shown = pixels if isinstance(pixels, Mapping) else dict.fromkeys(encoders_of(stream), pixels)
         divisor = self.preset.divisor
-        if min(height, width) < divisor or (self.preset.exact and (height % divisor or width % divisor)):
-            h, w = (max(divisor, round(n / divisor) * divisor) for n in (height, width))
-            must = "multiples of" if self.preset.exact else "at least"
-            raise ValueError(f"Input sides must be {must} {divisor}: {height}x{width} is not, {h}x{w} is.")
+        for height, width in dict.fromkeys(tuple(picture.shape[-2:]) for picture in shown.values()):
+            if min(height, width) < divisor or (self.preset.exact and (height % divisor or width % divisor)):
+                h, w = (max(divisor, round(n / divisor) * divisor) for n in (height, width))
+                must = "multiples of" if self.preset.exact else "at least"
+                raise ValueError(f"Input sides must be {must} {divisor}: {height}x{width} is not, {h}x{w} is.")
         with torch.no_grad():
-            return {name: getattr(self, name).embed(pixels) for name in encoders_of(stream)}
+            return {name: getattr(self, name).embed(shown[name]) for name in encoders_of(stream)}
 
     def features(self, embedded: Embedded, stream: str = "fused", record: Recorder | None = None) -> Features:
         """Run the encoders of a stream from their tokens."""

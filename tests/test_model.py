@@ -37,6 +37,19 @@ def test_a_batch_is_its_samples(tiny_model, pixels, stream: str):
 
 
 @torch.no_grad()
+def test_each_encoder_may_be_shown_a_picture_of_its_own(tiny_model, pixels):
+    darker = pixels * 0.5
+    same = tiny_model({"vfm": pixels, "vlm": pixels}).class_logits[-1]
+    assert torch.equal(same, tiny_model(pixels).class_logits[-1])
+    apart = {"vfm": pixels, "vlm": darker}
+    embedded = tiny_model.embed(apart)
+    for name, shown in apart.items():
+        assert torch.equal(embedded[name][0], tiny_model.embed(shown, name)[name][0])
+    assert not torch.allclose(tiny_model(apart).class_logits[-1], same)
+    with pytest.raises(ValueError, match="patch grids differ"):
+        tiny_model({"vfm": pixels, "vlm": torch.cat([pixels, pixels], dim=-1)})
+
+
 def test_is_deterministic_in_evaluation(tiny_model, pixels):
     assert torch.equal(tiny_model(pixels).semantic(), tiny_model(pixels).semantic())
 

@@ -48,6 +48,8 @@ class AblateConfig:
     crop: int = 320
     # Points per mask of the mask losses; 0 for the preset's.
     points: int = 2048
+    # Probability that the two encoders of fused rows are shown different weather and colours; -1 for the preset's.
+    apart: float = -1.0
     # Learning rates tried on each row with short runs; the best one trains it. One rate: nothing is tried.
     lrs: tuple[float, ...] = (4e-4,)
     # Optimizer steps of each short run.
@@ -194,6 +196,7 @@ def settings(
         batch=config.batch,
         crop=config.crop or start.crop,
         points=config.points or start.points,
+        apart=start.apart if config.apart < 0 else config.apart,
         lr=lr,
         min_lr=min(start.min_lr, lr / 10),
         warmup=min(start.warmup, iterations // 10),

@@ -1,4 +1,8 @@
-"""Augmentation of one sample: weather, scale, crop, flip, camera, colours. All draws come from the generator given."""
+"""Augmentation of one sample: weather, scale, crop, flip, camera, colours. All draws come from the generator given.
+
+Two encoders may be shown one sample apart: the very same crop, each in weather, camera and colours of its own. Both see
+what they would see alone; but where the one is lost the other need not be, and what fuses them learns whom to trust.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ class Augmentation:
     pixels that scale 1 means; None keeps the native size. scale: range of the random resize. crop: side of the square
     crop. category_cap: a crop in which one group covers more than this share of the labelled pixels is drawn again.
     flip: probability of mirroring. camera: probability of another camera's softness, noise, tone and compression.
-    photometric: random brightness, contrast, saturation and hue.
+    photometric: random brightness, contrast, saturation and hue. apart: probability that two views of a sample differ
+    in weather, camera and colours, 0 for one view only.
     """
 
     crop: int = 512
@@ -36,6 +41,7 @@ class Augmentation:
     photometric: bool = True
     weather: float = 0.0
     conditions: tuple[str, ...] = ("fog", "rain", "snow", "night")
+    apart: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -51,23 +57,32 @@ class Augmentation:
 
         image: (H, W, 3) uint8 RGB. label: (H, W) uint8 group indices, 255 = ignore. wanted: group of which the crop
         should show a fair number of pixels (rare-class sampling).
-        Returns: (crop, crop, 3) uint8 and (crop, crop) uint8; right and below the picture lie padding and 255.
+        Returns: (crop, crop, 3) uint8, or with `apart` two views of it, (2, crop, crop, 3), and (crop, crop) uint8;
+        right and below the picture lie padding and 255.
         """
-        if rng.random() < self.weather:
-            condition = self.conditions[rng.integers(len(self.conditions))]
-            image = weather.apply(image, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
+        apart = bool(self.apart) and rng.random() < self.apart  # 0 draws nothing: samples of older runs stay
+        views = [self._weathered(image, rng) for _ in range(1 + apart)]
         height, width = self._scaled(image.shape[:2], rng)
         label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         y, x = choose_crop(label, self.crop, rng, self.category_cap, wanted)
         window = slice(y, y + self.crop), slice(x, x + self.crop)
-        image, label = images.resize(image, height, width)[window], label[window]
+        views, label = [images.resize(view, height, width)[window] for view in views], label[window]
         if rng.random() < self.flip:
-            image, label = image[:, ::-1], label[:, ::-1]
-        if self.camera and rng.random() < self.camera:  # 0 draws nothing: samples of older runs stay what they were
+            views, label = [view[:, ::-1] for view in views], label[:, ::-1]
+        views = [pad(self._recoloured(view, rng), self.crop, PADDING) for view in views]
+        picture = np.stack([views[0], views[-1]]) if self.apart else views[0]
+        return picture, pad(label, self.crop, IGNORE)
+
+    def _weathered(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() >= self.weather:
+            return image
+        condition = self.conditions[rng.integers(len(self.conditions))]
+        return weather.apply(image, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
+
+    def _recoloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if self.camera and rng.random() < self.camera:  # 0 draws nothing, as above
             image = another_camera(image, rng)
-        if self.photometric:
-            image = distort_colours(image, rng)
-        return pad(image, self.crop, PADDING), pad(label, self.crop, IGNORE)
+        return distort_colours(image, rng) if self.photometric else image
 
     def _scaled(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
         ratio = rng.uniform(*self.scale) * (1 if self.base is None else self.base / min(size))

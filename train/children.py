@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import os
+import queue
 import signal
 import subprocess
 import sys
@@ -18,6 +20,38 @@ ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(
 REPEATED = ("data", "val", "photographs")  # options that are given once for each value
 
 _running: set[subprocess.Popen] = set()
+_ending = threading.Event()  # asked to end: one that starts just then ends at once
+
+
+class Places:
+    """What children that run at the same time take turns on: as many places as children, spread over all GPUs.
+
+    gpus: whether they use GPUs of our choice at all.
+    """
+
+    def __init__(self, parallel: int, gpus: bool):
+        self._free: queue.Queue[str | None] = queue.Queue()
+        names = visible_gpus() if gpus else []
+        for number in range(parallel):
+            self._free.put(names[number % len(names)] if len(names) > 1 else None)
+
+    @contextmanager
+    def take(self) -> Iterator[dict[str, str]]:
+        """Wait for a place. Gives the variables with which a child sees that place's GPU alone."""
+        place = self._free.get()
+        try:
+            yield {} if place is None else {"CUDA_VISIBLE_DEVICES": place}
+        finally:
+            self._free.put(place)
+
+
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[:count] if named else [str(number) for number in range(count)]
 
 
 @contextmanager
@@ -28,10 +62,12 @@ def ending_all() -> Iterator[None]:
         raise KeyboardInterrupt
 
     main_thread = threading.current_thread() is threading.main_thread()
+    _ending.clear()
     before = {number: signal.signal(number, stop) for number in ENDS} if main_thread else {}
     try:
         yield
     except BaseException:
+        _ending.set()
         for process in list(_running):
             process.terminate()
         raise
@@ -51,6 +87,8 @@ def run_child(
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
     process = subprocess.Popen(command, **streams, env=environment, start_new_session=True)
     _running.add(process)
+    if _ending.is_set():
+        process.terminate()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     try:
         with log.open("w", encoding="utf-8") as file:

@@ -84,6 +84,8 @@ class FitConfig:
     weather: float = 0.0
     # Conditions to draw from, joined ones too ("fog+night").
     conditions: tuple[str, ...] = ("fog", "rain", "snow", "night")
+    # Probability that the two encoders of the fused stream are shown different weather, camera and colours, 0 to 1.
+    apart: float = 0.0
     # Temperature of rare-class sampling; 0 turns it off.
     rare: float = 100.0
 
@@ -165,7 +167,7 @@ class FitConfig:
         for name in (*whole, "weight_decay", "clip", "rare", "cache"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(self, name)}.")
-        for name in ("weather", "camera", "ema", "flip", "category_cap"):
+        for name in ("weather", "camera", "apart", "ema", "flip", "category_cap"):
             if not 0 <= getattr(self, name) <= 1 or (name == "ema" and self.ema == 1):
                 raise ValueError(f"--{name.replace('_', '-')} must lie between 0 and 1, got {getattr(self, name)}.")
         if self.dropout != -1 and not 0 <= self.dropout < 1:
@@ -179,7 +181,8 @@ class FitConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Everything that decides the resulting weights, besides the data; a resumed run must have the same."""
-        unused = _NOT_RECIPE if self.holdout else {*_NOT_RECIPE, "holdout"}  # runs of before have no such setting
+        later = {name for name in ("holdout", "apart") if not getattr(self, name)}  # runs of before do not have them
+        unused = _NOT_RECIPE | later
         return {k: v for k, v in asdict(self).items() if k not in unused}
 
     def identity(self, sets: Iterable[tuple[str, int]]) -> dict[str, Any]:

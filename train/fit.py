@@ -285,6 +285,7 @@ def make_batches(
         photometric=config.photometric,
         weather=config.weather,
         conditions=config.conditions,
+        apart=config.apart,
     )
     counts = [d.counts for d in training]
     sampler = Sampler(counts, config.batch, config.seed, config.mix or None, config.rare or None)

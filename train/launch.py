@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
-import torch
-
-from train.children import LAUNCH, ending_all, options, run_child
+from train.children import LAUNCH, Places, ending_all, options, run_child
 from train.config import FitConfig, defaults
 from train.data.dataset import name_of, pairs_of
 from train.data.holdout import divided, held_name
@@ -25,27 +22,14 @@ def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
     Raises ValueError with the last words of one that failed.
     """
     waiting = [run for run in runs if run.overwrite or not finished(run)]
-    places: queue.Queue[str | None] = queue.Queue()
-    gpus = visible_gpus() if any(run.device in ("auto", "cuda") for run in waiting) else []
-    for number in range(parallel):
-        places.put(gpus[number % len(gpus)] if len(gpus) > 1 else None)
+    places = Places(parallel, any(run.device in ("auto", "cuda") for run in waiting))
 
     def train(run: FitConfig) -> None:
-        place = places.get()
-        try:
-            train_one(run, parallel == 1, {} if place is None else {"CUDA_VISIBLE_DEVICES": place})
-        finally:
-            places.put(place)
+        with places.take() as environment:
+            train_one(run, parallel == 1, environment)
 
     with ThreadPoolExecutor(max(1, parallel)) as pool, ending_all():
         list(pool.map(train, waiting))
-
-
-def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use."""
-    count = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:count] if named else [str(number) for number in range(count)]
 
 
 def finished(run: FitConfig) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mfuser.model import MFuser
+from mfuser.model import MFuser, encoders_of
 from train.board import Board
 from train.config import FitConfig, Hardware
 from train.data.batches import Batch, TrainingBatches, make_loader
@@ -37,8 +37,10 @@ class StreamPass(nn.Module):
         self.model, self.stream = model, stream
 
     def forward(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
-        """pixels (B, 3, H, W) float RGB 0..255 -> class logits, mask logits, and the alignment's logits."""
-        out = self.model(pixels, self.stream)
+        """pixels (B, 3, H, W) float RGB 0..255, or (B, 2, 3, H, W) for VFM and VLM -> class logits, mask logits,
+        and the alignment's logits."""
+        views = pixels if pixels.dim() == 4 else dict(zip(encoders_of(self.stream), pixels.unbind(1), strict=True))
+        out = self.model(views, self.stream)
         scores = None if out.score_map is None else self.model.alignment_logits(out.score_map)
         return out.class_logits, out.mask_logits, scores
 
@@ -65,7 +67,7 @@ class StreamTrainer:
         processes: Processes | None = None,
         board: Board | None = None,
     ):
-        self.model, self.stream, self.batches = model, stream, batches
+        self.model, self.stream, self.batches = model, stream, batches.of(stream)
         self.config, self.hardware, self.files, self.evaluation = config, hardware, files, evaluation
         self.processes, self.board = processes or Processes(), board
         self.identity = json.loads(json.dumps(identity))
@@ -194,12 +196,13 @@ class StreamTrainer:
             self.board.scalars(self.done, {"lr": rate, **record})
 
     def _show(self, batch: Batch) -> None:
-        """Pictures of the last batch's first sample, as the trained weights see it now."""
+        """Pictures of the last batch's first sample, as the trained weights see it now; of two views, the VFM's."""
         self.model.eval()
+        pixels = batch.pixels[:1] if batch.pixels.dim() == 4 else batch.pixels[:1, 0]
         with torch.no_grad(), self.hardware.autocast():
-            out = self.model(batch.pixels[:1].to(self.hardware.device).float(), self.stream)
+            out = self.model(pixels.to(self.hardware.device).float(), self.stream)
         members = batch.targets.members[0].numpy()
-        self.board.pictures(self.done, batch.pixels[0].numpy(), batch.targets.labels[0].numpy(), members, out)
+        self.board.pictures(self.done, pixels[0].numpy(), batch.targets.labels[0].numpy(), members, out)
         self._train_mode()
 
     def save(self) -> None:

@@ -35,7 +35,7 @@ COMMAND_OF = {
 }
 
 # All three streams alike: what differs between their scores is then what they see. `Protocol.settings` has the rest.
-FIT: dict[str, Any] = {"crop": 384, "lr": 8e-4, "seed": 2023, "precision": "bf16"}
+FIT: dict[str, Any] = {"crop": 384, "apart": 0.5, "lr": 8e-4, "seed": 2023, "precision": "bf16"}
 
 # On from the weights before, with the labels that each stream gives photographs; `mix` are shares of `Protocol.pseudo`.
 FURTHER: dict[str, Any] = {
@@ -47,6 +47,7 @@ FURTHER: dict[str, Any] = {
     "weather": 0.5,
     "conditions": ("fog", "rain", "snow", "night", "rain+night"),
     "camera": 0.3,
+    "apart": 0.5,
     "precision": "bf16",
     "seed": 2023,
 }

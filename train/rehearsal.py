@@ -48,10 +48,11 @@ def rehearse(
         dataset.read_all()
         colour = "" if dataset.kind.space == "cityscapes" else f", {len(dataset.groups)} groups of classes"
         say(f"data: {dataset.name}: {len(dataset)} images, every file readable{colour}")
-    device, (examples, loading) = hardware.device, load_examples(batches, hardware)
+    device = hardware.device
     training = scoring = 0.0
     host = card = 0  # peaks
     for stream in config.stream_names:
+        examples, loading = load_examples(batches.of(stream), hardware)
         model = start().to(device)
         with tempfile.TemporaryDirectory() as folder:
             files = RunFiles(Path(folder), stream)

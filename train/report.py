@@ -55,7 +55,7 @@ def write_report(folder: Path, streams: Sequence[str], settings: Mapping[str, An
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in settings.items())
     parts.append(f"<h2>Settings</h2><table>{rows}</table>")
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Training report</title><style>{STYLE}</style>'
-    target, beside = folder / "report.html", folder / "report.html.part"
+    target, beside = folder / "report.html", folder / f"report.html.{os.getpid()}.part"  # streams may end together
     beside.write_text(page + "\n".join(parts) + "</html>\n")
     os.replace(beside, target)
     return target

@@ -6,10 +6,12 @@ there is skipped, one that was stopped goes on where its own checkpoints are.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +19,7 @@ from typing import Literal
 import tyro
 
 from mfuser import presets
-from train.children import LAUNCH, ending_all, run_child
+from train.children import LAUNCH, Places, ending_all, run_child
 from train.plan import plan
 from train.recipe import COMMAND_OF, LARGEST
 from train.rehearsal import duration
@@ -65,6 +67,8 @@ class ReproduceConfig:
     device: str = "auto"
     # Of the forward pass, instead of the recipe's own; a stage that the recipe keeps in float32 stays there.
     precision: Literal["recipe", "float32", "bf16"] = "recipe"
+    # Stages at the same time, in any order that gives the same weights, spread over all GPUs.
+    parallel: int = 1
     # Make stages of other settings anew, with all that follow them.
     overwrite: bool = False
     # Only say which stages there are, which are done, and which commands would run.
@@ -92,6 +96,8 @@ def reproduce(config: ReproduceConfig) -> Path:
             f"The encoders of preset {config.preset!r} are public ones, which are not made here: "
             f"python -m train fit --preset {config.preset} trains its decoders."
         )
+    if config.parallel < 1:
+        raise ValueError(f"--parallel must be 1 or more, got {config.parallel}.")
     stages, ledger = plan(config), Ledger(config.out)
     chosen = [stage for stage in stages.values() if "all" in config.stages or stage.name in config.stages]
     if config.dry_run:
@@ -108,21 +114,46 @@ def reproduce(config: ReproduceConfig) -> Path:
             if stages[name] not in chosen and not ledger.done(stages[name]):
                 raise ValueError(f"The stage {stage.name} needs {name}, which is not done: add it to --stages.")
     require_writable(config.out)
-    with ending_all():
-        for number, stage in enumerate(chosen, 1):
-            run_stage(config, ledger, stage, f"{number}/{len(chosen)} {stage.name}")
+    started = time.monotonic()
+    run_stages(config, ledger, chosen)
     target = config.out / config.preset
     total = sum(ledger.read(stage.name).get("seconds", 0.0) for stage in stages.values())
     width = max(map(len, (*stages, "together")))
     for name in stages:
         print(f"{name:{width}} {duration(ledger.read(name).get('seconds', 0.0)):>12}")
     print(f"{'together':{width}} {duration(total):>12}")
+    if config.parallel > 1:
+        print(f"{'this time':{width}} {duration(time.monotonic() - started):>12}")
     if ledger.done(stages["collect"]):
         print(f"The weights are in {target}: python app.py --weights {target}")
     return target
 
 
-def run_stage(config: ReproduceConfig, ledger: Ledger, stage: Stage, title: str) -> None:
+def run_stages(config: ReproduceConfig, ledger: Ledger, stages: Sequence[Stage]) -> None:
+    """Run stages, each when all that it follows is done. Raises ValueError naming one that failed."""
+    places = Places(config.parallel, config.device in ("auto", "cuda"))
+    waiting = {f"{number}/{len(stages)} {stage.name}": stage for number, stage in enumerate(stages, 1)}
+    running: dict[Future[None], str] = {}
+
+    def run(stage: Stage, title: str) -> None:
+        with places.take() as environment:
+            run_stage(config, ledger, stage, title, environment)
+
+    with ThreadPoolExecutor(config.parallel) as pool, ending_all():
+        while waiting or running:
+            ahead = {stage.name for stage in waiting.values()} | set(running.values())
+            for title, stage in list(waiting.items()):
+                if len(running) < config.parallel and not ahead & set(stage.follows):
+                    del waiting[title]
+                    running[pool.submit(run, stage, title)] = stage.name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
+                future.result()
+
+
+def run_stage(
+    config: ReproduceConfig, ledger: Ledger, stage: Stage, title: str, environment: Mapping[str, str]
+) -> None:
     """Run one stage unless it is done. Raises ValueError naming it with its last words."""
     how = ledger.differs(stage)
     if how and not config.overwrite:  # what it follows has just been made, to another result
@@ -139,10 +170,14 @@ def run_stage(config: ReproduceConfig, ledger: Ledger, stage: Stage, title: str)
         if stage.name == "collect":
             collect(config)
         else:
-            run_child(f"The stage {stage.name}", [*LAUNCH, *stage.arguments()], ledger.log(stage), show=True)
+            alone = config.parallel == 1
+            command, everything = [*LAUNCH, *stage.arguments()], {**os.environ, **environment}
+            run_child(f"The stage {stage.name}", command, ledger.log(stage), show=alone, environment=everything)
     finally:
         ledger.spent(stage, time.monotonic() - started)
     ledger.finish(stage)
+    if config.parallel > 1:
+        print(f"{title}: done in {duration(time.monotonic() - started)}", flush=True)
 
 
 def status(ledger: Ledger, stages: dict[str, Stage], stage: Stage) -> str:

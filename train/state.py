@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,13 @@ class RunFiles:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file beside its place and rename it."""
-    beside = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, beside)
-    os.replace(beside, target)
+    """Copy a file beside its place and rename it; several processes may do so at the same time."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        shutil.copyfile(source, beside)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:

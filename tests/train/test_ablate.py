@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from train import ablate, ablation_curves, ablation_table, launch
@@ -179,7 +180,7 @@ def test_seeds_give_means_and_deviations(streets, tiny_run, tmp_path, monkeypatc
 @pytest.mark.parametrize("named, gpus", [("", ["0", "1", "2"]), ("4,6,7", ["4", "6", "7"])])
 def test_runs_are_spread_over_the_gpus(named, gpus, streets, tiny_run, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    monkeypatch.setattr(launch.torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     barrier, places = threading.Barrier(6), {}
 
     def here(run, show, environment):

@@ -106,6 +106,40 @@ def test_weather_comes_with_its_probability():
     assert (never(image, label, np.random.default_rng(0))[0][:60, :80] == image).all()
 
 
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_views_apart_are_one_crop_in_weather_of_their_own(flip):
+    image, label = scene()
+    dark = Augmentation(crop=48, weather=0.5, conditions=("night",), apart=1.0, **{**PLAIN, "flip": flip})
+    seen = [dark(image, label, np.random.default_rng(s)) for s in range(60)]
+    darker = np.array([[(view[..., 1] != 20).any() for view in views] for views, _ in seen])
+    assert 0.3 < darker.mean() < 0.7 and 0.3 < (darker[:, 0] != darker[:, 1]).mean() < 0.7, "each draws its own"
+    for (views, moved), night in zip(seen, darker, strict=True):
+        assert views.shape == (2, 48, 48, 3) and moved.shape == (48, 48)
+        for view in views[~night]:
+            assert (np.abs(view[..., 0].astype(int) - moved.astype(int) * 40) <= 10).mean() > 0.99
+
+
+def test_views_are_apart_with_their_probability():
+    image, label = scene()
+    augment = Augmentation(crop=48, camera=0.5, apart=0.4)
+    views = [augment(image, label, np.random.default_rng(s))[0] for s in range(200)]
+    assert 0.3 < np.mean([(one != other).any() for one, other in views]) < 0.5
+    colours = [[view.mean() for view in pair] for pair in views]
+    assert abs(np.mean([a - b for a, b in colours])) < 4, "neither encoder has the harder pictures"
+
+
+def test_one_view_is_what_it_was():
+    image, label = scene()
+    plain, apart = (Augmentation(crop=48, weather=0.3, camera=0.3, apart=p) for p in (0.0, 1e-12))
+    rng = np.random.default_rng(5)
+    picture, moved = plain(image, label, np.random.default_rng(5))
+    rng.random()  # the draw of "apart"
+    assert (
+        picture.shape == (48, 48, 3)
+        and (plain(image, label, rng)[0] == apart(image, label, np.random.default_rng(5))[0]).all()
+    )
+
+
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match="Unknown weather 'locusts'"):
         Augmentation(conditions=("fog+locusts",))

@@ -108,6 +108,16 @@ def test_batch_layout(dataset):
         assert (t.labels[b] == g).any()
 
 
+def test_two_views_are_for_two_encoders(dataset):
+    sampler = Sampler([dataset.counts], 3, 0)
+    apart = TrainingBatches([dataset], sampler, Augmentation(crop=32, apart=1.0), 0)
+    both, alone = apart.of("fused")[4], apart.of("vlm")[4]
+    assert both.pixels.shape == (3, 2, 3, 32, 32) and alone.pixels.shape == (3, 3, 32, 32)
+    assert both.pixels.is_contiguous() and (both.pixels[:, 0] != both.pixels[:, 1]).any()
+    assert equal(alone, batches(dataset)[4]), "a stream alone is trained as ever"
+    assert [len(part.pixels) for part in both.parts(3)] == [1, 1, 1]
+
+
 def test_an_error_in_a_loading_process_ends_the_command(streets, tiny_run, tmp_path):
     for path in (streets / "train" / "images").iterdir():
         path.write_bytes(path.read_bytes()[:-200])  # the header is whole, so that opening the set finds no fault

@@ -100,6 +100,29 @@ def test_bfloat16_and_workers(tmp_path, streets, tiny_run):
     assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.02) and losses["bf16"] != losses["float32"]
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_fused_stream_may_be_shown_two_views(tmp_path, streets, tiny_run, accumulate):
+    apart = {"apart": 1.0, "photometric": True, "accumulate": accumulate}
+    shown = settings(tmp_path / "out", streets, streams=("fused", "vlm"), pictures_every=2, tensorboard=False, **apart)
+    assert fit(shown, Interrupt())
+    assert (tmp_path / "out/stream-fused.png").is_file()
+    recipe = json.loads(checkpoint.load(tmp_path / "out/stream-fused.safetensors")[1]["recipe"])
+    assert recipe["apart"] == 1.0 and "apart" not in settings(tmp_path, streets).recipe()
+    plain = settings(tmp_path / "plain", streets, streams=("fused", "vlm"), accumulate=accumulate)
+    assert fit(plain, Interrupt())
+    for stream, same in (("fused", False), ("vlm", True)):
+        one, two = (checkpoint.load(tmp_path / f / f"stream-{stream}.safetensors")[0] for f in ("out", "plain"))
+        found = all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
+        assert found is same, "a stream alone is trained as ever"
+
+
+def test_a_rehearsal_takes_two_views(tmp_path, streets, tiny_run, capsys):
+    shown = settings(tmp_path / "out", streets, streams=("fused", "vfm"), apart=0.5, dry_run=True)
+    assert fit(shown, Interrupt())
+    said = capsys.readouterr().out
+    assert "fused: input (2, 2, 3, 64, 64)" in said and "vfm: input (2, 3, 64, 64)" in said
+
+
 def test_streams_start_alike_whichever_others_are_trained(tmp_path, streets, tiny_run):
     fit(settings(tmp_path / "one", streets, streams=("vlm",), iterations=2), Interrupt())
     fit(settings(tmp_path / "two", streets, streams=("vfm", "vlm"), iterations=2), Interrupt())

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -32,7 +33,7 @@ from train.pseudo import PseudoConfig
 from train.recipe import PROTOCOLS, PSEUDO, RECIPE
 from train.reproduce import STAGES, ReproduceConfig, plan
 from train.settle import SettleConfig
-from train.stages import Ledger
+from train.stages import Ledger, Stage
 from train.words.teach import TeachConfig
 
 SCRIPT = Path(__file__).with_name("tiny_reproduce.py")
@@ -192,6 +193,7 @@ def test_bad_input_is_one_sentence(root, tmp_path, capsys):
     for arguments, message in (
         (["--data-root", str(tmp_path / "nothing")], "There is no folder"),
         (["--data-root", str(root), "--scale", "0"], "--scale must be above 0"),
+        (["--data-root", str(root), "--parallel", "0"], "--parallel must be 1 or more"),
         (["--data-root", str(root), "--preset", "mega"], "Unknown preset 'mega'"),
         (["--data-root", str(root), "--stages", "settle"], "The stage settle needs pretrain-vlm, which is not done"),
     ):
@@ -274,6 +276,20 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # many processes that import torch
+def test_stages_at_the_same_time_give_the_same_weights(root, tmp_path, tiny, tiny_model, capsys):
+    folders = []
+    for parallel in (1, 3):
+        config = ReproduceConfig(root, tmp_path / f"out{parallel}", preset="tiny", device="cpu", parallel=parallel)
+        pretrained(config, tiny_model)
+        folders.append(reproduce.reproduce(config))
+    assert "blend: done in" in capsys.readouterr().out
+    for file in presets.weight_files(presets.get("tiny")):
+        one, two = (checkpoint.load(folder / file)[0] for folder in folders)
+        assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one), file
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # many processes that import torch
 def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny):
     """With the pre-training's packages; the sentence encoder's answers are random here."""
     for package in (
@@ -290,3 +306,46 @@ def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny
     checkpoint.save(cache, {"embeddings": embeddings}, {"texts": text.hash_texts(texts)}, half=True)
     folder = reproduce.reproduce(config)
     assert (folder / "stream-fused.safetensors").is_file() and (folder / "encoder-vlm.safetensors").is_file()
+
+
+def stage(name: str, *follows: str) -> Stage:
+    return Stage(name, "", {}, makes=(name,), follows=follows)
+
+
+@pytest.mark.parametrize(("parallel", "most"), [(1, 1), (2, 2), (9, 3)])
+def test_a_stage_runs_when_all_that_it_follows_is_done(root, tmp_path, monkeypatch, parallel, most):
+    """Three fits of two encoders, then what reads them all; never more at the same time than asked for."""
+    stages = [stage("a"), stage("b"), *(stage(f"fit-{i}", "a", "b") for i in range(3)), stage("c", "fit-0", "fit-2")]
+    done, running, peak, lock = [], set(), [0], threading.Lock()
+
+    def run(config, ledger, one, title, environment):
+        with lock:
+            assert set(one.follows) <= set(done), one.name
+            running.add(one.name)
+            peak[0] = max(peak[0], len(running))
+        time.sleep(0.1)
+        with lock:
+            running.discard(one.name)
+            done.append(one.name)
+
+    monkeypatch.setattr(reproduce, "run_stage", run)
+    reproduce.run_stages(ReproduceConfig(root, device="cpu", parallel=parallel), Ledger(tmp_path), stages)
+    assert sorted(done) == sorted(one.name for one in stages) and peak[0] == most
+
+
+def test_a_stage_that_fails_ends_those_beside_it(root, tmp_path, monkeypatch):
+    started = []
+
+    def run(config, ledger, one, title, environment):
+        started.append(one.name)
+        command = "raise SystemExit('no disk')" if one.name == "bad" else "import time; time.sleep(60)"
+        if one.name == "bad":
+            time.sleep(0.5)
+        reproduce.run_child(one.name, [sys.executable, "-c", command], tmp_path / f"{one.name}.txt")
+
+    monkeypatch.setattr(reproduce, "run_stage", run)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="bad ended with code 1: no disk"):
+        stages = [stage("long"), stage("bad"), stage("after", "long")]
+        reproduce.run_stages(ReproduceConfig(root, device="cpu", parallel=2), Ledger(tmp_path), stages)
+    assert time.monotonic() - began < 30 and started == ["long", "bad"]

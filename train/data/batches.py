@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mfuser.model import encoders_of
 from train.augment import Augmentation
 from train.data.dataset import SegmentationData
 from train.data.sampling import Sampler
@@ -22,7 +23,8 @@ from train.targets import Targets, make_targets
 
 @dataclass
 class Batch:
-    """pixels: (B, 3, H, W) uint8 RGB, to be made float on the device. targets: of its labels."""
+    """pixels: (B, 3, H, W) uint8 RGB, to be made float on the device, or (B, 2, 3, H, W), a view for each encoder.
+    targets: of its labels."""
 
     pixels: Tensor
     targets: Targets
@@ -64,6 +66,13 @@ class TrainingBatches(Dataset):
         self.datasets, self.sampler, self.augmentation, self.seed = list(datasets), sampler, augmentation, seed
         self.share = range(len(sampler.places)) if share is None else share
 
+    def of(self, stream: str) -> TrainingBatches:
+        """The same samples as a stream is shown them: in two views only where it has two encoders."""
+        if len(tuple(encoders_of(stream))) > 1 or not self.augmentation.apart:
+            return self
+        augmentation = replace(self.augmentation, apart=0.0)
+        return TrainingBatches(self.datasets, self.sampler, augmentation, self.seed, self.share)
+
     def __getitem__(self, step: int) -> Batch:
         pictures, labels, groups, faults = [], [], [], []
         for slot in self.share:
@@ -71,7 +80,7 @@ class TrainingBatches(Dataset):
             pictures.append(image)
             labels.append(label)
             groups.append(dataset.groups)
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+        pixels = torch.from_numpy(np.moveaxis(np.stack(pictures), -1, -3)).contiguous()
         return Batch(pixels, make_targets(np.stack(labels), groups), tuple(faults))
 
     def _sample(self, step: int, slot: int, faults: list[str]) -> tuple[np.ndarray, np.ndarray, SegmentationData]:

@@ -3,8 +3,8 @@
 An ImageNet-trained network sees a crop at twice the student's resolution; every patch token of the student must spell
 out what the network finds there: its own stride-32 feature (four times as many of them as at the student's size, so
 what things are becomes known four times as finely), the 2 x 2 of stride 16 and the 4 x 4 of stride 8. The student sees
-the same crop in other colours and, often, in rendered fog, rain, snow or night, which must not change the answer. The
-shipped weights are the moving average of the student.
+the same crop in other colours, often softer, and often in rendered fog, rain, snow or night, which must not change the
+answer. The shipped weights are the moving average of the student.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mfuser.encoders.nano import TRUNKS
 from mfuser.model import MFuser
-from train.pretrain.crops import gather, random_colours, random_crops, take, weathered, with_weather
+from train.pretrain.crops import gather, random_colours, random_crops, random_softness, take, weathered, with_weather
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
 
@@ -65,7 +65,8 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         both = with_weather(pictures[chosen], in_weather[chosen], IN_WEATHER, generator)
         both, _ = random_crops(both, LARGER * CROP, SCALE, generator)  # six channels: the very same crop
         clear, seen = both.split(3, dim=1)
-        seen = random_colours(F.avg_pool2d(seen, LARGER), generator)
+        seen = random_softness(F.avg_pool2d(seen, LARGER), generator)
+        seen = random_colours(seen, generator)
         return readout(tokens_of(student, seen)[0], targets_of(teacher, clear, student.patch))
 
     @torch.no_grad()
