@@ -221,6 +221,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "base": presets.NANO.resolution,
         "scale": (0.7, 1.8),
         "weather": 0.2,
+        "apart": 0.5,
         "rare": 1.0,
         "lr": 4e-4,
         "warmup": 80,
