@@ -174,11 +174,16 @@ class MFuser(nn.Module):
     def embed(self, pixels: Pixels, stream: str = "fused") -> Embedded:
         """Tokens entering block 0 of each encoder the stream uses; the same for the stream alone and fused.
 
-        pixels: (B, 3, H, W) float RGB 0..255, for both encoders or, of one size, {"vfm": ..., "vlm": ...}.
+        pixels: (B, 3, H, W) float RGB 0..255, for both encoders or, of one size, {"vfm": ..., "vlm": ...}, of which all
+        that the stream uses must be there.
         Sides must be multiples of `preset.divisor` where the preset is exact; else pixels beyond whole patches are not
-        seen, as in the released code's 512-pixel windows with patches of 14. Raises ValueError for other sides.
+        seen, as in the released code's 512-pixel windows with patches of 14. Raises ValueError for other sides and for
+        a picture that is missing.
         """
-        shown = pixels if isinstance(pixels, Mapping) else dict.fromkeys(encoders_of(stream), pixels)
+        names = encoders_of(stream)
+        if isinstance(pixels, Mapping) and (lacking := [name for name in names if name not in pixels]):
+            raise ValueError(f"The stream {stream!r} needs pixels for {lacking[0]!r} too, got {', '.join(pixels)}.")
+        shown = {name: pixels[name] for name in names} if isinstance(pixels, Mapping) else dict.fromkeys(names, pixels)
         divisor = self.preset.divisor
         for height, width in dict.fromkeys(tuple(picture.shape[-2:]) for picture in shown.values()):
             if min(height, width) < divisor or (self.preset.exact and (height % divisor or width % divisor)):
@@ -186,7 +191,7 @@ class MFuser(nn.Module):
                 must = "multiples of" if self.preset.exact else "at least"
                 raise ValueError(f"Input sides must be {must} {divisor}: {height}x{width} is not, {h}x{w} is.")
         with torch.no_grad():
-            return {name: getattr(self, name).embed(shown[name]) for name in encoders_of(stream)}
+            return {name: getattr(self, name).embed(picture) for name, picture in shown.items()}
 
     def features(self, embedded: Embedded, stream: str = "fused", record: Recorder | None = None) -> Features:
         """Run the encoders of a stream from their tokens."""

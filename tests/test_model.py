@@ -48,8 +48,12 @@ def test_each_encoder_may_be_shown_a_picture_of_its_own(tiny_model, pixels):
     assert not torch.allclose(tiny_model(apart).class_logits[-1], same)
     with pytest.raises(ValueError, match="patch grids differ"):
         tiny_model({"vfm": pixels, "vlm": torch.cat([pixels, pixels], dim=-1)})
+    assert torch.equal(tiny_model(apart, "vfm").class_logits[-1], tiny_model(pixels, "vfm").class_logits[-1])
+    with pytest.raises(ValueError, match="'fused' needs pixels for 'vlm' too, got vfm"):
+        tiny_model({"vfm": pixels})
 
 
+@torch.no_grad()
 def test_is_deterministic_in_evaluation(tiny_model, pixels):
     assert torch.equal(tiny_model(pixels).semantic(), tiny_model(pixels).semantic())
 

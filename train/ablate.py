@@ -21,7 +21,7 @@ import tyro
 from mfuser import images, presets
 from train.ablation_curves import ablation_picture
 from train.ablation_table import FIVE, TABLE4, earlier_minutes, mean_score, row_result, table
-from train.config import Append, FitConfig, choose_hardware, defaults
+from train.config import Append, FitConfig, choose_hardware, defaults, usable_cores
 from train.launch import train_all
 from train.state import require_writable
 
@@ -177,7 +177,7 @@ def settings(
     seed = config.seeds[0] if seed is None else seed
     row, start = TABLE4[name], defaults(config.preset)
     iterations = config.tune_iterations if tune else config.iterations
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     folder = name if len(config.seeds) == 1 else f"{name}-seed{seed}"
     out = config.out / (f"tune-{name}-{lr:g}" if tune else folder)
     held = config.tune_holdout if tune else 0

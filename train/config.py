@@ -274,8 +274,12 @@ def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
         if not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count():
             raise ValueError(f"There is no device {name!r} here: choose --device cpu.")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # of each process of a launcher
+    cores = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # of each process of a launcher
     if workers < 0:
         workers = min(cores, 16) if chosen.type == "cuda" else min(cores - 1, 4)
     return Hardware(chosen, precision, workers)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfuser import presets
+from train.config import usable_cores
 from train.data.registry import parse
-from train.recipe import COMMAND_OF, PROTOCOLS, RECIPE, RENDERED, SCALED, Protocol
+from train.recipe import COMMAND_OF, PROTOCOLS, RECIPE, RENDERED, SCALED, UNLABELLED, Protocol
 from train.stages import Stage
 from train.weights import ENCODERS
 
@@ -125,6 +126,7 @@ def fit(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
     if len(shares) > 1:
         settings["mix"] = list(shares.values())
     places = {"device": plan.config.device, "out": out, "encoders": out, "data": sources, "resume": True}
+    places |= loaders(plan.config, settings)
     places["val"] = [find(plan.config, one) for one in plan.protocol.val]
     made, leaves = of_stream(TRAINED, stream)
     return Stage(name, "fit", settings, places, made, leaves, ("pretrain-vlm", "pretrain-vfm"))
@@ -159,7 +161,7 @@ def pseudo(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
     settings = {"preset": plan.preset.name, **settings}
     places = {"device": plan.config.device, "weights": plan.out / plan.weights, "out": plan.out / name}
     for option in ("data", "photographs"):
-        own = [one for one in names if one.startswith("folder:") == (option == "photographs")]
+        own = [one for one in names if (one.partition(":")[0] in UNLABELLED) == (option == "photographs")]
         if own:
             settings[option], places[option] = plan.sets(own, labelled=len(own) if option == "data" else 0)
     leaves = (f"{name}/images", f"{name}/labels")
@@ -173,6 +175,7 @@ def further(plan: Plan, name: str, settings: dict[str, Any]) -> Stage:
     settings = {"preset": plan.preset.name, **settings, "streams": [stream], "data": list(labels)}
     places = {"device": plan.config.device, "out": plan.out / FURTHER, "start": start, "encoders": start}
     places |= {"data": [f"folder:{plan.out / one}" for one in labels], "resume": True}
+    places |= loaders(plan.config, settings)
     places["val"] = [find(plan.config, one) for one in plan.protocol.val]
     made, leaves = of_stream(FURTHER, stream)
     copied = tuple(f"{FURTHER}/{file}" for file in ENCODERS)  # `fit` leaves those that are there
@@ -196,6 +199,13 @@ KINDS: dict[str, Callable[[Plan, str, dict[str, Any]], Stage]] = {
     "further": further,
     "blend": blend,
 }
+
+
+def loaders(config: ReproduceConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Processes that load data for a fit, where others run beside it: their share of the cores."""
+    if config.parallel == 1 or "workers" in settings:
+        return {}
+    return {"workers": max(1, usable_cores() // config.parallel)}
 
 
 def of_stream(folder: str, stream: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -96,6 +96,7 @@ RECIPE: dict[str, dict[str, Any] | None] = {
 
 SCALED = ("iterations", "warmup")  # what --scale shortens
 
+UNLABELLED = ("dawn",)  # kinds of sets
 RENDERED = "rendered"  # stands for the folder of --rendered
 
 
@@ -106,8 +107,8 @@ class Protocol:
     pretrain: photographs of the encoders; the first set lends its labels to the VLM. fit: labels of the decoders, with
     the share of each batch that each set gets (normalised over the sets that are there). settings: of the fits. val:
     scored at the end of each fit. settle, calibrate, teach: labelled sets of those stages. pseudo: what the stages of
-    pseudo labels read, by names of `PSEUDO`, in whose order the further fits get them; "folder" holds photographs
-    without labels; empty: no further training. every_word: whether the test's phrases teach in the end.
+    pseudo labels read, by names of `PSEUDO`, in whose order the further fits get them; those of `UNLABELLED` have no
+    labels; empty: no further training. every_word: whether the test's phrases teach in the end.
     """
 
     pretrain: tuple[str, ...]
@@ -121,10 +122,10 @@ class Protocol:
     every_word: bool = False
 
 
-_PHOTOGRAPHS = ("camvid:camvid/train", "idd_lite:idd_lite/train", "folder:dawn_fog")
+_PHOTOGRAPHS = ("camvid:camvid/train", "idd_lite:idd_lite/train", "dawn:dawn_fog")
 
 PROTOCOLS: dict[str, Protocol] = {
-    # The paper's setting: labels of one set alone, so that every other domain stays unseen.
+    # The paper's setting: labels of one set alone. Photographs of other domains, without labels, are in pre-training.
     "dgss": Protocol(
         pretrain=_PHOTOGRAPHS,
         fit={"camvid:camvid/train": 1},
@@ -152,7 +153,7 @@ PROTOCOLS: dict[str, Protocol] = {
         pseudo={
             "camvid": ("camvid:camvid/train", "camvid:camvid/val"),
             "idd": ("idd_lite:idd_lite/train", "idd_lite:idd_lite/val"),
-            "dawn": ("folder:dawn_fog",),
+            "dawn": ("dawn:dawn_fog",),
         },
         every_word=True,
     ),

@@ -20,8 +20,8 @@ import tyro
 
 from mfuser import presets
 from train.children import LAUNCH, Places, ending_all, run_child
-from train.plan import plan
-from train.recipe import COMMAND_OF, LARGEST
+from train.plan import kind_of, plan
+from train.recipe import COMMAND_OF, LARGEST, PROTOCOLS, RENDERED
 from train.rehearsal import duration
 from train.stages import Ledger, Stage
 from train.state import require_writable
@@ -102,7 +102,9 @@ def reproduce(config: ReproduceConfig) -> Path:
     chosen = [stage for stage in stages.values() if "all" in config.stages or stage.name in config.stages]
     if config.dry_run:
         for number, stage in enumerate(chosen, 1):
-            print(f"{number}. {stage.name}: {status(ledger, stages, stage)}\n   {shown(stage)}")
+            sets = ", ".join(stage.settings.get("data", ())) if kind_of(stage.name) in ("pretrain", "fit") else ""
+            about = f"; {sets}" if sets else ""
+            print(f"{number}. {stage.name}: {status(ledger, stages, stage)}{about}\n   {shown(stage)}")
         return config.out / config.preset
     for stage in chosen:
         if not config.overwrite and (how := ledger.differs(stage)):
@@ -114,6 +116,11 @@ def reproduce(config: ReproduceConfig) -> Path:
             if stages[name] not in chosen and not ledger.done(stages[name]):
                 raise ValueError(f"The stage {stage.name} needs {name}, which is not done: add it to --stages.")
     require_writable(config.out)
+    if RENDERED in PROTOCOLS[config.protocol].fit and config.rendered is None:
+        print(
+            "Without --rendered nothing names truck, bus, train, motorcycle, bicycle, wall, terrain and traffic light: "
+            "the built-in weights saw python -m train render --count 600 --size 640x320 --samples 5 --seed 10000."
+        )
     started = time.monotonic()
     run_stages(config, ledger, chosen)
     target = config.out / config.preset
@@ -163,7 +170,8 @@ def run_stage(
     elif ledger.done(stage):
         print(f"{title}: done, skipped")
         return
-    print(f"{title}: {shown(stage)}", flush=True)
+    told = f"\n   says more in {ledger.log(stage)}" if config.parallel > 1 and stage.command else ""
+    print(f"{title}: {shown(stage)}{told}", flush=True)
     ledger.begin(stage, shown(stage))
     started = time.monotonic()
     try:

@@ -96,7 +96,7 @@ def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, 
     told = capsys.readouterr().out
     assert [line.split(". ")[1].split(":")[0] for line in told.splitlines()[::2]] == list(STAGES)
     assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --iterations 4000" in told
-    assert "pretrain-vlm: would run after pretrain-text" in told
+    assert "pretrain-vlm: would run after pretrain-text; camvid:camvid/train (6 images)," in told
     assert told.count("--mix 7 2 6 2 7") == 3 and told.count(f"--data folder:{rendered}") == 3
     assert not out.exists()
 
@@ -143,7 +143,7 @@ def test_protocols_teach_what_they_say(root, rendered, tmp_path):
     assert sets("shipped", "fit-vfm", rendered=rendered) == [*labelled, f"folder:{rendered}"]
     mix = plan(ReproduceConfig(root, tmp_path, rendered=rendered))["fit-vlm"].settings["mix"]
     assert len(mix) == 5 and plan(ReproduceConfig(root, tmp_path))["fit-vlm"].settings["mix"] == mix[:4]
-    photographs = ["camvid/train", "idd_lite/train", f"folder:{root}/dawn_fog"]
+    photographs = ["camvid/train", "idd_lite/train", f"dawn:{root}/dawn_fog"]
     assert sets("shipped", "pretrain-vlm") == sets("dgss", "pretrain-vfm") == photographs
     with pytest.raises(ValueError, match="--rendered teaches nothing in the protocol 'dgss'"):
         plan(ReproduceConfig(root, tmp_path, "dgss", rendered))
@@ -166,7 +166,7 @@ def test_shipped_weights_are_trained_on_with_labels_of_each_streams_own(root, tm
     assert all(set(protocol.pseudo) <= set(PSEUDO) for protocol in PROTOCOLS.values())
     dawn = stages["pseudo-dawn-vlm"]
     assert dawn.settings["stream"] == "vlm" and dawn.settings["resolutions"] == (0, 512)
-    assert dawn.places["photographs"] == [f"folder:{root}/dawn_fog"] and "data" not in dawn.places
+    assert dawn.places["photographs"] == [f"dawn:{root}/dawn_fog"] and "data" not in dawn.places
     assert dawn.places["weights"] == tmp_path / "calibrated" and dawn.follows == ("calibrate",)
     labels = ["pseudo-camvid-vlm", "pseudo-idd-vlm", "pseudo-dawn-vlm"]
     assert [stages[name].makes for name in labels] == [(f"{name}/pseudo.json",) for name in labels]
@@ -180,6 +180,14 @@ def test_shipped_weights_are_trained_on_with_labels_of_each_streams_own(root, tm
     assert stages["teach"].places["weights"] == tmp_path / "recalibrated"
     assert stages["teach-every-word"].places["weights"] == tmp_path / "taught"
     assert stages["teach-every-word"].follows == ("teach",) and stages["collect"].copies == ("every-word", "nano")
+
+
+def test_fits_beside_each_other_share_the_cores(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.plan.usable_cores", lambda: 64)
+    for parallel, workers in ((1, None), (12, 5), (100, 1)):
+        stages = plan(ReproduceConfig(root, tmp_path, parallel=parallel))
+        assert {stages[name].places.get("workers") for name in ("fit-vlm", "further-fused")} == {workers}
+        assert "workers" not in stages["fit-vlm"].settings
 
 
 def test_scale_and_precision(root, tmp_path):

@@ -12,7 +12,9 @@ from PIL import Image
 from mfuser import images, presets
 from mfuser.segmenter import Segmenter
 from train.__main__ import main
+from train.data import open_dataset
 from train.pseudo import class_probabilities
+from train.spots import held_back
 from train.spots.command import DAWN, accuracies, deviation, guess_all, read_at, read_spots
 from train.weights import load_model
 
@@ -21,6 +23,20 @@ def test_the_points_of_dawn_are_whole():
     spots = read_spots(DAWN)
     assert len(spots) == 53 and sum(len(e["points"]) for e in spots.values()) == 1379
     assert {e["condition"] for e in spots.values()} == {"fog", "rain", "snow", "night"}
+
+
+def test_what_scores_is_held_back_from_training(tmp_path):
+    names = held_back()
+    assert len(names) == 61 and names > set(read_spots(DAWN))
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "foggy-001.jpg", "haze-003.jpg"):  # any, one that scores, a near copy of one
+        Image.new("RGB", (32, 32)).save(tmp_path / "images" / name)
+    dataset = open_dataset(f"dawn:{tmp_path}", "train", labelled=False)
+    assert [pair.image.name for pair in dataset.pairs] == ["a.jpg"]
+    assert len(open_dataset(f"folder:{tmp_path}", "train", labelled=False)) == 3
+    (tmp_path / "images/a.jpg").unlink()
+    with pytest.raises(ValueError, match="All photographs in .* are among those that score"):
+        open_dataset(f"dawn:{tmp_path}", "train", labelled=False)
 
 
 def test_points_are_read_where_they_lie():

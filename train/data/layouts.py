@@ -12,7 +12,8 @@ from scipy.io.matlab import MatReadError
 
 from train.data.encodings import read_segments
 from train.data.files import LabelRule, Pair, find_images, pair_folders, require_labels, with_condition
-from train.data.registry import NoSuchSplit
+from train.data.registry import NoSuchSplit, find_split
+from train.spots import held_back
 
 Pairing = Callable[[Path, str, bool], list[Pair]]
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
@@ -91,6 +92,17 @@ def _listed(listing: Path, name: str) -> set[int]:
         raise ValueError(f"{listing} has no {name}: replace it by the set's own, or remove it.") from error
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise ValueError(f"{listing} cannot be read ({error}): replace it by the set's own, or remove it.") from error
+
+
+def dawn(root: Path, split: str, labelled: bool) -> list[Pair]:
+    """`images/foggy-001.jpg` of DAWN, without those that `python -m train spots` scores and near copies of these."""
+    pairs = pair_folders(find_split(root, split), "labels" if labelled else None)
+    found = [pair for pair in pairs if pair.image.name not in held_back()]
+    if not found:
+        raise ValueError(
+            f"All photographs in {root} are among those that score: name folder:{root} to take them still."
+        )
+    return found
 
 
 def synthia(root: Path, split: str, labelled: bool) -> list[Pair]:

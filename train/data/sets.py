@@ -47,6 +47,7 @@ _nineteen(
     ),
     layouts.gta,
 )
+_nineteen("dawn", TRAIN_IDS, layouts.dawn)
 _nineteen("synthia", LabelRule("SYNTHIA's ids (0-22)", make_table(tables.SYNTHIA_IDS), deep=True), layouts.synthia)
 _nineteen(
     "cityscapes",

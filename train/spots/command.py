@@ -25,9 +25,9 @@ from train.data.groups import COMMON_SPACE
 from train.efficiency import table
 from train.pseudo import tempered
 from train.scoring import semantic_scores
+from train.spots import DAWN
 from train.weights import load_model, stream_of, weights_folder
 
-DAWN = Path(__file__).with_name("dawn.json")
 FEWEST = 10  # spots that a class needs to count in the mean over classes
 
 
