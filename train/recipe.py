@@ -34,7 +34,8 @@ COMMAND_OF = {
     "teach-every-word": "teach",
 }
 
-# All three streams alike: what differs between their scores is then what they see. `Protocol.settings` has the rest.
+# All three streams alike: what differs between their scores is then what they see; `apart` reaches the fused one alone.
+# `Protocol.settings` has the rest.
 FIT: dict[str, Any] = {"crop": 384, "apart": 0.5, "lr": 8e-4, "seed": 2023, "precision": "bf16"}
 
 # On from the weights before, with the labels that each stream gives photographs; `mix` are shares of `Protocol.pseudo`.
