@@ -13,6 +13,7 @@ import tyro
 from mfuser import checkpoint, presets
 from mfuser.model import MFuser
 from train.config import choose_hardware
+from train.data.dataset import name_of, pairs_of
 from train.pretrain import text, vfm, vlm
 from train.pretrain.crops import find_photographs
 from train.pretrain.runner import RunConfig
@@ -97,6 +98,9 @@ def run(config: PretrainConfig) -> None:
         )
         tensors = stage.train(model, list(config.data), config.out, settings)
         made = {"preset": preset.name, "stage": name, "iterations": str(settings.iterations), "seed": str(config.seed)}
+        if name != "text":
+            counts = [(name_of(spec, "train")[1], len(pairs_of(spec, "train", labelled=False))) for spec in config.data]
+            made["sets"] = ", ".join(f"{title} ({count} images)" for title, count in counts)
         bits = {"text": text.bits_of_tower(model), "vlm": model.vlm.stored_bits(), "vfm": model.vfm.stored_bits()}
         checkpoint.save(target, tensors, made, half=True, bits=bits[name])
         state.unlink(missing_ok=True)

@@ -105,9 +105,12 @@ def test_distillation_comes_nearer_to_the_teacher(imagenet, small, streets, fres
         return found
 
     monkeypatch.setattr(vfm.Readout, "forward", record)
+    softened, soften = [], vfm.random_softness
+    monkeypatch.setattr(vfm, "random_softness", lambda x, draws: softened.append(x.shape[-1]) or soften(x, draws))
     config = replace(small, iterations=30, state=tmp_path / "vfm.state.pt")
     tensors = vfm.train(fresh_model, [f"camvid:{streets}"], tmp_path, config)
     assert len(seen) == 30 and sum(seen[-5:]) < 0.97 * sum(seen[:5])
+    assert softened == [vfm.CROP] * 30, "the student's picture, never the teacher's"
     average = fresh_model.vfm.state_dict()
     assert tensors.keys() == average.keys(), "the encoder and nothing of what only pre-training needs"
     assert any(not torch.equal(t, average[n]) for n, t in tensors.items()), "a moving average, not the last step"
