@@ -185,9 +185,11 @@ class FitConfig:
         unused = _NOT_RECIPE | later
         return {k: v for k, v in asdict(self).items() if k not in unused}
 
-    def identity(self, sets: Iterable[tuple[str, int]]) -> dict[str, Any]:
-        """The recipe, and what it is applied to. sets: name and number of images of each set to train on."""
-        return {**self.recipe(), "sets": [f"{name} ({images} images)" for name, images in sets]}
+    def identity(self, sets: Iterable[tuple[str, int]], stream: str) -> dict[str, Any]:
+        """A stream's recipe, and what it is applied to. sets: name and number of images of each set to train on."""
+        idle = () if stream == "fused" else ("apart",)  # a single encoder has none to be apart from
+        own = {name: value for name, value in self.recipe().items() if name not in idle}
+        return {**own, "sets": [f"{name} ({images} images)" for name, images in sets]}
 
 
 _NOT_RECIPE = {

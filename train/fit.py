@@ -93,7 +93,7 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         )
         return True
     config.out.mkdir(parents=True, exist_ok=True)
-    recipe = config.identity([(d.name, len(d)) for d in training])
+    sets = [(d.name, len(d)) for d in training]
     if processes.writer and own_encoders(config, preset, source):
         copy_encoders(source, config.out)
 
@@ -101,7 +101,9 @@ def fit_here(config: FitConfig, interrupt: Interrupt, processes: Processes) -> b
         return evaluate_all(model, stream, validation, hardware, config.batch, processes)
 
     for stream in streams:
-        identity = {**recipe, "start": digest(starts[stream])} if stream in starts else recipe
+        identity = config.identity(sets, stream)
+        if stream in starts:
+            identity["start"] = digest(starts[stream])
         if not config.overwrite and files[stream].finished(identity):
             say(f"{files[stream].weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue

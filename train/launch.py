@@ -42,7 +42,7 @@ def finished(run: FitConfig) -> bool:
         return False
     sets, evaluated = sets_of(run)
     scores = [record["evaluation"] for record in read_log(files.log) if "evaluation" in record]
-    if not files.finished(run.identity(sets)) or not scores:
+    if not files.finished(run.identity(sets, run.streams[0])) or not scores:
         return False
     if set(evaluated) != set(scores[-1]):
         names = ", ".join(evaluated) or "nothing"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfuser import presets
+from mfuser.presets import STREAMS
 from train.config import usable_cores
 from train.data.registry import parse
 from train.recipe import COMMAND_OF, PROTOCOLS, RECIPE, RENDERED, SCALED, UNLABELLED, Protocol
@@ -202,10 +203,10 @@ KINDS: dict[str, Callable[[Plan, str, dict[str, Any]], Stage]] = {
 
 
 def loaders(config: ReproduceConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Processes that load data for a fit, where others run beside it: their share of the cores."""
+    """Processes that load data for a fit, where others run beside it: its share of the cores, as many as pay."""
     if config.parallel == 1 or "workers" in settings:
         return {}
-    return {"workers": max(1, usable_cores() // config.parallel)}
+    return {"workers": max(1, min(16, usable_cores() // min(config.parallel, len(STREAMS))))}
 
 
 def of_stream(folder: str, stream: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

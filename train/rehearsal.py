@@ -50,9 +50,12 @@ def rehearse(
         say(f"data: {dataset.name}: {len(dataset)} images, every file readable{colour}")
     device = hardware.device
     training = scoring = 0.0
-    host = card = 0  # peaks
+    host = card = loading = 0  # peaks
+    shown: TrainingBatches | None = None
     for stream in config.stream_names:
-        examples, loading = load_examples(batches.of(stream), hardware)
+        if (own := batches.of(stream)) is not shown:  # one for all streams, but where views are apart
+            shown, (examples, held) = own, load_examples(own, hardware)
+            loading = max(loading, held)
         model = start().to(device)
         with tempfile.TemporaryDirectory() as folder:
             files = RunFiles(Path(folder), stream)

@@ -119,7 +119,8 @@ def reproduce(config: ReproduceConfig) -> Path:
     if RENDERED in PROTOCOLS[config.protocol].fit and config.rendered is None:
         print(
             "Without --rendered nothing names truck, bus, train, motorcycle, bicycle, wall, terrain and traffic light: "
-            "the built-in weights saw python -m train render --count 600 --size 640x320 --samples 5 --seed 10000."
+            "the built-in weights saw those of "
+            "python -m train render --count 600 --size 640x320 --samples 5 --seed 10000 --out SCENES."
         )
     started = time.monotonic()
     run_stages(config, ledger, chosen)

@@ -128,7 +128,7 @@ def test_views_are_apart_with_their_probability():
     assert abs(np.mean([a - b for a, b in colours])) < 4, "neither encoder has the harder pictures"
 
 
-def test_one_view_is_what_it_was():
+def test_a_single_view_costs_no_draw():
     image, label = scene()
     plain, apart = (Augmentation(crop=48, weather=0.3, camera=0.3, apart=p) for p in (0.0, 1e-12))
     rng = np.random.default_rng(5)

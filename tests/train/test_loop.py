@@ -108,6 +108,7 @@ def test_the_fused_stream_may_be_shown_two_views(tmp_path, streets, tiny_run, ac
     assert (tmp_path / "out/stream-fused.png").is_file()
     recipe = json.loads(checkpoint.load(tmp_path / "out/stream-fused.safetensors")[1]["recipe"])
     assert recipe["apart"] == 1.0 and "apart" not in settings(tmp_path, streets).recipe()
+    assert "apart" not in json.loads(checkpoint.load(tmp_path / "out/stream-vlm.safetensors")[1]["recipe"])
     plain = settings(tmp_path / "plain", streets, streams=("fused", "vlm"), accumulate=accumulate)
     assert fit(plain, Interrupt())
     for stream, same in (("fused", False), ("vlm", True)):

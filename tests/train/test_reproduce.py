@@ -183,8 +183,8 @@ def test_shipped_weights_are_trained_on_with_labels_of_each_streams_own(root, tm
 
 
 def test_fits_beside_each_other_share_the_cores(root, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.plan.usable_cores", lambda: 64)
-    for parallel, workers in ((1, None), (12, 5), (100, 1)):
+    for cores, parallel, workers in ((64, 1, None), (64, 2, 16), (24, 2, 12), (24, 12, 8), (2, 12, 1)):
+        monkeypatch.setattr("train.plan.usable_cores", lambda cores=cores: cores)
         stages = plan(ReproduceConfig(root, tmp_path, parallel=parallel))
         assert {stages[name].places.get("workers") for name in ("fit-vlm", "further-fused")} == {workers}
         assert "workers" not in stages["fit-vlm"].settings

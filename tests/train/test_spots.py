@@ -12,7 +12,7 @@ from PIL import Image
 from mfuser import images, presets
 from mfuser.segmenter import Segmenter
 from train.__main__ import main
-from train.data import open_dataset
+from train.data import has_split, open_dataset
 from train.pseudo import class_probabilities
 from train.spots import held_back
 from train.spots.command import DAWN, accuracies, deviation, guess_all, read_at, read_spots
@@ -29,11 +29,12 @@ def test_what_scores_is_held_back_from_training(tmp_path):
     names = held_back()
     assert len(names) == 61 and names > set(read_spots(DAWN))
     (tmp_path / "images").mkdir()
-    for name in ("a.jpg", "foggy-001.jpg", "haze-003.jpg"):  # any, one that scores, a near copy of one
+    for name in ("a.jpg", "foggy-001.jpg", "foggy-004.png", "haze-003.jpg"):  # any, two that score, a near copy
         Image.new("RGB", (32, 32)).save(tmp_path / "images" / name)
     dataset = open_dataset(f"dawn:{tmp_path}", "train", labelled=False)
     assert [pair.image.name for pair in dataset.pairs] == ["a.jpg"]
-    assert len(open_dataset(f"folder:{tmp_path}", "train", labelled=False)) == 3
+    assert len(open_dataset(f"folder:{tmp_path}", "train", labelled=False)) == 4
+    assert not has_split(f"dawn:{tmp_path}", "val"), "what trains does not score"
     (tmp_path / "images/a.jpg").unlink()
     with pytest.raises(ValueError, match="All photographs in .* are among those that score"):
         open_dataset(f"dawn:{tmp_path}", "train", labelled=False)

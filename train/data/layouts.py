@@ -96,8 +96,11 @@ def _listed(listing: Path, name: str) -> set[int]:
 
 def dawn(root: Path, split: str, labelled: bool) -> list[Pair]:
     """`images/foggy-001.jpg` of DAWN, without those that `python -m train spots` scores and near copies of these."""
+    if split != "train" and (root / "images").is_dir():
+        raise NoSuchSplit(f"No split {split!r} in {root}: all of it is for training.")
     pairs = pair_folders(find_split(root, split), "labels" if labelled else None)
-    found = [pair for pair in pairs if pair.image.name not in held_back()]
+    held = {Path(name).stem for name in held_back()}  # whatever they are stored as
+    found = [pair for pair in pairs if pair.image.stem not in held]
     if not found:
         raise ValueError(
             f"All photographs in {root} are among those that score: name folder:{root} to take them still."

@@ -96,11 +96,11 @@ def run(config: PretrainConfig) -> None:
             seed=config.seed,
             state=state,
         )
-        tensors = stage.train(model, list(config.data), config.out, settings)
         made = {"preset": preset.name, "stage": name, "iterations": str(settings.iterations), "seed": str(config.seed)}
         if name != "text":
             counts = [(name_of(spec, "train")[1], len(pairs_of(spec, "train", labelled=False))) for spec in config.data]
             made["sets"] = ", ".join(f"{title} ({count} images)" for title, count in counts)
+        tensors = stage.train(model, list(config.data), config.out, settings)
         bits = {"text": text.bits_of_tower(model), "vlm": model.vlm.stored_bits(), "vfm": model.vfm.stored_bits()}
         checkpoint.save(target, tensors, made, half=True, bits=bits[name])
         state.unlink(missing_ok=True)
