@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,18 +63,34 @@ def ending_all() -> Iterator[None]:
         raise KeyboardInterrupt
 
     main_thread = threading.current_thread() is threading.main_thread()
-    _ending.clear()
     before = {number: signal.signal(number, stop) for number in ENDS} if main_thread else {}
     try:
         yield
     except BaseException:
-        _ending.set()
-        for process in list(_running):
-            process.terminate()
+        _end_all()
         raise
     finally:
+        _ending.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def side_by_side(parallel: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads of which each may run a child. When this process is asked to end, or one of them fails, all children save
+    and end, also one that a thread starts just then; what they leave is there when this is over."""
+    with ending_all(), ThreadPoolExecutor(max(1, parallel)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            _end_all()  # before the pool waits for its threads
+            raise
+
+
+def _end_all() -> None:
+    _ending.set()
+    for process in list(_running):
+        process.terminate()
 
 
 def run_child(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
-from train.children import LAUNCH, Places, ending_all, options, run_child
+from train.children import LAUNCH, Places, options, run_child, side_by_side
 from train.config import FitConfig, defaults
 from train.data.dataset import name_of, pairs_of
 from train.data.holdout import divided, held_name
@@ -28,7 +27,7 @@ def train_all(runs: Sequence[FitConfig], parallel: int) -> None:
         with places.take() as environment:
             train_one(run, parallel == 1, environment)
 
-    with ThreadPoolExecutor(max(1, parallel)) as pool, ending_all():
+    with side_by_side(parallel) as pool:
         list(pool.map(train, waiting))
 
 

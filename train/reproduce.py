@@ -11,7 +11,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from typing import Literal
 import tyro
 
 from mfuser import presets
-from train.children import LAUNCH, Places, ending_all, run_child
+from train.children import LAUNCH, Places, run_child, side_by_side
 from train.plan import kind_of, plan
 from train.recipe import COMMAND_OF, LARGEST, PROTOCOLS, RENDERED
 from train.rehearsal import duration
@@ -147,7 +147,7 @@ def run_stages(config: ReproduceConfig, ledger: Ledger, stages: Sequence[Stage])
         with places.take() as environment:
             run_stage(config, ledger, stage, title, environment)
 
-    with ThreadPoolExecutor(config.parallel) as pool, ending_all():
+    with side_by_side(config.parallel) as pool:
         while waiting or running:
             ahead = {stage.name for stage in waiting.values()} | set(running.values())
             for title, stage in list(waiting.items()):

@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from train.children import ending_all, last_words, options, run_child
+from train import children
+from train.children import ending_all, last_words, options, run_child, side_by_side
 from train.stages import Ledger, Stage
 
 FIRST = Stage("first", "make", {"iterations": 5, "data": ["a", "b"]}, {"data": ["/x/a", "/x/b"]}, ("made/one",))
@@ -145,3 +147,25 @@ def test_signals_are_given_back():
     with ending_all():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_child_that_starts_while_all_are_ended_ends_too(tmp_path):
+    """And one that starts later does not."""
+    waits = [sys.executable, "-c", "import time; time.sleep(60)"]
+    leave, started = threading.Event(), time.monotonic()
+
+    def late() -> None:
+        leave.wait(10)
+        run_child("late", waits, tmp_path / "late.txt")
+
+    with pytest.raises(OSError, match="gone"), side_by_side(2) as pool:
+        first, second = pool.submit(run_child, "early", waits, tmp_path / "early.txt"), pool.submit(late)
+        while not children._running:
+            time.sleep(0.01)
+        threading.Timer(0.3, leave.set).start()
+        raise OSError("gone")
+    assert time.monotonic() - started < 30
+    for future, name in ((first, "early"), (second, "late")):
+        with pytest.raises(ValueError, match=f"{name} ended with code -15"):
+            future.result()
+    run_child("later", [sys.executable, "-c", ""], tmp_path / "later.txt")
