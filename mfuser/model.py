@@ -180,10 +180,10 @@ class MFuser(nn.Module):
         seen, as in the released code's 512-pixel windows with patches of 14. Raises ValueError for other sides and for
         a picture that is missing.
         """
-        names = encoders_of(stream)
-        if isinstance(pixels, Mapping) and (lacking := [name for name in names if name not in pixels]):
-            raise ValueError(f"The stream {stream!r} needs pixels for {lacking[0]!r} too, got {', '.join(pixels)}.")
-        shown = {name: pixels[name] for name in names} if isinstance(pixels, Mapping) else dict.fromkeys(names, pixels)
+        given = pixels if isinstance(pixels, Mapping) else dict.fromkeys(encoders_of(stream), pixels)
+        if lacking := [name for name in encoders_of(stream) if name not in given]:
+            raise ValueError(f"The stream {stream!r} needs pixels for {lacking[0]!r} too, got {', '.join(given)}.")
+        shown = {name: given[name] for name in encoders_of(stream)}
         divisor = self.preset.divisor
         for height, width in dict.fromkeys(tuple(picture.shape[-2:]) for picture in shown.values()):
             if min(height, width) < divisor or (self.preset.exact and (height % divisor or width % divisor)):

@@ -87,6 +87,8 @@ class AblateConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
         if self.eval_every < 0:
             raise ValueError(f"--eval-every must not be negative, got {self.eval_every}.")
+        if self.apart != -1 and not 0 <= self.apart <= 1:
+            raise ValueError(f"--apart must lie between 0 and 1, or be -1, got {self.apart}.")
         if self.tune_holdout < 0 or self.tune_holdout == 1:
             raise ValueError(f"--tune-holdout must be 2 or more, or 0 for none, got {self.tune_holdout}.")
         if self.tune_holdout and self.tune_val:

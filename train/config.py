@@ -245,6 +245,9 @@ def defaults(preset: str) -> FitConfig:
     return FitConfig(**{"preset": preset, "out": Path("runs") / preset, **OVERRIDES.get(preset, {})})
 
 
+MOST_LOADERS = 16  # processes that load data for one run on a GPU: more do not pay
+
+
 @dataclass(frozen=True)
 class Hardware:
     """Where and how arithmetic runs."""
@@ -278,7 +281,7 @@ def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     cores = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))  # of each process of a launcher
     if workers < 0:
-        workers = min(cores, 16) if chosen.type == "cuda" else min(cores - 1, 4)
+        workers = min(cores, MOST_LOADERS) if chosen.type == "cuda" else min(cores - 1, 4)
     return Hardware(chosen, precision, workers)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfuser import presets
-from mfuser.presets import STREAMS
-from train.config import usable_cores
+from train.config import MOST_LOADERS, usable_cores
 from train.data.registry import parse
 from train.recipe import COMMAND_OF, PROTOCOLS, RECIPE, RENDERED, SCALED, UNLABELLED, Protocol
 from train.stages import Stage
@@ -206,7 +205,7 @@ def loaders(config: ReproduceConfig, settings: Mapping[str, Any]) -> dict[str, A
     """Processes that load data for a fit, where others run beside it: its share of the cores, as many as pay."""
     if config.parallel == 1 or "workers" in settings:
         return {}
-    return {"workers": max(1, min(16, usable_cores() // min(config.parallel, len(STREAMS))))}
+    return {"workers": max(1, min(MOST_LOADERS, usable_cores() // min(config.parallel, len(presets.STREAMS))))}
 
 
 def of_stream(folder: str, stream: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -201,6 +201,9 @@ def test_faults_are_named(capsys):
         AblateConfig(seeds=(1, 1))
     with pytest.raises(ValueError, match="--eval-every must not be negative"):
         AblateConfig(eval_every=-1)
+    for apart in (-0.5, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="--apart must lie between 0 and 1, or be -1"):
+            AblateConfig(apart=apart)
     with pytest.raises(ValueError, match="--tune-holdout must be 2 or more"):
         AblateConfig(tune_holdout=1)
     with pytest.raises(ValueError, match="--tune-holdout and --tune-val contradict"):

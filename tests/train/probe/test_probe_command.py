@@ -119,10 +119,8 @@ def test_the_same_command_gives_the_same_numbers(config):
 def test_another_sets_groups_score_by_the_classes_that_name_them(config, india):
     text = run(replace(config, val=f"idd_lite:{india}/val", soften=0.5))
     found = json.loads((config.out / "probe.json").read_text())
-    assert (
-        list(map(len, found["groups"])) == [11, 7]
-        and list(found["weights"]["run"]["rows"]["vlm"]["iou by group"])[0] == "drivable"
-    )
+    assert list(map(len, found["groups"])) == [11, 7]
+    assert list(found["weights"]["run"]["rows"]["vlm"]["iou by group"])[0] == "drivable"
     assert "of idd_lite:val, shrunk to 0.5 and enlarged again, 11 into 7 groups, in percent" in text
     assert "--val idd_lite:IDD_LITE/val" in text and "--soften 0.5" in text
     sharp = run(replace(config, val=f"idd_lite:{india}/val", out=config.out.with_name("sharp")))
