@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mfuser import presets, weather
-    from mfuser.loading import load
-    from mfuser.model import MFuser
-    from mfuser.segmenter import Segmenter
+    from mfuser.inference.load import load
+    from mfuser.inference.segmenter import Segmenter
+    from mfuser.loading import MFuser
 
 __all__ = ["MFuser", "Segmenter", "load", "presets", "weather"]
 
 # Loaded when first asked for: torch, timm and open_clip take seconds, which `mfuser.weather` or `--help` need not wait.
-_HOMES = {"MFuser": "mfuser.model", "Segmenter": "mfuser.segmenter", "load": "mfuser.loading"}
+_HOMES = {"MFuser": "mfuser.loading", "Segmenter": "mfuser.inference.segmenter", "load": "mfuser.inference.load"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,31 +1,19 @@
-"""Where weights lie: a folder of the user's, the Hugging Face cache, or else the hub itself. Imports nothing heavy."""
+"""Where public files lie: a folder of the user's, the Hugging Face cache, or else the hub itself."""
 
 from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from mfuser.config import Source
 
 VARIABLE = "MFUSER_WEIGHTS"  # names the folder of weights
 
 
 class MissingError(ValueError):
     """Weights that are not here and could not be fetched; the message has the command that gets them."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file of a model repository. files: names of the same content, the preferred one first."""
-
-    repo: str
-    files: tuple[str, ...]
-
-    @property
-    def command(self) -> str:
-        """Shell command that puts the file into the cache, from where it is read."""
-        return f"hf download {self.repo} {self.files[0]}"
 
 
 def home() -> Path:

@@ -1,104 +1,154 @@
-"""From a preset's name or a folder of weights to a Segmenter."""
+"""`mfuser.MFuser`: the network with ways to get its weights, to prepare it for inference and to save it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from mfuser import checkpoint, open_vocabulary, presets
-from mfuser.checkpoint import WeightsError
-from mfuser.model import MFuser
-from mfuser.precision import native_precision, usable_device
-from mfuser.segmenter import Segmenter
+import torch
+from torch import Tensor, nn
 
-FOREIGN = (".pth", ".pt", ".ckpt")  # checkpoints of the authors
-
-
-def load(
-    preset: str | Path = "nano",
-    device: str | None = None,
-    precision: str | None = None,
-    weights: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-) -> Segmenter:
-    """Load a model, ready to analyse images.
-
-    preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote (a file of
-    such a folder stands for it), or a checkpoint of the authors (.pth; its vision-language model is recognised).
-    device: "cpu", "cuda", ... (default: cuda when there is one). precision: "float32" or "bf16" (default: bf16 where
-    the device computes in it natively). weights: such a folder or checkpoint, for a preset given by name (default: the
-    preset's own). classes: names of the user's own instead of the trained ones, at most 40 (experimental, see
-    `mfuser.open_vocabulary`).
-
-    Raises ValueError with the way out for an unknown preset, folder, device or precision; checkpoint.WeightsError, a
-    ValueError, for weights that are missing, damaged or another model's.
-    """
-    named, certain = str(preset) in presets.PRESETS, True
-    checkpoint_file = _checkpoint(preset, weights)
-    if named:
-        built = presets.get(str(preset))
-        folder = _folder(Path(weights)) if weights and checkpoint_file is None else None
-    elif checkpoint_file is None:
-        built, folder, certain = _of_folder(_folder(Path(preset)), weights)
-    if checkpoint_file is not None:
-        return _official(checkpoint_file, str(preset) if named else None, device, precision, classes)
-    if classes is not None:
-        open_vocabulary.check(classes, built.classes)  # before gigabytes are read
-    device = usable_device(device)
-    precision = precision or native_precision(device)
-    try:
-        model = MFuser.from_preset(built, weights=folder)
-    except checkpoint.MisfitError as error:
-        if certain:
-            raise
-        raise WeightsError(
-            f"{folder} does not say which preset its weights are for, and they do not fit {built.name!r}: "
-            "pass the preset's name, and the folder as weights."
-        ) from error
-    name = folder.resolve().name if folder else "built in"
-    return Segmenter(model.for_inference(), device, precision, name, classes)
+from mfuser import presets
+from mfuser.config import STREAMS, Preset
+from mfuser.encoders.base import freeze
+from mfuser.model import MFuserNetwork
+from mfuser.weights import official
+from mfuser.weights.files import folder_of
+from mfuser.weights.folder import load_encoder, load_folder
+from mfuser.weights.tensors import fill, unwrap
 
 
-def _checkpoint(preset: str | Path, weights: str | Path | None) -> Path | None:
-    """The authors' checkpoint among the arguments. Raises ValueError when there is more than that."""
-    found = [Path(p) for p in (preset, weights) if p is not None and Path(p).suffix.lower() in FOREIGN]
-    if found and Path(preset) in found and weights is not None:
-        raise ValueError(f"Two sources of weights, {preset} and {weights}: pass one of them.")
-    return found[0] if found else None
+class MFuser(MFuserNetwork):
+    """Build with `from_preset` or `from_official`."""
+
+    _counted: dict[str, int] | None = None  # parameters of each stream, once some are merged
+
+    @classmethod
+    def from_preset(
+        cls, name: str | Preset, pretrained: bool | str = True, weights: str | Path | None = None
+    ) -> MFuser:
+        """Build a preset with its weights, or random ones.
+
+        pretrained: True for all weights; "encoders" for those of the frozen encoders only, as training needs them;
+        False for none. weights: the folder where they lie (default: `folder_of`); public encoders that are not
+        in it come from the hub; streams that it has besides the preset's own are loaded too. Raises ValueError for an
+        unknown name, WeightsError for missing or foreign weights.
+        """
+        preset = presets.get(name) if isinstance(name, str) else name
+        folder = Path(weights) if weights else folder_of(preset)
+        if pretrained == "encoders":
+            model = cls(preset, bare_encoders=True)
+            for encoder in ("vfm", "vlm"):
+                load_encoder(model, encoder, folder)
+        elif pretrained:
+            preset = with_trained_streams(preset, folder)
+            with torch.device("meta"):  # no memory, no time for random values; the weights take their place
+                model = cls(preset)
+            load_folder(model, folder)
+        else:
+            model = cls(preset)
+        return model.eval()
+
+    @classmethod
+    def from_official(
+        cls,
+        source: str | Path | Mapping[str, Tensor],
+        vlm: str | None = None,
+        token_ids: Tensor | None = None,
+        preset: Preset | None = None,
+    ) -> MFuser:
+        """Build a paper preset from a checkpoint of the authors.
+
+        source: their file, or its state dict, whose tensors are used as they are, without a copy. vlm: "eva02-clip-l",
+        "clip-l" or "siglip-l"; None recognises it. token_ids: (K, 5) int64 of the class names, for SigLIP when its
+        vocabulary is not at hand. preset: one of the same layout and other sizes.
+        Raises WeightsError naming every missing, extra and misshaped key.
+        """
+        state = official.read(source) if isinstance(source, (str, Path)) else unwrap(source)
+        if preset is None:
+            preset = presets.get(f"dinov2-l+{official.recognise(state, vlm)}")
+        with torch.device("meta"):
+            model = cls(preset, token_ids)
+        model.vlm.text.shorten(preset.decoder.prompts + preset.decoder.class_tokens)
+        model.load_state_dict(official.convert(state, model), assign=True)
+        return model.eval()
+
+    @property
+    def class_ids(self) -> Tensor | None:
+        """Token ids of the class names, (K, T) int64; None while they are unknown."""
+        return self.class_texts.ids
+
+    def set_class_ids(self, ids: Tensor) -> None:
+        """Use these token ids, (K, T) int64, for the class names. Raises ValueError for another shape or dtype."""
+        self.class_texts.set_ids(ids)
+
+    def tokenize_classes(self) -> Tensor:
+        """Token ids of the preset's class names, (K, T) int64. Raises hub.MissingError without their vocabulary."""
+        return self.class_texts.tokenize(self.vlm)
+
+    def for_inference(self) -> MFuser:
+        """Prepare for speed, in place; the model can no longer be trained or saved. Safe to call again."""
+        self._counted = self.count_parameters()
+        for part in (self.vfm, self.vlm, *self.heads.values()):
+            part.for_inference()
+        return self
+
+    @property
+    def prepared(self) -> bool:
+        """True once `for_inference` has merged weights."""
+        return self._counted is not None
+
+    def refuse_prepared(self) -> None:
+        """Raises ValueError for a model that can no longer be trained or saved."""
+        if self.prepared:
+            raise ValueError(
+                "This model was prepared for inference, which merges weights: to train or save one, make it by "
+                "MFuser.from_preset or MFuser.from_official."
+            )
+
+    def count_parameters(self) -> dict[str, int]:
+        """Parameters that each of the three streams needs, its encoders' included, as trained and saved."""
+        if self._counted is not None:
+            return self._counted
+        own = {s: sum(p.numel() for m in self.owners(s).values() for p in m.parameters()) for s in self.heads}
+        vfm, vlm = (sum(p.numel() for p in m.parameters()) for m in (self.vfm, self.vlm))
+        text = sum(p.numel() for p in self.vlm.text.parameters()) if "vfm" in own else 0  # a decoder's queries
+        encoders = {"vfm": vfm + text, "vlm": vlm, "fused": vfm + vlm}
+        return {stream: own.get(stream, 0) + count for stream, count in encoders.items()}
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def owners(self, stream: str) -> dict[str, nn.Module]:
+        """Modules that training a stream changes, by their prefix in the state dict."""
+        owned: dict[str, nn.Module] = {f"heads.{stream}": self.heads[stream]}
+        return {"fusion": self.fusion, **owned} if stream == "fused" else owned
+
+    def trainable(self, stream: str) -> dict[str, nn.Parameter]:
+        """Parameters that training a stream changes, by name."""
+        return {f"{p}.{n}": w for p, m in self.owners(stream).items() for n, w in m.named_parameters()}
+
+    def train_mode(self, stream: str) -> MFuser:
+        """Training mode and gradients for one stream's own modules; everything else stays frozen in evaluation.
+
+        Raises ValueError for a model that was prepared for inference.
+        """
+        self.refuse_prepared()
+        freeze(self)
+        for module in self.owners(stream).values():
+            module.train().requires_grad_(True)
+        return self
+
+    def state_for(self, stream: str) -> dict[str, Tensor]:
+        """Trainable part of a stream with its buffers."""
+        return {f"{p}.{n}": t for p, m in self.owners(stream).items() for n, t in m.state_dict().items()}
+
+    def load_state_for(self, stream: str, state: dict[str, Tensor]) -> None:
+        """Load what `state_for` gave. Raises WeightsError naming every missing, extra or misshaped key."""
+        fill(self.owners(stream), state, f"stream {stream!r}")
+        self.class_texts.forget(stream)
 
 
-def _official(
-    path: Path, name: str | None, device: str | None, precision: str | None, classes: Sequence[str] | None
-) -> Segmenter:
-    vlm = None
-    if name is not None and (vlm := name.partition("+")[2]) not in presets.OFFICIAL:
-        known = ", ".join(f"dinov2-l+{v}" for v in presets.OFFICIAL)
-        raise ValueError(f"{path} is a checkpoint of the authors, for one of {known}: not for preset {name!r}.")
-    device = usable_device(device)
-    precision = precision or native_precision(device)
-    model = MFuser.from_official(path, vlm)
-    return Segmenter(model.for_inference(), device, precision, path.name, classes)
-
-
-def _folder(path: Path) -> Path:
-    """A folder of weights as it was given, or the one around a file of it. Raises WeightsError for any other file."""
-    if path.is_file() and not checkpoint.is_ours(path):
-        raise WeightsError(f"{path} is a file, not a folder of weights: pass the folder, or a checkpoint (.pth).")
-    return path.parent if path.is_file() else path
-
-
-def _of_folder(folder: Path, weights: str | Path | None) -> tuple[presets.Preset, Path, bool]:
-    """Preset of a folder's weights, the folder, and False when the preset is a guess because the files name none."""
-    if not folder.is_dir():
-        known = ", ".join(presets.PRESETS)
-        raise ValueError(
-            f"Unknown preset {str(folder)!r}; choose one of {known}, or a folder of weights that exists, "
-            "or a checkpoint of the authors (.pth)."
-        )
-    if weights is not None:
-        raise ValueError(f"Two folders of weights, {folder} and {weights}: pass one of them.")
-    name = checkpoint.preset_name(folder)
-    if name is not None and name not in presets.PRESETS:
-        known = ", ".join(presets.PRESETS)
-        raise WeightsError(f"The weights in {folder} are for preset {name!r}; this version knows {known} only.")
-    return presets.get(name or presets.NANO.name), folder, name is not None
+def with_trained_streams(preset: Preset, folder: Path | None) -> Preset:
+    """The same preset with the further streams whose weights lie in a folder."""
+    found = [] if folder is None else [s for s in STREAMS if (folder / f"stream-{s}.safetensors").is_file()]
+    return presets.with_streams(preset, found)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import mfuser.encoders  # noqa: F401  before timm or open_clip: lets torchvision be imported beside a CPU torch
 from mfuser import presets
-from mfuser.presets import DecoderConfig, EncoderConfig, FusionConfig, Preset
+from mfuser.config import DecoderConfig, EncoderConfig, FusionConfig, Preset
 
 REFERENCE = Path(__file__).resolve().parent.parent.parent / "shared" / "reference"
 TINY_ENCODER = {"width": 64, "depth": 4, "heads": 2}
@@ -96,8 +96,8 @@ def pair_preset(family: str) -> Preset:
 @pytest.fixture(scope="session")
 def official_state(pair_preset: Preset) -> dict[str, Tensor]:
     """A checkpoint in the authors' layout of a tiny pair: random values of ordinary size by official names."""
-    from mfuser import official
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
+    from mfuser.weights import official
 
     ids = class_ids(pair_preset)
     with torch.device("meta"):
@@ -208,7 +208,7 @@ def build(preset: Preset, seed: int = 0) -> nn.Module:
 
 
 def make(preset: Preset, seed: int) -> nn.Module:
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
 
     torch.manual_seed(seed)
     model = MFuser.from_preset(preset, pretrained=False)

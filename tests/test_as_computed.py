@@ -204,7 +204,7 @@ class Released:
 
 @pytest.fixture(scope="module")
 def both(pair_preset, official_state):
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
 
     ids = torch.randint(2, 32000, (19, 5), generator=torch.Generator().manual_seed(5))
     model = MFuser.from_official(official_state, token_ids=ids, preset=pair_preset)

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 import mfuser
-from mfuser import checkpoint, images, presets
-from mfuser.checkpoint import WeightsError
-from mfuser.presets import STREAMS
-from mfuser.segmenter import Segmenter
+from mfuser import images, presets
+from mfuser.config import STREAMS
+from mfuser.inference.segmenter import Segmenter
+from mfuser.weights import files, tensors
+from mfuser.weights import folder as folder_module
+from mfuser.weights.files import WeightsError
 
 
 @pytest.fixture
@@ -36,10 +38,10 @@ def write(model, tmp_path) -> Callable[[dict[str, str]], Path]:
 
     def save(metadata: dict[str, str]) -> Path:
         for name in ("vfm", "vlm"):
-            checkpoint.save(tmp_path / f"encoder-{name}.safetensors", getattr(model, name).state_dict())
+            tensors.save(tmp_path / f"encoder-{name}.safetensors", getattr(model, name).state_dict())
         for stream in STREAMS:
             both = {"temperature": str(model.temperatures[stream]), **metadata}
-            checkpoint.save(tmp_path / f"stream-{stream}.safetensors", model.state_for(stream), both)
+            tensors.save(tmp_path / f"stream-{stream}.safetensors", model.state_for(stream), both)
         return tmp_path
 
     return save
@@ -107,7 +109,7 @@ def test_weights_of_another_preset_are_refused(write, tiny_preset):
     folder = write({"preset": "giant"})
     with pytest.raises(WeightsError, match="are for preset 'giant'; this version knows nano"):
         mfuser.load(folder)
-    with pytest.raises(checkpoint.MisfitError, match="do not fit encoder 'vfm' of preset 'nano'"):
+    with pytest.raises(files.MisfitError, match="do not fit encoder 'vfm' of preset 'nano'"):
         mfuser.load("nano", weights=folder)
 
 
@@ -130,7 +132,7 @@ def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
 def public_folder(pair_preset, tmp_path, monkeypatch) -> Path:
     """A tiny pair's encoders in the layouts of timm and open_clip, at other grids than the preset's, under the names
     that they have on the hub; everything else is out of reach."""
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
 
     monkeypatch.setenv("MFUSER_WEIGHTS", str(tmp_path / "home"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -148,12 +150,12 @@ def public_folder(pair_preset, tmp_path, monkeypatch) -> Path:
         states["vlm"][renamed] = tensor
     for name, encoder in (("vfm", pair_preset.vfm), ("vlm", pair_preset.vlm)):
         path = tmp_path / encoder.source.files[0]
-        checkpoint.save(path, states[name], half=name == "vlm")
+        tensors.save(path, states[name], half=name == "vlm")
     return tmp_path
 
 
 def test_encoders_come_from_their_public_files(public_folder, pair_preset):
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
 
     model = MFuser.from_preset(pair_preset, pretrained="encoders", weights=public_folder)
     assert not any(t.is_meta for t in model.state_dict().values())
@@ -163,7 +165,7 @@ def test_encoders_come_from_their_public_files(public_folder, pair_preset):
         one, two = getattr(model, name).state_dict(), getattr(again, name).state_dict()
         assert all(torch.equal(one[k], two[k]) and one[k].dtype == torch.float32 for k in one)
     model.set_class_ids(torch.full((19, 5), 7))
-    checkpoint.save_folder(model, public_folder / "whole")
+    folder_module.save_folder(model, public_folder / "whole")
     whole = MFuser.from_preset(pair_preset, weights=public_folder / "whole")
     (public_folder / "stream-fused.safetensors").write_bytes(
         (public_folder / "whole" / "stream-fused.safetensors").read_bytes()
@@ -176,15 +178,15 @@ def test_encoders_come_from_their_public_files(public_folder, pair_preset):
 
 
 def test_missing_parts_of_a_pair_are_one_sentence(public_folder, pair_preset):
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
 
     with pytest.raises(WeightsError, match="No trained weights at .*fused.safetensors: run `.*python -m train"):
         MFuser.from_preset(pair_preset)
     with pytest.raises(WeightsError, match="The file model.safetensors of timm.* is not here .*: run `hf download"):
         MFuser.from_preset(pair_preset, pretrained="encoders")
     path = public_folder / pair_preset.vfm.source.files[0]
-    state = checkpoint.load(path)[0]
+    state = tensors.load(path)[0]
     del state["blocks.1.norm1.weight"]
-    checkpoint.save(path, state)
-    with pytest.raises(checkpoint.MisfitError, match="missing: trunk.blocks.1.norm1.weight"):
+    tensors.save(path, state)
+    with pytest.raises(files.MisfitError, match="missing: trunk.blocks.1.norm1.weight"):
         MFuser.from_preset(pair_preset, pretrained="encoders", weights=public_folder)

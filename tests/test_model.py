@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mfuser import checkpoint
-from mfuser.model import MFuser, encoders_of
-from mfuser.presets import STREAMS
+from mfuser.config import STREAMS, encoders_of
+from mfuser.loading import MFuser
+from mfuser.weights import folder
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -213,7 +213,7 @@ def test_prepared_for_inference_it_counts_as_trained_and_refuses_training_and_sa
     with pytest.raises(ValueError, match="prepared for inference"):
         prepared.train_mode("fused")
     with pytest.raises(ValueError, match="prepared for inference"):
-        checkpoint.save_folder(prepared, tmp_path)
+        folder.save_folder(prepared, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

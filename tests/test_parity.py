@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mfuser import exact
-from train.gpu import fixture
+from mfuser.ops import exact
+from train.measure.gpu import fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 FAST = 3  # how many times the marks the fast path may be away from the exact one
@@ -93,9 +93,9 @@ def test_the_31_losses_agree(
     model, run, fast, reference_folder: Path, path: str, kind: str, sampling: str, mark: float
 ):
     from train.data import CITYSCAPES
-    from train.losses import LossWeights, compute_losses
-    from train.points import PointSampling
-    from train.targets import make_targets
+    from train.data.targets import make_targets
+    from train.fit.losses import LossWeights, compute_losses
+    from train.fit.point_sampling import PointSampling
 
     want = json.loads((reference_folder / "eva_losses.json").read_text())[kind]
     label = np.array(Image.open(reference_folder / "label_512.png"))[None]

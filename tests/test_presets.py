@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mfuser import checkpoint, cityscapes, hub, presets
+from mfuser import cityscapes, config, hub, presets
 from mfuser.cli import main
-from mfuser.presets import NANO, PRESETS, STREAMS
+from mfuser.config import STREAMS
+from mfuser.presets import NANO, PRESETS
+from mfuser.weights import availability, tensors
+from mfuser.weights import files as files_module
 
 
 def test_every_preset_says_whether_it_runs_here():
@@ -25,7 +28,7 @@ def test_every_preset_says_whether_it_runs_here():
 
 
 def test_missing_weights_are_named_with_the_command(tmp_path, monkeypatch):
-    files = presets.weight_files(NANO)
+    files = files_module.weight_files(NANO)
     for name in files[:2]:
         (tmp_path / name).write_bytes(b"x")
     monkeypatch.setattr(presets, "PRESETS", {"nano": dataclasses.replace(NANO, weights=tmp_path)})
@@ -113,12 +116,12 @@ SIGLIPS = ["dinov2-l+siglip-l", "dinov2-b+siglip-b"]
 @pytest.mark.parametrize("name", SIGLIPS)
 def test_siglip_runs_with_its_vocabulary_or_token_ids(name: str, no_weights):
     folder, command = no_weights / name, "hf download timm/ViT-B-16-SigLIP tokenizer.json"
-    for file in presets.weight_files(PRESETS[name]):
-        checkpoint.save(folder / file, {})
+    for file in files_module.weight_files(PRESETS[name]):
+        tensors.save(folder / file, {})
     row = status(name)
     assert (row["runnable"], row["why"]) == (False, "missing: the vocabulary of its class names")
     assert row["command"].endswith(command)  # behind that of the package tokenizers where that is missing
-    checkpoint.save(folder / "stream-fused.safetensors", {}, {"class_ids": "[]"})
+    tensors.save(folder / "stream-fused.safetensors", {}, {"class_ids": "[]"})
     assert (status(name)["runnable"], status(name)["why"], status(name)["command"]) == (True, None, None)
     (folder / "stream-fused.safetensors").write_bytes(b"damaged")
     assert not status(name)["runnable"]
@@ -127,18 +130,18 @@ def test_siglip_runs_with_its_vocabulary_or_token_ids(name: str, no_weights):
 @pytest.mark.parametrize("name", SIGLIPS)
 def test_siglip_runs_where_its_vocabulary_lies(name: str, no_weights, monkeypatch):
     pytest.importorskip("tokenizers")
-    for file in presets.weight_files(PRESETS[name]):
-        checkpoint.save(no_weights / name / file, {})
+    for file in files_module.weight_files(PRESETS[name]):
+        tensors.save(no_weights / name / file, {})
     (no_weights / "tokenizer.json").write_bytes(b"x")
     assert status(name)["runnable"]
-    find_spec = presets.importlib.util.find_spec
-    monkeypatch.setattr(presets.importlib.util, "find_spec", lambda n: None if n == "tokenizers" else find_spec(n))
+    find_spec = availability.importlib.util.find_spec
+    monkeypatch.setattr(availability.importlib.util, "find_spec", lambda n: None if n == "tokenizers" else find_spec(n))
     assert (status(name)["runnable"], status(name)["command"]) == (False, "pip install tokenizers")
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_vocabulary_is_the_one_that_the_text_tower_reads(name: str):
-    from mfuser.model import ENCODERS
+    from mfuser.encoders.registry import ENCODERS
 
     vlm = PRESETS[name].vlm
     with torch.device("meta"):
@@ -173,7 +176,7 @@ def test_unknown_names_list_the_known_ones():
 
 
 def test_weight_files_follow_the_streams(tiny_preset):
-    assert presets.weight_files(tiny_preset) == [
+    assert files_module.weight_files(tiny_preset) == [
         "encoder-vfm.safetensors",
         "encoder-vlm.safetensors",
         "stream-vfm.safetensors",
@@ -194,7 +197,7 @@ def test_presets_are_consistent(preset):
 
 
 def test_the_papers_widths_are_the_defaults():
-    decoder = presets.DecoderConfig()
+    decoder = config.DecoderConfig()
     assert (decoder.width, decoder.heads, decoder.pixel_layers, decoder.query_layers) == (256, 8, 6, 9)
     assert (decoder.pixel_ffn, decoder.query_ffn, decoder.enhancer_width, decoder.prompts) == (2048, 2048, 256, 8)
 

@@ -51,7 +51,7 @@ def test_importing_everything_is_silent_and_brings_neither_page_nor_training():
 
 def test_modules_without_a_model_do_not_load_torch():
     names = ["mfuser", "mfuser.cityscapes", "mfuser.presets", "mfuser.cli", "mfuser.images", "mfuser.weather"]
-    names += ["mfuser.visualize", "mfuser.charts", "mfuser.analysis"]
+    names += ["mfuser.pictures.visualize", "mfuser.pictures.charts", "mfuser.inference.analysis"]
     assert imported(*names) == dict.fromkeys(names, [])
 
 
@@ -65,7 +65,7 @@ def test_no_module_outside_the_page_names_gradio_or_train():
 
 
 def test_promised_names():
-    from mfuser.analysis import Analysis
+    from mfuser.inference.analysis import Analysis
 
     assert set(mfuser.__all__) == {"MFuser", "Segmenter", "load", "presets", "weather"}
     assert list(inspect.signature(mfuser.load).parameters) == ["preset", "device", "precision", "weights", "classes"]

@@ -42,7 +42,7 @@ def precisions(text: str) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """Each part in a process of its own: peak memory belongs to one model, and nothing warms up another's caches."""
     from mfuser import presets
-    from mfuser.benchmark import apart, lacking, measure_model, measure_products, measure_scans
+    from mfuser.cli.benchmark import apart, lacking, measure_model, measure_products, measure_scans
 
     preset = presets.get(args.preset)
     for name in ("size", "threads", "runs"):

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import glob
-import io
-import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mfuser import presets
+from mfuser import config, presets
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".jp2")
 
@@ -55,9 +50,9 @@ def comma_list(text: str) -> list[str]:
 def streams(text: str) -> list[str]:
     """Type of --streams."""
     names = comma_list(text)
-    unknown = [name for name in names if name not in presets.STREAMS]
+    unknown = [name for name in names if name not in config.STREAMS]
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"choose from {', '.join(presets.STREAMS)}, joined by commas, not {text!r}")
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(config.STREAMS)}, joined by commas, not {text!r}")
     return names
 
 
@@ -66,8 +61,8 @@ def load_model(args: argparse.Namespace, classes: Sequence[str] | None = None):
 
     Raises ValueError, for a resolution too: not once per image.
     """
-    from mfuser.loading import load
-    from mfuser.windows import working_size
+    from mfuser.inference.load import load
+    from mfuser.inference.windows import working_size
 
     working_size((512, 512), presets.get(args.preset), args.resolution)
     return load(args.preset, args.device, args.precision, args.weights, classes)
@@ -142,47 +137,3 @@ def each_image(args: argparse.Namespace, paths: Sequence[Path], work: Callable[[
     if bad and len(paths) > 1:
         print(f"mfuser {args.command}: {bad} of {len(paths)} images could not be used.", file=sys.stderr)
     return 2 if bad else 0
-
-
-# ------------------------------------------------------------------------------------------------ files out
-
-
-def output_folder(path: str | Path) -> Path:
-    """Make a folder for results. Raises ValueError when it cannot be one."""
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{str(path)!r} cannot be a folder: a file is in its place; choose another --out.") from error
-    except OSError as error:
-        raise ValueError(f"Cannot make the folder {str(path)!r} ({error.strerror}); choose another --out.") from error
-    return path
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it. Raises OSError."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON, indented."""
-    write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
-
-
-def write_npy(path: Path, array: np.ndarray) -> None:
-    """Write one array as .npy."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
-
-
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays as .npz."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())

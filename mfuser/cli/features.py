@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfuser import writing
 from mfuser.cli import common
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mfuser.analysis import Analysis
+    from mfuser.inference.analysis import Analysis
 
 EXAMPLES = """  python -m mfuser features street.jpg --out features
   python -m mfuser features photos/ --layers 0,5 --before --out features
@@ -50,17 +51,18 @@ def layers(text: str) -> str | list[int]:
 
 def run(args: argparse.Namespace) -> int:
     names = common.output_names(common.find_images(args.images))
-    out = common.output_folder(args.out)
+    out = writing.output_folder(args.out)
     segmenter = common.load_model(args)
 
     def work(path: Path) -> str:
-        from mfuser import images, visualize
+        from mfuser import images
+        from mfuser.pictures import visualize
 
         analysis = segmenter.analyse(path, resolution=args.resolution)
         chosen = range(len(analysis.layers)) if args.layers == "all" else args.layers
         arrays = tokens(analysis, args.streams or list(analysis.tokens), chosen, args.before)
-        folder = common.output_folder(out / names[path])
-        common.write_npz(folder / "features.npz", arrays)
+        folder = writing.output_folder(out / names[path])
+        writing.write_npz(folder / "features.npz", arrays)
         for name, array in arrays.items():
             picture = visualize.pca_rgb(array, analysis.size)
             images.save(folder / f"pca-{name.removeprefix('last/').replace('/', '-')}.png", picture)

@@ -10,8 +10,9 @@ import os
 import platform
 from typing import Any
 
-from mfuser import presets
+from mfuser import config, presets
 from mfuser.cli import common
+from mfuser.weights import files
 
 PACKAGES = (
     "torch", "torchvision", "timm", "open_clip_torch", "safetensors", "huggingface_hub", "tokenizers", "numpy",
@@ -62,7 +63,7 @@ def devices() -> list[dict[str, str]]:
     import torch
 
     from mfuser.fusion.selective_scan import running_kernel
-    from mfuser.precision import native_precision
+    from mfuser.inference.precision import native_precision
 
     names = {"cpu": platform.processor() or platform.machine()}
     names |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
@@ -72,11 +73,11 @@ def devices() -> list[dict[str, str]]:
     ]
 
 
-def weights(preset: presets.Preset) -> dict[str, int]:
+def weights(preset: config.Preset) -> dict[str, int]:
     """Bytes of each weight file of a preset that is here."""
-    if (folder := presets.folder_of(preset)) is None:
+    if (folder := files.folder_of(preset)) is None:
         return {}
-    paths = [folder / name for name in presets.weight_files(preset)]
+    paths = [folder / name for name in files.weight_files(preset)]
     return {path.name: path.stat().st_size for path in paths if path.is_file()}
 
 

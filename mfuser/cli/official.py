@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mfuser import presets
+from mfuser import writing
 from mfuser.cli import common
+from mfuser.weights import availability, files
 
 EXAMPLES = """  python -m mfuser import-official iter_20000.pth --out weights/eva
   python -m mfuser import-official iter_20000.pth --vlm siglip-l --token-ids ids.json --out weights/siglip
@@ -23,7 +24,7 @@ def add_parser(commands: Any) -> None:
     summary = "Turn a checkpoint of the authors (iter_20000.pth) into a folder that `--weights` takes."
     parser = common.add_command(commands, "import-official", run, summary, EXAMPLES)
     parser.add_argument("checkpoint", metavar="FILE", help="the authors' checkpoint")
-    parser.add_argument("--vlm", choices=presets.OFFICIAL, help="its vision-language model (default: recognised)")
+    parser.add_argument("--vlm", choices=availability.OFFICIAL, help="its vision-language model (default: recognised)")
     parser.add_argument(
         "--out", metavar="DIR", help="folder for the weights (default: where the preset looks for them)"
     )
@@ -32,15 +33,15 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mfuser import checkpoint, official
-    from mfuser.model import MFuser
+    from mfuser.loading import MFuser
+    from mfuser.weights import folder, official
 
     source = Path(args.checkpoint)
     state = official.read(source)
     vlm = official.recognise(state, args.vlm)
     model = MFuser.from_official(state, vlm, read_ids(args.token_ids) if args.token_ids else None)
-    out = common.output_folder(args.out or presets.folder_of(model.preset))
-    checkpoint.save_folder(model, out, {"source": source.name})
+    out = writing.output_folder(args.out or files.folder_of(model.preset))
+    folder.save_folder(model, out, {"source": source.name})
     account = official.account(model, state)
     card = {
         "preset": model.preset.name,
@@ -53,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
         "classes": list(model.preset.classes),
         "licence": model.preset.licence,
     }
-    common.write_json(out / "card.json", card)
+    writing.write_json(out / "card.json", card)
     print(
         f"{source} -> {out}: {model.preset.title}; {len(state)} entries: {len(account.used)} used, "
         f"{len(account.constant)} constants, {len(account.inert)} never read by the released code"
     )
-    if (command := presets.vocabulary_command(model.preset, out)) is not None:
+    if (command := availability.vocabulary_command(model.preset, out)) is not None:
         print(f"The class names still need their vocabulary: run `{command}`, or import again with --token-ids FILE.")
     return 0
 

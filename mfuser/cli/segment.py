@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfuser import writing
 from mfuser.cli import common
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from mfuser.analysis import Analysis
+    from mfuser.inference.analysis import Analysis
 
 EXAMPLES = """  python -m mfuser segment street.jpg --out results
   python -m mfuser segment photos/ "night/*.png" --query "car, bus" --windows sliding --out results
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if not query:
         raise ValueError("The text query is empty: type what to look for, for example --query car.")
     names = common.output_names(common.find_images(args.images))
-    out = common.output_folder(args.out)
+    out = writing.output_folder(args.out)
     segmenter = common.load_model(args, None if args.classes is None else class_list(args.classes))
     for text in query if isinstance(query, list) else []:
         if segmenter.is_cut(text):
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         analysis = segmenter.analyse(path, args.windows, args.resolution)
         if not args.quiet and path == next(iter(names)):
             tell_fallbacks(analysis)
-        folder = common.output_folder(out / names[path])
+        folder = writing.output_folder(out / names[path])
         write(analysis, folder, query, args.streams or list(analysis.tokens), args.npy, path.name)
         largest = list(analysis.shares(analysis.streams[-1]).items())[:3]
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in largest)
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 def class_list(text: str) -> list[str]:
     """The names of --classes. Raises ValueError for none."""
-    from mfuser import open_vocabulary
+    from mfuser.inference import open_vocabulary
 
     names = open_vocabulary.split(text)
     if not names:
@@ -123,7 +124,8 @@ def write(
     source: str,
 ) -> None:
     """Write everything about one image into an existing folder. Raises ValueError for a point outside the image."""
-    from mfuser import charts, images, visualize
+    from mfuser import images
+    from mfuser.pictures import charts, visualize
 
     maps = similarities(analysis, query, streams)
     scale = visualize.similarity_scale(list(maps.values())) if maps else None
@@ -146,8 +148,8 @@ def write(
         images.save(folder / f"{name}.png", picture)
     if npy:
         for s, field in maps.items():
-            common.write_npy(folder / f"similarity-{s}.npy", field)
-    common.write_json(folder / "analysis.json", summary(analysis, query, streams, maps, scale, source))
+            writing.write_npy(folder / f"similarity-{s}.npy", field)
+    writing.write_json(folder / "analysis.json", summary(analysis, query, streams, maps, scale, source))
 
 
 def similarities(
@@ -195,7 +197,7 @@ def summary(
 
 def made(analysis: Analysis, stream: str) -> dict[str, str]:
     """How a mask came about, and what would train a decoder where there is none."""
-    from mfuser.analysis import MADE
+    from mfuser.inference.analysis import MADE
 
     told = {"made": analysis.made[stream], "how": MADE[analysis.made[stream]]}
     return told | ({"train": analysis.ran["training"][stream]} if stream in analysis.ran["training"] else {})

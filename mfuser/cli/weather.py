@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mfuser import writing
 from mfuser.cli import common
 
 EXAMPLES = """  python -m mfuser weather street.jpg --condition fog --severity 3 --out foggy.png
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     single = out.suffix.lower() in images.WRITABLE
     if single and len(names) * len(conditions) * len(args.severity) > 1:
         raise ValueError(f"{str(out)!r} is one picture, but several were asked for; give --out a folder.")
-    common.output_folder(out.parent if single else out)
+    writing.output_folder(out.parent if single else out)
 
     def work(path: Path) -> str:
         clear, written = images.load(path), []

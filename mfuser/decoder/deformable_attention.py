@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfuser import kernels
+from mfuser.ops import fused_steps
 
 
 class MultiScaleDeformableAttention(nn.Module):
@@ -86,9 +86,9 @@ def sample_plain(
 def _sample_examples(device: torch.device) -> list[tuple]:
     sizes, heads, points = [(3, 4), (6, 8)], 2, 3
     shapes = (2, 60, 48), (2, 60, heads * 2 * points * 2), (2, 60, heads * 2 * points)
-    value, offsets, logits = kernels.example_values(device, *shapes)
+    value, offsets, logits = fused_steps.example_values(device, *shapes)
     return [(value, 2 * offsets, logits, torch.linspace(0, 1, 120, device=device).view(60, 2), sizes, heads)]
 
 
-sample = kernels.Kernel("sample", sample_plain, _sample_examples)
-kernels.KERNELS.append(sample)
+sample = fused_steps.Kernel("sample", sample_plain, _sample_examples)
+fused_steps.KERNELS.append(sample)

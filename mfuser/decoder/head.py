@@ -8,19 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser.config import DecoderConfig
 from mfuser.decoder.pixel_decoder import PixelDecoder
 from mfuser.decoder.pyramid import FeaturePyramid, Upsampled
 from mfuser.decoder.query_decoder import QueryDecoder
 from mfuser.fusion.mtenhancer import MTEnhancer
-from mfuser.presets import DecoderConfig
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a head needs to know of N names."""
+
+    text: Tensor  # (N, C_t) embeddings of the prompt-tuned tower
+    mix: Tensor  # (N, K) weights of the trained positions, each row sums to 1
 
 
 @dataclass
 class MFuserOutput:
     """What one forward pass gives. P predictions: one before any decoder layer, one after each.
 
-    named: the queries are N names of the user's own, one each (`mfuser.open_vocabulary`); the class logits, whose
-    columns are the K trained classes, then count as "something" or "no object" only.
+    named: the queries are N names of the user's own, one each (`mfuser.inference.open_vocabulary`); the class logits,
+    whose columns are the K trained classes, then count as "something" or "no object" only.
     """
 
     class_logits: list[Tensor]  # P x (B, K, K+1), last column "no object"

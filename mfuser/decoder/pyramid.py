@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mfuser.linear import linear
+from mfuser.ops.linear import linear
 
 
 class FeaturePyramid(nn.Module):

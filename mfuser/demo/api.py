@@ -11,11 +11,12 @@ import gradio as gr
 import numpy as np
 from gradio import processing_utils, utils
 
-from mfuser import images, presets, visualize
+from mfuser import images, presets
+from mfuser.config import STREAMS
 from mfuser.demo import compare, queries, weather_view, wording
 from mfuser.demo.inputs import photo_input
 from mfuser.demo.session import Result, Session
-from mfuser.presets import STREAMS
+from mfuser.pictures import visualize
 
 
 class Endpoints:

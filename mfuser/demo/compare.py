@@ -8,13 +8,13 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
-from mfuser import charts, visualize
+from mfuser.config import STREAMS
 from mfuser.demo import pictures
 from mfuser.demo.grid import grid
 from mfuser.demo.queries import Query
 from mfuser.demo.session import Result
 from mfuser.demo.wording import classes, column_heads, cost, made, percent
-from mfuser.presets import STREAMS
+from mfuser.pictures import charts, visualize
 
 NO_TEXT = "A vision foundation model has no text. Click on the picture to compare patches instead."
 

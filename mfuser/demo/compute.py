@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from mfuser.analysis import Analysis
-from mfuser.segmenter import Segmenter
+from mfuser.inference.analysis import Analysis
+from mfuser.inference.segmenter import Segmenter
 
 # By preset name. A lent GPU runs its function in a forked process, which sees what is here but is sent only arguments.
 SEGMENTERS: dict[str, Segmenter] = {}

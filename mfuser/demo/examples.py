@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mfuser import images
-from mfuser.presets import ASSETS
+from mfuser.config import ASSETS
 
 FOLDER = ASSETS / "examples"
 

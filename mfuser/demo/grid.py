@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from mfuser.analysis import Analysis
+from mfuser.inference.analysis import Analysis
 
 SCRIPT = (Path(__file__).parent / "grid.js").read_text(encoding="utf-8")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from mfuser import open_vocabulary
 from mfuser.demo import compare, queries, weather_view, wording
 from mfuser.demo.session import Result, Session, Settings
+from mfuser.inference import open_vocabulary
 
 CHOOSE = "Choose a photograph, or one of the examples, to begin."
 # What a browser's own decoder shows; other files (TIFF, JPEG 2000, ...) come back to the page as we decoded them.

@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from mfuser import images, presets
+from mfuser import config, images, presets
 from mfuser.demo import compute, pictures, wording
 from mfuser.demo.examples import Example
 from mfuser.demo.session import Session
@@ -133,7 +133,7 @@ def build(session: Session) -> Inputs:
     )
 
 
-def limits(preset: presets.Preset) -> tuple[int, int]:
+def limits(preset: config.Preset) -> tuple[int, int]:
     """Working resolutions on offer: multiples of the preset's divisor, within what it accepts."""
     lowest = max(preset.divisor, images.MIN_SIDE)
     low = -(-max(lowest, preset.resolution // 2) // preset.divisor) * preset.divisor

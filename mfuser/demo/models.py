@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from mfuser import presets
-from mfuser.loading import load
-from mfuser.model import MFuser
-from mfuser.precision import native_precision, usable_device
-from mfuser.segmenter import Segmenter
+from mfuser.inference.load import load
+from mfuser.inference.precision import native_precision, usable_device
+from mfuser.inference.segmenter import Segmenter
+from mfuser.loading import MFuser
 
 
 def loader(

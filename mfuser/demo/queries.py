@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mfuser.analysis import Analysis
+from mfuser.inference.analysis import Analysis
 
 CHARACTERS = 400
 TEXTS = 8

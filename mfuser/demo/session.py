@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mfuser import images, open_vocabulary, presets, weather
-from mfuser.analysis import Analysis
+from mfuser import images, presets, weather
 from mfuser.demo import compute
 from mfuser.demo.cache import Cache
 from mfuser.demo.examples import Example, Rendered, fitted
-from mfuser.segmenter import Segmenter
+from mfuser.inference import open_vocabulary
+from mfuser.inference.analysis import Analysis
+from mfuser.inference.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,13 @@ from html import escape
 
 import gradio as gr
 
-from mfuser import visualize, weather
+from mfuser import weather
+from mfuser.config import STREAMS
 from mfuser.demo import grid, pictures
 from mfuser.demo.compare import band, headings, made_heads, mask_cell, photo
 from mfuser.demo.session import Result
 from mfuser.demo.wording import percent
-from mfuser.presets import STREAMS
+from mfuser.pictures import visualize
 
 SIMULATED, RENDERED = "simulated", "rendered"
 SOURCES = [("simulated on the picture", SIMULATED), ("rendered in the scene", RENDERED)]

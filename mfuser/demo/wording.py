@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from html import escape
 
-from mfuser.analysis import CLUSTERS, Analysis
 from mfuser.demo.cache import SECONDS
-from mfuser.visualize import STREAM_TITLES
+from mfuser.inference.analysis import CLUSTERS, Analysis
+from mfuser.pictures.visualize import STREAM_TITLES
 
 logger = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ class VisionEncoder(nn.Module):
         """Final normalisation of tokens (B, L, C)."""
 
     def stored_bits(self) -> dict[str, int]:
-        """Names in the state dict -> 4 or 8, of matrices that float16 files keep as integers (`mfuser.compact`)."""
+        """Names in the state dict -> 4 or 8, of matrices that float16 files keep as integers."""
         return {}
 
     def for_inference(self) -> None:  # noqa: B027  most encoders have nothing to prepare

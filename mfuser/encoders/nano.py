@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from mfuser.config import ASSETS
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder
 from mfuser.encoders.folding import fold_batch_norms
 from mfuser.encoders.sentence import SentenceText
 from mfuser.encoders.vocabulary import WordPieceTokenizer
-from mfuser.presets import ASSETS
 
 # Channels of a trunk at each stride, and the index of its last stage there (EfficientNet-Lite: Tan and Le 2019, Liu
 # 2020). All sizes have the same stages.

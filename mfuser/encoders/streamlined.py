@@ -1,4 +1,4 @@
-"""Parts of timm's and open_clip's vision towers in fewer kernels and passes over memory, for `mfuser.streamline`."""
+"""Parts of timm's and open_clip's vision towers in fewer kernels and passes over memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from timm.models.eva import EvaAttention
 from timm.models.vision_transformer import Block, LayerScale
 from torch import Tensor, nn
 
-from mfuser import kernels
+from mfuser.ops import fused_steps
 
 LAYER_NORMS = (nn.LayerNorm, TimmLayerNorm, OpenCLIPLayerNorm)
 MULTIPLE = 8  # half-precision products run at full speed when every row starts at 16 bytes
@@ -75,7 +75,7 @@ class RotaryAttention(nn.Module):
         packed = self.qkv(x).unflatten(-1, (3 * self.num_heads, -1))  # (B, N, 3 * heads, D)
         both, v = packed.split([2 * self.num_heads, self.num_heads], dim=2)
         if rope is not None:
-            both = kernels.rotate(both, rope)
+            both = fused_steps.rotate(both, rope)
         q, k, v = (part.transpose(1, 2) for part in (*both.chunk(2, dim=2), v))
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         return self.proj(self.norm(y))
@@ -108,7 +108,7 @@ class PaddedSwiGLU(nn.Module):
         return type(source.norm) in LAYER_NORMS and type(source.act) is nn.SiLU
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(kernels.gated_norm(self.fc1(x), self.weight, self.bias, self.real, self.eps))
+        return self.fc2(fused_steps.gated_norm(self.fc1(x), self.weight, self.bias, self.real, self.eps))
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:

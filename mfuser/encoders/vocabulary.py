@@ -11,7 +11,8 @@ from open_clip.tokenizer import get_clean_fn
 from torch import Tensor
 
 from mfuser import hub
-from mfuser.hub import MissingError, Source
+from mfuser.config import Source
+from mfuser.hub import MissingError
 
 END = 1  # </s>, also the padding
 

@@ -1,0 +1,1 @@
+"""How the two encoders meet: MVFuser, MTEnhancer, the selective scan, and the paper's alternatives."""

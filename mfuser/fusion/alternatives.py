@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfuser.config import FusionConfig
 from mfuser.fusion.mvfuser import MVFuser
-from mfuser.presets import FusionConfig
 
 Grid = tuple[int, int]
 

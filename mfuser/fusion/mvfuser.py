@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfuser import kernels
 from mfuser.fusion.scan_kernels import compiled, cuda
 from mfuser.fusion.selective_scan import running_kernel, selective_scan
+from mfuser.ops import fused_steps
 
 ALIGNED = 8  # half-precision rows that start at a multiple of so many start at 16 bytes, as the widest loads need
 PIECE = 2048  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
@@ -158,7 +158,7 @@ class MVFuser(nn.Module):
             delta_bias=2 * self.dt_proj.bias.float(),  # twice, as released
             delta_softplus=True,
         )
-        gated = kernels.gated_rms(y, z.transpose(1, 2)[:, here], self.norm.eps, own)
+        gated = fused_steps.gated_rms(y, z.transpose(1, 2)[:, here], self.norm.eps, own)
         first, second = self.out_proj(gated).split([batch * own, batch * (length - own)])
         return first.unflatten(0, (batch, own)), second.unflatten(0, (batch, length - own))
 
@@ -213,7 +213,7 @@ def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> Tensor:
         from causal_conv1d import causal_conv1d_fn
 
         return causal_conv1d_fn(x, conv.weight.squeeze(1).to(x.dtype), None, activation="silu")
-    return kernels.conv_silu(x, conv.weight)
+    return fused_steps.conv_silu(x, conv.weight)
 
 
 def causal_fits(x: Tensor, kernel: int) -> bool:

@@ -16,8 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mfuser.exact import plain
 from mfuser.fusion.scan_kernels import chunked, compiled, cuda, reference
+from mfuser.ops.exact import plain
 
 logger = logging.getLogger(__name__)
 

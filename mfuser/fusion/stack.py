@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mfuser.config import FusionConfig
 from mfuser.encoders.base import VisionEncoder
 from mfuser.fusion.alternatives import ADAPTERS, Grid
 from mfuser.fusion.mvfuser import MVFuser
-from mfuser.presets import FusionConfig
 
 
 class CoAdapters(nn.Module):

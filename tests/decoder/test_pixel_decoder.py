@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from mfuser import official
 from mfuser.decoder.pixel_decoder import PixelDecoder, sine_position
+from mfuser.weights import official
 
 
 @pytest.mark.parametrize(("h", "w", "width"), [(1, 1, 8), (3, 5, 8), (9, 4, 32)])

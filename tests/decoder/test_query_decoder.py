@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import official
 from mfuser.decoder.pixel_decoder import PixelDecoder, sine_position
 from mfuser.decoder.query_decoder import QueryDecoder
+from mfuser.weights import official
 
 
 @pytest.fixture

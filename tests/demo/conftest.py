@@ -12,7 +12,7 @@ from mfuser import images, presets
 from mfuser.demo import compute
 from mfuser.demo.examples import Example, Rendered
 from mfuser.demo.session import Session
-from mfuser.segmenter import Segmenter
+from mfuser.inference.segmenter import Segmenter
 
 
 @pytest.fixture

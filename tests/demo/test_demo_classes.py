@@ -14,7 +14,7 @@ from mfuser.cityscapes import CLASSES, palette
 from mfuser.demo import wording
 from mfuser.demo.api import Endpoints
 from mfuser.demo.handlers import Handlers
-from mfuser.segmenter import Segmenter
+from mfuser.inference.segmenter import Segmenter
 
 QUIET = {"progress": lambda *_, **__: None}
 NAMES = ("road", "lorry", "<b>zebra</b>")

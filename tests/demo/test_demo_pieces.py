@@ -127,7 +127,7 @@ def test_numbers_read_well():
 
 
 def test_resolutions_on_offer_are_all_accepted():
-    from mfuser.windows import working_size
+    from mfuser.inference.windows import working_size
 
     for preset in presets.PRESETS.values():
         low, high = inputs.limits(preset)

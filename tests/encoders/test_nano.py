@@ -9,7 +9,7 @@ import torch
 
 from mfuser.encoders.base import VisionEncoder, VisionLanguageEncoder, freeze
 from mfuser.encoders.nano import TRUNKS, NanoVision, NanoVisionLanguage, Trunk, _position
-from mfuser.precision import store_weights
+from mfuser.inference.precision import store_weights
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import mfuser.encoders  # noqa: F401  before open_clip: lets torchvision be imported beside a CPU torch
-from mfuser import official
+from mfuser.weights import official
 
 transformer = pytest.importorskip("open_clip.transformer")
 

@@ -18,7 +18,7 @@ from mfuser.encoders import vlm
 from mfuser.encoders.base import normalise
 from mfuser.encoders.vocabulary import SigLIPTokenizer
 from mfuser.hub import MissingError
-from mfuser.model import MFuser
+from mfuser.loading import MFuser
 
 TEXT = {"width": 32, "heads": 2, "layers": 2, "vocab_size": 49408}
 TIMM = {"depth": 2, "embed_dim": 64, "num_heads": 2}

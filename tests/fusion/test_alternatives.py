@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mfuser import presets
+from mfuser.config import FusionConfig
 from mfuser.fusion.alternatives import ADAPTERS, Attention, DeformableAttention, LearnableTokens, centres, heads_of
-from mfuser.model import MFuser
-from mfuser.presets import FusionConfig
+from mfuser.loading import MFuser
 
 GRID, WIDTH = (3, 4), 32
 LENGTHS = (1 + 12, 12)  # the VFM with a class token, the VLM without

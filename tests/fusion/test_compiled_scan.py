@@ -190,7 +190,7 @@ assert y.isfinite().all()
 
 def copy_kernels(folder: Path) -> Path:
     """A copy of the kernels alone, importable from `folder`. Returns where they lie."""
-    for part in ("", "fusion", "fusion/scan_kernels"):
+    for part in ("", "ops", "fusion", "fusion/scan_kernels"):
         (folder / "mfuser" / part).mkdir(parents=True)
         for file in (ROOT / "mfuser" / part).glob("*.py"):
             shutil.copy(file, folder / "mfuser" / part)

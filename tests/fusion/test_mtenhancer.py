@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import official
 from mfuser.fusion.mtenhancer import EnhancerLayer, MTEnhancer, SelfAttention
+from mfuser.weights import official
 
 
 def test_equals_the_released_code(reference):

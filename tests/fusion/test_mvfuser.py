@@ -11,10 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import exact, kernels, official
 from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser, RMSNorm, conv_silu, shifted_conv
 from mfuser.fusion.scan_kernels import compiled
+from mfuser.ops import exact as exact_module
+from mfuser.ops import fused_steps
+from mfuser.weights import official
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -148,7 +150,7 @@ def test_in_pieces_it_computes_the_same(randomise, monkeypatch, length: int):
     monkeypatch.setattr(compiled, "scan", lambda *a, **k: calls.append(a[0].shape[-1]) or run(*a, **k))
     torch.testing.assert_close(mvfuser(tokens), whole, rtol=1e-5, atol=1e-7)
     assert calls == [8] * (length // 8) + [length % 8] * (length % 8 > 0)
-    with exact.plain_torch():
+    with exact_module.plain_torch():
         mvfuser(tokens)
     assert len(calls) == -(-length // 8)  # the exact path stays in one piece
 
@@ -203,8 +205,8 @@ def test_folded_its_scan_reads_rows_as_they_lie(randomise, monkeypatch, installe
     monkeypatch.setitem(sys.modules, "causal_conv1d", SimpleNamespace(causal_conv1d_fn=causal_conv1d_fn))
     monkeypatch.setattr(mvfuser, "causal_fits", lambda x, kernel: installed)
     # The plain convolution gives a cut copy; Triton's writes whole rows in the layout of its input.
-    whole = kernels.conv_silu.plain
-    monkeypatch.setattr(kernels.conv_silu, "plain", lambda x, weight: torch.empty_like(x).copy_(whole(x, weight)))
+    whole = fused_steps.conv_silu.plain
+    monkeypatch.setattr(fused_steps.conv_silu, "plain", lambda x, weight: torch.empty_like(x).copy_(whole(x, weight)))
     scans: list[torch.Tensor] = []
     through = mvfuser.selective_scan
     monkeypatch.setattr(mvfuser, "selective_scan", lambda *a, **k: scans.extend((*a[:2], *a[3:5])) or through(*a, **k))

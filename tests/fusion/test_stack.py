@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mfuser.config import FusionConfig
 from mfuser.fusion.stack import CoAdapters, pair_blocks
-from mfuser.presets import FusionConfig
 
 
 def encoder(width: int, depth: int) -> SimpleNamespace:

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from mfuser import checkpoint, presets
+from mfuser import presets
+from mfuser.weights import tensors
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def tiny_run(tmp_path: Path, monkeypatch, tiny_preset, tiny_model) -> Path:
     monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
     folder = tmp_path / "run"
     for name in ("vfm", "vlm"):
-        checkpoint.save(folder / f"encoder-{name}.safetensors", getattr(tiny_model, name).state_dict())
+        tensors.save(folder / f"encoder-{name}.safetensors", getattr(tiny_model, name).state_dict())
     return folder
 
 
@@ -61,7 +62,7 @@ def tiny_run(tmp_path: Path, monkeypatch, tiny_preset, tiny_model) -> Path:
 def trained(tiny_run, tiny_model) -> Path:
     """The tiny run with two streams."""
     for stream in ("vlm", "fused"):
-        checkpoint.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
+        tensors.save(tiny_run / f"stream-{stream}.safetensors", tiny_model.state_for(stream))
     return tiny_run
 
 

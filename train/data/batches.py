@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mfuser.model import encoders_of
-from train.augment import Augmentation
+from mfuser.config import encoders_of
+from train.data.augment import Augmentation
 from train.data.dataset import SegmentationData
 from train.data.sampling import Sampler
-from train.targets import Targets, make_targets
+from train.data.targets import Targets, make_targets
 
 
 @dataclass

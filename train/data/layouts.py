@@ -12,8 +12,8 @@ from scipy.io.matlab import MatReadError
 
 from train.data.encodings import read_segments
 from train.data.files import LabelRule, Pair, find_images, pair_folders, require_labels, with_condition
+from train.data.held_back import held_back
 from train.data.registry import NoSuchSplit, find_split
-from train.spots import held_back
 
 Pairing = Callable[[Path, str, bool], list[Pair]]
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")

@@ -124,3 +124,9 @@ def make_table(ids: Mapping[int, int], groups: np.ndarray | None = None) -> np.n
     for value, train_id in ids.items():
         table[value] = train_id if groups is None else groups[train_id]
     return table
+
+
+def shown_spec(spec: str) -> str:
+    """A `--data` argument without its folder: camvid:CAMVID/val."""
+    kind, root = parse(spec)
+    return f"{kind.name}:{kind.name.upper()}" + (f"/{root.name}" if root.name in SPLITS else "")

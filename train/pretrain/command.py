@@ -10,14 +10,15 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from mfuser import checkpoint, presets
-from mfuser.model import MFuser
-from train.config import choose_hardware
+from mfuser import presets
+from mfuser.loading import MFuser
+from mfuser.weights import tensors as tensors_module
 from train.data.dataset import name_of, pairs_of
 from train.pretrain import text, vfm, vlm
 from train.pretrain.crops import find_photographs
 from train.pretrain.runner import RunConfig
-from train.state import require_writable
+from train.runtime.files import require_writable
+from train.runtime.hardware import choose_hardware
 
 STAGES = {"text": text, "vlm": vlm, "vfm": vfm}
 
@@ -102,7 +103,7 @@ def run(config: PretrainConfig) -> None:
             made["sets"] = ", ".join(f"{title} ({count} images)" for title, count in counts)
         tensors = stage.train(model, list(config.data), config.out, settings)
         bits = {"text": text.bits_of_tower(model), "vlm": model.vlm.stored_bits(), "vfm": model.vfm.stored_bits()}
-        checkpoint.save(target, tensors, made, half=True, bits=bits[name])
+        tensors_module.save(target, tensors, made, half=True, bits=bits[name])
         state.unlink(missing_ok=True)
         print(f"{target} written")
 

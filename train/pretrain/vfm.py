@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfuser.encoders.nano import TRUNKS
-from mfuser.model import MFuser
+from mfuser.loading import MFuser
 from train.pretrain.crops import gather, random_colours, random_crops, random_softness, take, weathered, with_weather
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm

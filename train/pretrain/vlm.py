@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mfuser import checkpoint
 from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.encoders.base import VisionLanguageEncoder, freeze
-from mfuser.model import MFuser
+from mfuser.loading import MFuser
+from mfuser.weights import tensors
 from train.pretrain import text
 from train.pretrain.crops import gather, random_colours, random_crops, random_softness, take, weathered, with_weather
-from train.pretrain.phrases import CLASS_PHRASES, imagenet_names
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
+from train.texts.phrases import CLASS_PHRASES, imagenet_names
 
 OUTPUT = "encoder-vlm.safetensors"
 CONFIG = RunConfig(iterations=1400, batch=32, lr=5e-4, trunk_lr=0.3)
@@ -39,8 +39,8 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
     The labelled set comes first in `data`; further sets lend their photographs only.
     """
     device, vlm = config.device, model.vlm
-    stored, _ = checkpoint.load(out / text.OUTPUT)
-    checkpoint.load_exactly(vlm.text.state_dict(), stored, "the text tower")
+    stored, _ = tensors.load(out / text.OUTPUT)
+    tensors.load_exactly(vlm.text.state_dict(), stored, "the text tower")
     pictures, labels, named_classes = gather(data[:1], labelled=True)
     labels, count = labels.to(device), len(pictures)
     if data[1:]:

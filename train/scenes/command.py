@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from train.interrupt import Interrupt
+from train.runtime.interrupt import Interrupt
 from train.scenes import CONDITIONS, card, compose, frames, lamps, scene, weather
 from train.scenes.street import KINDS
 

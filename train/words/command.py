@@ -13,17 +13,19 @@ import numpy as np
 import torch
 import tyro
 
-from mfuser import checkpoint, presets
+from mfuser import presets
 from mfuser.cityscapes import CLASSES
-from mfuser.segmenter import Segmenter
-from train.config import choose_hardware
+from mfuser.inference.segmenter import Segmenter
+from mfuser.weights import files
 from train.data import CITYSCAPES, LabelGroups, open_dataset
 from train.data.groups import SPACES
-from train.state import require_writable
-from train.weights import ENCODERS, load_model, weights_folder
-from train.words import probe, scores, texts
+from train.runtime.files import require_writable
+from train.runtime.hardware import choose_hardware
+from train.runtime.weights import ENCODERS, load_model, weights_folder
+from train.texts import probe
+from train.texts.probe import Phrase
+from train.words import scores, texts
 from train.words.measure import STREAMS, Tally, look
-from train.words.probe import Phrase
 from train.words.teach import TAUGHT
 
 # Words whose average precision over pixels is measured -> the train ids whose pixels they should find.
@@ -116,7 +118,7 @@ def run(config: WordsConfig) -> dict[str, Any]:
         segmenter.model, dataset, space, embeddings, regions, hardware, config.batch, config.resolution
     )
     report: dict[str, Any] = {"preset": preset.name, "data": dataset.name, "space": name, "phrases": len(phrases)}
-    report["taught"] = were_taught(weights_folder(config.weights) or presets.folder_of(preset))
+    report["taught"] = were_taught(weights_folder(config.weights) or files.folder_of(preset))
     report["images"] = len(tallies["vlm"].counts)
     if not report["images"]:
         raise ValueError(f"No picture of {dataset.name} could be read: {faults[0]}")
@@ -168,7 +170,7 @@ def summary(
 def were_taught(folder: Path | None) -> bool:
     """Did the phrases themselves teach the text tower of this folder (`teach --every-word`)?"""
     path = folder / ENCODERS[1] if folder else None
-    return path is not None and path.is_file() and TAUGHT in checkpoint.load_metadata(path)
+    return path is not None and path.is_file() and TAUGHT in files.load_metadata(path)
 
 
 def _names(mask: np.ndarray, names: Sequence[str]) -> str:

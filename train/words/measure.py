@@ -13,12 +13,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mfuser.cityscapes import IGNORE
-from mfuser.model import MFuser, encoders_of
-from train.config import Hardware
+from mfuser.config import encoders_of
+from mfuser.loading import MFuser
 from train.data import SegmentationData
 from train.data.batches import worker_options
 from train.data.groups import LabelGroups
-from train.scoring import EvaluationItems, readable, same_size_batches
+from train.metrics.scoring import EvaluationItems, readable, same_size_batches
+from train.runtime.hardware import Hardware
 
 STREAMS = ("vlm", "fused")  # those with a text space
 BINS = 4000  # of cosines in [-1, 1], for average precision without keeping every pixel

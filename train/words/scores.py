@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from train.data.groups import LabelGroups
+from train.texts.probe import KINDS, Phrase
 from train.words.measure import Tally
-from train.words.probe import KINDS, Phrase
 
 
 def average_precision(histogram: np.ndarray) -> float:

@@ -26,18 +26,20 @@ import torch.nn.functional as F
 import tyro
 from torch import Tensor
 
-from mfuser import checkpoint, compact, presets
+from mfuser import presets
 from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.encoders.base import VisionLanguageEncoder
-from mfuser.model import MFuser
-from train.config import Hardware, choose_hardware
+from mfuser.loading import MFuser
+from mfuser.weights import compact, files, tensors
 from train.data import LabelGroups, SegmentationData, open_dataset
-from train.pretrain import phrases, text
+from train.pretrain import text
 from train.pretrain.runner import RunConfig, run
 from train.pretrain.text import trim
-from train.state import copy_whole, require_writable
-from train.weights import ENCODERS, copy_encoders, load_model, weights_folder
-from train.words import guess, probe, texts, wordnet
+from train.runtime.files import copy_whole, require_writable
+from train.runtime.hardware import Hardware, choose_hardware
+from train.runtime.weights import ENCODERS, copy_encoders, load_model, weights_folder
+from train.texts import phrases, probe, wordnet
+from train.words import guess, texts
 from train.words.measure import STREAMS, look
 from train.words.texts import NOTHING, Sampler
 
@@ -92,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
     if not config.data:
         raise ValueError("No photographs: pass --data, for example --data camvid:PATH/train.")
     preset, hardware = presets.get(config.preset), choose_hardware(config.device, "float32", -1)
-    folder = weights_folder(config.weights) or presets.folder_of(preset)
+    folder = weights_folder(config.weights) or files.folder_of(preset)
     if preset.vlm.source is not None or folder is None:
         raise ValueError(f"The text tower of preset {preset.name!r} is a public one, which is not trained here.")
     if config.out.resolve() == folder.resolve():
@@ -111,11 +113,11 @@ def main(argv: Sequence[str]) -> None:
     copy_encoders(folder, config.out)
     for path in folder.glob("stream-*.safetensors"):
         copy_whole(path, config.out / path.name)
-    _, metadata = checkpoint.load(folder / ENCODERS[1])
+    _, metadata = tensors.load(folder / ENCODERS[1])
     said = {**metadata, "words": str(config.iterations), "seed": str(config.seed)}
     if config.every_word:
         said[TAUGHT] = "yes"
-    checkpoint.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True, bits=bits_to_store(model.vlm))
+    tensors.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True, bits=bits_to_store(model.vlm))
     settings.state.unlink(missing_ok=True)
     print(f"{config.out / ENCODERS[1]} written; class embeddings moved by {100 * moved:.2f} % of their length at most")
 

@@ -7,9 +7,8 @@ import hashlib
 import random
 
 from mfuser.cityscapes import CLASSES
-from train.pretrain import phrases
-from train.words import probe, wordnet
-from train.words.probe import Phrase
+from train.texts import phrases, probe, wordnet
+from train.texts.probe import Phrase
 
 NOTHING = len(CLASSES)  # label of texts that name nothing of a street
 SHARE = 0.4  # of such texts in a batch

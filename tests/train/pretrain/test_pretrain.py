@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mfuser import checkpoint
+from mfuser.weights import files
 from train.__main__ import main
 from train.pretrain import text, vfm
 from train.pretrain.command import PretrainConfig, check_ready
@@ -98,7 +98,7 @@ def test_command_skips_what_exists_and_overwrites_once(tmp_path, streets, monkey
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "note.png")
     arguments = ["pretrain", "--stage", "vfm", "--data", f"camvid:{streets}", "--out", str(tmp_path), "--batch", "3"]
     assert main(arguments) == 0 and made == [(vfm.CONFIG.iterations, 3, False)]
-    assert checkpoint.load_metadata(tmp_path / vfm.OUTPUT)["sets"] == "camvid:streets/train (6 images)"
+    assert files.load_metadata(tmp_path / vfm.OUTPUT)["sets"] == "camvid:streets/train (6 images)"
     assert main(arguments) == 0 and len(made) == 1 and "stage vfm skipped" in capsys.readouterr().out
     (tmp_path / "vfm.state.pt").write_bytes(b"old")
     assert main([*arguments, "--overwrite"]) == 0 and made[1:] == [(vfm.CONFIG.iterations, 3, False)]

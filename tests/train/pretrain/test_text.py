@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint, compact
-from train.pretrain import phrases, text
+from mfuser.weights import compact, files
+from train.pretrain import text
+from train.texts import phrases
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_tower_starts_as_the_teacher(teacher, monkeypatch):
         mask = (ids != 0)[..., None]
         expected = text.LONGER * (hidden * mask).sum(1) / mask.sum(1)
         torch.testing.assert_close(tower(ids), expected, rtol=1e-4, atol=1e-4)
-    with pytest.raises(checkpoint.MisfitError, match="the text tower"):
+    with pytest.raises(files.MisfitError, match="the text tower"):
         text.start(SentenceText(40, 48, 6, 4, 16, 32), weights_of(teacher))
 
 

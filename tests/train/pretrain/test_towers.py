@@ -11,8 +11,9 @@ import timm
 import torch
 
 import mfuser.encoders  # noqa: F401  before timm's models are made
-from mfuser import checkpoint, weather
+from mfuser import weather
 from mfuser.encoders.nano import TRUNKS
+from mfuser.weights import tensors as tensors_module
 from train.pretrain import text, trunk, vfm, vlm
 from train.pretrain.crops import gather, random_softness, weathered, with_weather
 from train.pretrain.runner import RunConfig
@@ -125,7 +126,7 @@ def test_distillation_comes_nearer_to_the_teacher(imagenet, small, streets, fres
 
 def test_alignment_runs_and_leaves_the_text_tower(imagenet, small, streets, fresh_model, tmp_path, monkeypatch):
     tower = {n: t.clone() for n, t in fresh_model.vlm.text.state_dict().items()}
-    checkpoint.save(tmp_path / text.OUTPUT, tower)
+    tensors_module.save(tmp_path / text.OUTPUT, tower)
     before = {n: t.clone() for n, t in fresh_model.vlm.state_dict().items()}
     config = replace(small, state=tmp_path / "vlm.state.pt")
     sets = [f"camvid:{streets}", f"camvid:{streets}/val"]

@@ -7,8 +7,7 @@ from collections import Counter
 import pytest
 
 from mfuser.cityscapes import CLASSES
-from train.pretrain import phrases
-from train.words import probe, wordnet
+from train.texts import phrases, probe, wordnet
 
 
 @pytest.fixture

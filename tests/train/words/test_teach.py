@@ -9,11 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfuser import checkpoint, compact, presets
+from mfuser import presets
 from mfuser.cityscapes import CLASSES
+from mfuser.weights import compact, tensors
+from mfuser.weights import folder as folder_module
 from train.__main__ import main
 from train.data import CITYSCAPES
-from train.words import command, probe, teach, texts, wordnet
+from train.texts import probe, wordnet
+from train.words import command, teach, texts
 
 # Word, offset, offsets of hypernyms, gloss: a corner of WordNet with its own numbers.
 SYNSETS = (
@@ -134,13 +137,13 @@ def test_the_command_moves_words_and_keeps_class_names(
 ):
     monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
     old, new = tmp_path / "old", tmp_path / "new"
-    checkpoint.save_folder(fresh_model, old)
+    folder_module.save_folder(fresh_model, old)
     arguments = ["teach", "--preset", "tiny", "--weights", str(old), "--out", str(new), "--data", f"camvid:{streets}"]
     assert main([*arguments, "--iterations", "40", "--batch", "32", "--general", "0", "--lr", "0.002"]) == 0
     said = capsys.readouterr().out
     assert "class embeddings moved by" in said
     assert sorted(p.name for p in new.iterdir()) == sorted(p.name for p in old.iterdir())
-    before, after = (checkpoint.load(f / "encoder-vlm.safetensors")[0] for f in (old, new))
+    before, after = (tensors.load(f / "encoder-vlm.safetensors")[0] for f in (old, new))
     changed = {name for name in before if not torch.allclose(before[name], after[name], atol=2e-3, rtol=2e-3)}
     assert changed and all(name.startswith("text.") for name in changed), "the vision tower stays"
     models = [type(fresh_model).from_preset(tiny_preset, weights=f) for f in (old, new)]
@@ -187,7 +190,7 @@ def test_the_tower_learns_general_english(small_wordnet, tiny_preset, fresh_mode
 
 def test_bad_input_is_one_sentence(small_wordnet, tmp_path, streets, monkeypatch, tiny_preset, fresh_model, capsys):
     monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
-    checkpoint.save_folder(fresh_model, tmp_path / "old")
+    folder_module.save_folder(fresh_model, tmp_path / "old")
     place = ["--preset", "tiny", "--weights", str(tmp_path / "old"), "--out", str(tmp_path / "old")]
     assert main(["teach"]) == 2 and "No photographs" in capsys.readouterr().err
     assert main(["teach", *place, "--data", str(streets)]) == 2 and "choose another --out" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from mfuser.cityscapes import CLASSES
-from train.words import probe, texts, wordnet
+from train.texts import probe, wordnet
+from train.words import texts
 
 
 @pytest.fixture

@@ -9,17 +9,19 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mfuser import checkpoint, presets
-from mfuser.model import MFuser
-from mfuser.segmenter import Segmenter
+from mfuser import presets
+from mfuser.inference.segmenter import Segmenter
+from mfuser.loading import MFuser
+from mfuser.weights import folder as folder_module
 from train.__main__ import main
-from train.config import Hardware
 from train.data import open_dataset
 from train.data.groups import COMMON_SPACE, SPACES
-from train.words import command, measure, probe, scores, texts
+from train.runtime.hardware import Hardware
+from train.texts import probe
+from train.texts.probe import Phrase
+from train.words import command, measure, scores, texts
 from train.words.command import WordsConfig
 from train.words.measure import Tally, look, patch_weights, region_histogram
-from train.words.probe import Phrase
 
 CPU = Hardware(torch.device("cpu"), "float32")
 CAR, SKY = Phrase("auto", "synonym", frozenset({13})), Phrase("air", "synonym", frozenset({10}))
@@ -103,7 +105,7 @@ def run(tmp_path, monkeypatch, tiny_preset, fresh_model):
     """The tiny preset under its name, and a folder of all its weights."""
     monkeypatch.setitem(presets.PRESETS, tiny_preset.name, tiny_preset)
     folder = tmp_path / "run"
-    checkpoint.save_folder(fresh_model, folder)
+    folder_module.save_folder(fresh_model, folder)
     return folder
 
 

@@ -1,0 +1,114 @@
+"""What the encoders gave for a picture, and a memory of it, so that another class list runs the decoders only."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mfuser import config
+from mfuser.loading import MFuser
+from mfuser.model import Features
+
+
+@dataclass
+class Encoded:
+    """All of a picture that does not depend on the classes. Arrays as in Analysis; features stay on the device, for
+    the decoders. milliseconds: of each encoder's embedding, and of each stream's blocks."""
+
+    features: dict[str, Features] = field(default_factory=dict)
+    tokens: dict[str, np.ndarray] = field(default_factory=dict)
+    dense: dict[str, np.ndarray] = field(default_factory=dict)
+    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=list)
+    offset_norms: list[dict[str, np.ndarray]] = field(default_factory=list)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        tensors = [t for f in self.features.values() for t in (*f.taps, f.visual, f.vfm, f.vlm) if t is not None]
+        arrays = [*self.tokens.values(), *self.dense.values(), *(a for n in self.layers for p in n.values() for a in p)]
+        return sum(x.nbytes for x in (*tensors, *arrays))
+
+
+def encode(model: MFuser, pixels: Tensor) -> Encoded:
+    """Run both encoders, each alone and fused. pixels: (1, 3, H, W) float RGB 0..255, on the model's device."""
+    encoded, clock = Encoded(), Clock(pixels.device)
+    embedded = {}
+    for name in ("vfm", "vlm"):
+        embedded |= model.embed(pixels, name)
+        clock.stop(f"embed {name}")
+    grid = embedded["vfm"][1]
+
+    def patches(name: str, tokens: Tensor) -> Tensor:  # (h, w, C) float32
+        return getattr(model, name).patches(tokens)[0].float().unflatten(0, grid)
+
+    def record(index: int, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+        sides = {n: tuple(patches(n, tokens[n]) for tokens in (before, after)) for n in before}
+        encoded.offset_norms.append({name: to_array((b - a).norm(dim=-1)) for name, (a, b) in sides.items()})
+        encoded.layers.append({name: (_half(a), _half(b)) for name, (a, b) in sides.items()})
+
+    def last(f: Features) -> Tensor:  # normed patches of the encoders that the stream has, side by side
+        sides = {name: tokens for name, tokens in (("vfm", f.vfm), ("vlm", f.vlm)) if tokens is not None}
+        return torch.cat([patches(name, getattr(model, name).norm(tokens)) for name, tokens in sides.items()], dim=-1)
+
+    for stream in config.STREAMS:
+        encoded.features[stream] = model.features(embedded, stream, record if stream == "fused" else None)
+        clock.stop(stream)
+    encoded.milliseconds = clock.milliseconds
+    encoded.tokens = {name: _half(last(f)) for name, f in encoded.features.items()}
+    encoded.dense = {
+        name: _half(F.normalize(encoded.features[name].visual[0, 1:].float(), dim=-1).unflatten(0, grid))
+        for name in ("vlm", "fused")
+    }
+    return encoded
+
+
+class Memory:
+    """Keeps what was encoded, within a number of bytes; the least recently used goes first. Not safe for threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
+
+    def get(self, key: Hashable) -> Encoded | None:
+        """What was encoded, or None when it is not (or no longer) here."""
+        return self._kept.get(key)
+
+    def keep(self, key: Hashable, encoded: Encoded, limit: int) -> None:
+        """Keep it, as the most recently used; what is larger than `limit` bytes is not kept."""
+        self._kept[key] = encoded
+        self._kept.move_to_end(key)
+        while self._kept and sum(e.nbytes for e in self._kept.values()) > limit:
+            self._kept.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+class Clock:
+    """Wall-clock laps in milliseconds; waits for the device."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.milliseconds, self.last = device, {}, time.perf_counter()
+
+    def stop(self, name: str) -> None:
+        """End a lap and name it."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        self.milliseconds[name], self.last = (now - self.last) * 1000, now
+
+
+def to_array(x: Tensor) -> np.ndarray:
+    """float32 array of a tensor."""
+    return x.float().cpu().numpy()
+
+
+def _half(x: Tensor) -> np.ndarray:
+    return x.half().cpu().numpy()

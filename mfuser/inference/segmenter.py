@@ -1,0 +1,291 @@
+"""An image in, an Analysis out: runs the three streams, at the sizes of `windows` and in the formats of `precision`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mfuser import config, images
+from mfuser.decoder.head import MFuserOutput, Words
+from mfuser.encoders.vocabulary import END
+from mfuser.fusion.selective_scan import running_kernel
+from mfuser.inference import fallbacks, open_vocabulary
+from mfuser.inference.analysis import Analysis
+from mfuser.inference.encoded import Clock, Encoded, Memory, encode, to_array
+from mfuser.inference.precision import PRECISIONS
+from mfuser.inference.streamline import compile_blocks, lower
+from mfuser.inference.windows import STRIDE, network_size, sliding_scores, window_places, working_size
+from mfuser.loading import MFuser
+from mfuser.weights import availability
+
+logger = logging.getLogger(__name__)
+
+LOWEST_SCORE = 1e-8  # of a class, before its logarithm or a power
+BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains nothing from more
+
+
+class Segmenter:
+    """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap.
+
+    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16, and on CUDA
+    modules are merged (`mfuser.inference.streamline`), so that it can no longer be trained or saved.
+    """
+
+    def __init__(
+        self,
+        model: MFuser,
+        device: str = "cpu",
+        precision: str = "float32",
+        weights: str = "random",
+        classes: Sequence[str] | None = None,
+    ):
+        if precision not in PRECISIONS:
+            raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+        self.model = model.to(device).eval()
+        self.device, self.precision, self.weights = torch.device(device), precision, weights
+        if precision != "float32":
+            lower(self.model, self.device, PRECISIONS[precision])
+        self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
+        self.remember = 0  # bytes for what the encoders gave, so that another class list runs the decoders only
+        self._memory = Memory()
+        self._words: OrderedDict[tuple, Words] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def preset(self) -> config.Preset:
+        return self.model.preset
+
+    def compile(self) -> Segmenter:
+        """Let torch.compile fuse the encoder blocks; returns the segmenter. For many passes on a GPU: it needs a C
+        compiler there, and the first pass waits for it."""
+        compile_blocks(self.model)
+        return self
+
+    @torch.inference_mode()
+    def analyse(
+        self,
+        image: Any,
+        windows: str = "single",
+        resolution: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> Analysis:
+        """Run every stream once.
+
+        image: whatever `images.load` reads. windows: "single" (whole image at once) or "sliding" (masks from the
+        paper's 512-pixel windows, stride 341; features still from one pass). resolution: short side in pixels at which
+        the network sees the image; None for the preset's. classes: other names than the trained ones (experimental, see
+        `open_vocabulary`); None for those that the segmenter was made with.
+        Raises images.ImageError, or ValueError for bad arguments.
+
+        The two differ for encoders with learned positions: a window of 512 pixels has the very grid of their position
+        table, as the released code evaluates; a single pass stretches table and rotary positions over its own grid.
+        Masks that no decoder makes (`Analysis.made`) come from the one pass always.
+        """
+        if windows not in ("single", "sliding"):
+            raise ValueError(f"Unknown windows {windows!r}; choose single or sliding.")
+        names = self.classes if classes is None else open_vocabulary.check(classes, self.preset.classes)
+        picture = images.load(image)
+        with self._lock:
+            return self._analyse(picture, windows, resolution, names)
+
+    def _analyse(
+        self, picture: np.ndarray, windows: str, resolution: int | None, names: tuple[str, ...] | None
+    ) -> Analysis:
+        model, started = self.model, time.perf_counter()
+        pixels = self.to_pixels(picture, working_size(picture.shape[:2], self.preset, resolution))
+        size = network_size(picture.shape[:2], self.preset, windows, resolution)
+        wide = pixels if size == tuple(pixels.shape[-2:]) else self.to_pixels(picture, size)
+        key = (images.fingerprint(picture), tuple(pixels.shape)) if self.remember else None
+        earlier = None if key is None else self._memory.get(key)
+        encoded = self._look(pixels) if earlier is None else earlier
+        clock, scores, words = Clock(self.device), {}, None
+        with self.autocast():
+            for stream in [s for s in config.STREAMS if s in model.heads]:
+                words = None if names is None else self._words_of(names, stream)
+                output = model.decode(encoded.features[stream], stream, words)
+                scores[stream] = output.semantic() if windows == "single" else self._sliding(wide, stream, words)
+                clock.stop(stream)
+        masks, confidence, made = self._decide(scores, encoded, picture.shape[:2], names, clock)
+        if key is not None:
+            self._memory.keep(key, encoded, self.remember)
+        return Analysis(
+            image=picture,
+            classes=names or self.preset.classes,
+            masks=masks,
+            confidence=confidence,
+            tokens=encoded.tokens,
+            dense=encoded.dense,
+            layers=encoded.layers,
+            offset_norms=encoded.offset_norms,
+            texts=(to_array(model.class_text("fused") if words is None else words.text), to_array(output.text[0])),
+            ran=self._ran(pixels, encoded, clock, time.perf_counter() - started)
+            | {"encoders_ran": "now" if earlier is None else "earlier"}
+            | _layout(windows, wide),
+            encode_text=self.encode_text,
+            made=made,
+        )
+
+    def _look(self, pixels: Tensor) -> Encoded:
+        """Run the encoders: everything that does not depend on the classes."""
+        with self.autocast():
+            return encode(self.model, pixels)
+
+    def _words_of(self, names: tuple[str, ...], stream: str) -> Words:
+        """Texts and mixes of names, made once while the list is in use."""
+        if (names, stream) not in self._words:
+            self._words[names, stream] = open_vocabulary.words(self.model, stream, names)
+            while len(self._words) > 4 * len(config.STREAMS):
+                self._words.popitem(last=False)
+        return self._words[names, stream]
+
+    @torch.inference_mode()
+    def forward(self, pixels: Tensor, stream: str = "fused") -> MFuserOutput:
+        """One pass of a stream in the segmenter's precision; pixels (B, 3, H, W) float RGB 0..255."""
+        with self.autocast():
+            return self.model(pixels.to(self.device), stream)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str], stream: str = "fused") -> np.ndarray:
+        """Unit text embeddings (n, C_t) float32: "vlm" from the original tower, "fused" with the learned prompts.
+
+        Text beyond the tower's positions is cut; `is_cut` tells.
+        """
+        with self._lock:
+            return self._encode(texts, stream)
+
+    def _encode(self, texts: Sequence[str], stream: str) -> np.ndarray:
+        prompts = self.model.heads["fused"].prompts if stream == "fused" else None
+        ids = self.model.vlm.tokenize(list(texts), self._text_room(stream)).to(self.device)
+        return to_array(F.normalize(self.model.vlm.text(ids, prompts).float(), dim=-1))
+
+    def is_cut(self, text: str) -> bool:
+        """True when a text is longer than the text tower reads, so that its end is ignored."""
+        return not self.model.vlm.fits(text, self._text_room("fused"))
+
+    def check_classes(self, classes: Sequence[str]) -> tuple[str, ...] | None:
+        """As `open_vocabulary.check`; raises ValueError also for a name that the text tower cannot read to its end."""
+        names = open_vocabulary.check(classes, self.preset.classes)
+        open_vocabulary.token_ids(self.model, names or (), self.model.heads["fused"].prompts.shape[1])
+        return names
+
+    def _text_room(self, stream: str) -> int:
+        prompts = self.model.heads["fused"].prompts.shape[1]
+        return self.model.vlm.text.positions - (prompts if stream == "fused" else 0)
+
+    def to_pixels(self, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """(H, W, 3) uint8 -> (1, 3, *size) float32 0..255 on the device."""
+        resized = images.resize(picture, *size)
+        return torch.from_numpy(np.ascontiguousarray(resized)).to(self.device).permute(2, 0, 1)[None].float()
+
+    def _sliding(self, pixels: Tensor, stream: str, words: Words | None = None, batch: int | None = None) -> Tensor:
+        """Semantic scores averaged over overlapping windows, (1, K, H, W) at the size of `pixels`, `batch` at once."""
+        return sliding_scores(
+            lambda crops: {stream: self.model(crops, stream, words=words).semantic()},
+            pixels,
+            batch or BATCH.get(self.device.type, 1),
+        )[stream]
+
+    def _decide(
+        self,
+        scores: dict[str, Tensor],
+        encoded: Encoded,
+        size: tuple[int, int],
+        names: tuple[str, ...] | None,
+        clock: Clock,
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, str]]:
+        """Masks, confidence and what made each, in the order of STREAMS."""
+        decided: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
+        for stream, s in scores.items():
+            sharp = s.float().clamp_min(LOWEST_SCORE) ** (1 / self.model.temperatures.get(stream, 1.0))
+            certain = sharp.amax(1, keepdim=True) / sharp.sum(1, keepdim=True)
+            decided[stream] = (*_upsampled(s.float(), certain, size), "decoder")
+        clock.stop("masks")
+        if "vlm" not in scores:
+            temperature = float(self.model.vlm.temperature)
+            own = fallbacks.zero_shot(encoded.dense["vlm"], self._class_names(names), temperature)
+            decided["vlm"] = (*_upsampled(*own, size), "zero-shot")
+            clock.stop("vlm")
+        if "vfm" not in scores:
+            near = upsampled_argmax(fallbacks.cluster(encoded.tokens["vfm"]), size)[0].numpy()
+            decided["vfm"] = (*fallbacks.coloured(near, decided["fused"][0]), "clusters")
+            clock.stop("vfm")
+        return tuple({s: decided[s][part] for s in config.STREAMS if s in decided} for part in range(3))
+
+    def _class_names(self, names: tuple[str, ...] | None) -> np.ndarray:
+        """Unit embeddings of the class names by the original text tower, (K, C_t)."""
+        if names is not None or self.model.vlm.vocabulary_is_here():
+            return self._encode(names or self.preset.classes, "vlm")
+        ids = self.model.class_ids  # came with the weights; the vocabulary, SigLIP's, is not here
+        ids = F.pad(ids, (0, self._text_room("vlm") - ids.shape[1]), value=END)
+        return to_array(F.normalize(self.model.vlm.text(ids).float(), dim=-1))
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the model runs in the segmenter's precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, PRECISIONS[self.precision])
+
+    def _ran(self, pixels: Tensor, encoded: Encoded, clock: Clock, seconds: float) -> dict[str, Any]:
+        model, ms, decoding = self.model, encoded.milliseconds, clock.milliseconds
+        return {
+            "preset": self.preset.name,
+            "encoders": {"vfm": self.preset.vfm.title, "vlm": self.preset.vlm.title},
+            "weights": self.weights,
+            "device": str(self.device),
+            "precision": self.precision,
+            "scan_kernel": running_kernel(self.device),
+            "input_size": tuple(pixels.shape[-2:]),
+            "milliseconds": {
+                "vfm": ms["embed vfm"] + ms["vfm"] + decoding["vfm"],
+                "vlm": ms["embed vlm"] + ms["vlm"] + decoding["vlm"],
+                "fused": ms["embed vfm"] + ms["embed vlm"] + ms["fused"] + decoding["fused"],
+                "total": seconds * 1000,
+            },
+            "training": {
+                s: availability.training_command(self.preset, s) for s in config.STREAMS if s not in model.heads
+            },
+            "parameters": dict(self.model.count_parameters()),
+        }
+
+
+def _layout(windows: str, pixels: Tensor) -> dict[str, Any]:
+    """What `Analysis.ran` says of the passes behind the masks; pixels: what the windows slide over."""
+    if windows == "single":
+        return {"windows": windows}
+    height, width = pixels.shape[-2:]
+    places = list(window_places(height, width))
+    layout = {"image_size": (height, width), "count": len(places), "window_size": places[0][2:], "stride": STRIDE}
+    return {"windows": windows, "window_layout": layout}
+
+
+def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Argmax over classes of bilinearly upsampled scores: (B, K, h, w) -> (B, H, W) uint8.
+
+    One class at a time: a running maximum stays in cache where K full-size maps and an argmax across them do not.
+    """
+    best = label = None
+    for k in range(scores.shape[1]):
+        full = F.interpolate(scores[:, k : k + 1], size=size, mode="bilinear", align_corners=False)[:, 0]
+        if best is None:
+            best, label = full, torch.zeros(full.shape, dtype=torch.uint8, device=full.device)
+        else:
+            better = full > best
+            label.masked_fill_(better, k)
+            best = torch.maximum(best, full)
+    return label
+
+
+def _upsampled(scores: Tensor, certain: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Mask (H, W) uint8 and confidence (H, W) float32 of scores (1, K, h, w) and certainties (1, 1, h, w)."""
+    certain = F.interpolate(certain, size=size, mode="bilinear", align_corners=False)
+    return upsampled_argmax(scores, size)[0].cpu().numpy(), to_array(certain[0, 0])

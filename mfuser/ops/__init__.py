@@ -1,0 +1,1 @@
+"""Fast operators, each beside its reference, and how FLOPs are counted."""

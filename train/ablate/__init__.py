@@ -1,0 +1,1 @@
+"""The fusion choices of the paper's Table 4, trained alike."""

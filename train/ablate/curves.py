@@ -1,0 +1,55 @@
+"""Curves of an ablation over the steps: mIoU on every set, and the training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mfuser.pictures.charts import STREAM_COLOURS
+from train.ablate.table import TABLE4
+from train.fit.charts import Line, run_curves, smoothed
+from train.fit.config import FitConfig
+from train.fit.report import read_log
+from train.fit.run_files import RunFiles
+
+# Those of the three streams where they are rows, so that figures agree; the others told apart by the colour-blind too.
+COLOURS = {
+    "vfm": STREAM_COLOURS[False]["vfm"],
+    "vlm": STREAM_COLOURS[False]["vlm"],
+    "concat": "#8c8c8c",
+    "convolution": "#CC79A7",
+    "tokens": "#8A7A00",
+    "separate": "#56B4E9",
+    "mvfuser": STREAM_COLOURS[False]["fused"],
+}
+
+
+def ablation_picture(runs: Mapping[str, Sequence[FitConfig]]) -> np.ndarray:
+    """A panel for each set that was scored more often than once, and one of the loss, (H, 900, 3) uint8.
+
+    runs: the finished runs of each row of `TABLE4`, one for each seed.
+    """
+    logs = {name: [read_log(RunFiles(run.out, run.streams[0]).log) for run in own] for name, own in runs.items()}
+    scores = {name: [_scores(log) for log in own] for name, own in logs.items()}
+    panels = {}
+    for dataset in dict.fromkeys(d for own in scores.values() for one in own for d in one):
+        lines = _lines({name: [one.get(dataset, {}) for one in own] for name, own in scores.items()})
+        if any(len(run) > 1 for line in lines for run in line.runs):
+            panels[f"mIoU on {dataset} (%)"] = lines
+    losses = {name: [{r["step"]: r["loss"] for r in log if "loss" in r} for log in own] for name, own in logs.items()}
+    panels["training loss, smoothed"] = _lines({name: [*map(smoothed, own)] for name, own in losses.items()})
+    return run_curves(panels)
+
+
+def _scores(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
+    """{set: {step: mIoU in per cent}}."""
+    found: dict[str, dict[int, float]] = {}
+    for record in log:
+        for name, value in record.get("evaluation", {}).items():
+            found.setdefault(name, {})[record["step"]] = value["miou"]
+    return found
+
+
+def _lines(series: Mapping[str, Sequence[Mapping[int, float]]]) -> list[Line]:
+    return [Line(TABLE4[name].title, COLOURS[name], own) for name, own in series.items() if any(own)]

@@ -1,0 +1,1 @@
+"""Weights changed after training: pseudo labels, blends, names within label groups."""

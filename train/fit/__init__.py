@@ -1,0 +1,1 @@
+"""One stream, from data to weights."""

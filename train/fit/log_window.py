@@ -1,0 +1,75 @@
+"""What a line of the training log says: loss terms, speed and waiting since the last one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from train.data.batches import Batch, items_of
+from train.runtime.distributed import Processes
+
+
+class Window:
+    """Loss terms and speed since the last line of the log. Terms stay on the device until it is closed."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
+        self._reset()
+
+    def _reset(self) -> None:
+        self.names: Sequence[str] = ()
+        self.total: Tensor | None = None
+        self.steps, self.seconds, self.waited = 0, 0.0, 0.0
+        self.mark = time.perf_counter()
+
+    def timed(self, loader: DataLoader) -> Iterator[Batch]:
+        """The batches of a loader, counting how long each was waited for."""
+        batches = items_of(loader)
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self.waited += time.perf_counter() - started
+            yield batch
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Take in one step."""
+        values = torch.stack(list(terms.values()))
+        self.total = values if self.total is None else self.total + values
+        self.names, self.steps = list(terms), self.steps + 1
+        now = time.perf_counter()
+        self.seconds, self.mark = self.seconds + now - self.mark, now
+
+    def skip(self) -> None:
+        """Leave out the time since the last step: evaluations, pictures and checkpoints are no training."""
+        self.mark = time.perf_counter()
+
+    def close(self, processes: Processes) -> dict[str, Any]:
+        """Means over the steps since the last call, and images per second; waits for the device and all processes."""
+        means = (processes.total(self.total) / (self.steps * processes.count)).tolist()
+        now = time.perf_counter()  # what the device still had to do is training as well
+        seconds = self.seconds + now - self.mark
+        record = {
+            "loss": sum(means),
+            "images_per_s": round(self.steps * self.batch / seconds, 2),
+            "waiting": round(self.waited / seconds, 4),  # share of the time in which no batch was ready
+            "terms": {name: round(value, 5) for name, value in zip(self.names, means, strict=True)},
+        }
+        self._reset()
+        return record
+
+
+def by_kind(terms: dict[str, float]) -> dict[str, float]:
+    """Loss terms summed over the decoder's predictions: {"cls": ..., "mask": ..., "dice": ..., "seg": ...}."""
+    kinds: dict[str, float] = {}
+    for name, value in terms.items():
+        kind = name.rpartition("loss_")[2]
+        kinds[kind] = kinds.get(kind, 0.0) + value
+    return kinds

@@ -1,0 +1,1 @@
+"""Measurements that training never needs: speed, memory, parity, probes."""

@@ -1,0 +1,1 @@
+"""What a model gets right on labelled photographs, counted image by image."""

@@ -1,0 +1,1 @@
+"""The built-in weights again, from packages and photographs."""

@@ -1,0 +1,1 @@
+"""What every command runs on: devices, processes, files, memory, tables."""

@@ -1,0 +1,1 @@
+"""A model on labelled sets: scores, calibration, the model card."""

@@ -1,0 +1,1 @@
+"""The texts that encoders and words are taught with, and measured by."""
