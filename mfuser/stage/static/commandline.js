@@ -1,0 +1,156 @@
+// "Look for ...": words, chips, pinned points, opacity, layer and mode.
+
+import { LAYERS } from "./layers.js";
+import { argmax } from "./similarity.js";
+
+const SUGGESTIONS = ["car", "person", "tree", "traffic light", "something red"];
+const NAMES = {
+  masks: "Masks",
+  similarity: "Similarity",
+  features: "Features",
+  confidence: "Confidence",
+  disagreement: "Differences",
+  truth: "Errors",
+};
+
+/**
+ * @param {HTMLElement} root
+ * @param {ReturnType<import("./store.js").createStore>} store
+ * @param {ReturnType<import("./stage.js").createStage>} stage
+ * @param {(text: string) => Promise<{id: string, text: string, note: string, vectors: Record<string, number[][]>} | null>} ask
+ */
+export function createCommandLine(root, store, stage, ask) {
+  const form = root.querySelector("form");
+  const input = form.querySelector("input");
+  const chips = root.querySelector(".chips");
+  const points = root.querySelector(".points");
+  const note = root.querySelector(".query-note");
+  let asked = 0;
+
+  async function lookFor(text) {
+    const wanted = text.trim();
+    if (!wanted || !store.state.picture) return;
+    input.value = wanted;
+    const mine = ++asked;
+    const { picture } = store.state;
+    try {
+      const answer = await ask(wanted);
+      if (mine !== asked || store.state.picture !== picture || !answer) return; // a later question, or another picture
+      store.set({ text: answer, points: [], layer: "similarity", following: false });
+      tell(answer);
+    } catch (error) {
+      if (mine === asked) note.textContent = error.message || String(error);
+    }
+  }
+
+  /** What a visitor should know of the answer: unknown words, or that nothing is close. */
+  function tell(answer) {
+    const words = [answer.note].filter(Boolean);
+    const best = Object.keys(answer.vectors).map((stream) => {
+      const field = stage.field(stream);
+      return field ? field[argmax(field)] - stage.range(stream)[0] : 0;
+    });
+    if (best.length && best.every((above) => above <= 0)) words.push(`Nothing here is close to “${answer.text}”.`);
+    note.textContent = words.join(" ");
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    lookFor(input.value);
+  });
+  chips.replaceChildren(
+    ...SUGGESTIONS.map((text) => {
+      const chip = document.createElement("button");
+      chip.type = "button";
+      chip.textContent = text;
+      chip.addEventListener("click", () => lookFor(text));
+      return chip;
+    }),
+  );
+
+  function showPoints({ points: pinned }) {
+    points.hidden = !pinned.length;
+    form.hidden = pinned.length > 0;
+    points.replaceChildren(
+      ...pinned.map((point, i) => {
+        const chip = document.createElement("span");
+        chip.className = "point-chip";
+        const sign = document.createElement("button");
+        sign.type = "button";
+        sign.textContent = point.sign > 0 ? "+" : "−";
+        sign.title = "More like this, or less like this";
+        sign.setAttribute("aria-label", point.sign > 0 ? "More like this patch" : "Less like this patch");
+        sign.addEventListener("click", () =>
+          store.set({ points: store.state.points.map((p, k) => (k === i ? { ...p, sign: -p.sign } : p)) }),
+        );
+        const text = document.createElement("span");
+        text.textContent = `patch at ${Math.round(100 * point.x)} %, ${Math.round(100 * point.y)} %`;
+        const remove = document.createElement("button");
+        remove.type = "button";
+        remove.textContent = "×";
+        remove.setAttribute("aria-label", "Remove this point");
+        remove.addEventListener("click", () => store.set({ points: store.state.points.filter((_, k) => k !== i) }));
+        chip.append(sign, text, remove);
+        return chip;
+      }),
+    );
+    if (pinned.length) note.textContent = "";
+  }
+
+  function pills(element, key, choices, names) {
+    element.replaceChildren(
+      ...choices.map((choice) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.dataset.choice = choice;
+        button.textContent = names[choice];
+        button.addEventListener("click", () => store.set({ [key]: choice }));
+        return button;
+      }),
+    );
+    const mark = (state) => {
+      for (const button of element.children) button.setAttribute("aria-pressed", String(button.dataset.choice === state[key]));
+    };
+    store.on([key], mark);
+    mark(store.state);
+  }
+  pills(root.querySelector(".layers"), "layer", LAYERS, NAMES);
+  pills(root.querySelector(".modes"), "mode", ["swipe", "triple", "nine", "single"], {
+    swipe: "Swipe",
+    triple: "Triple",
+    nine: "Nine",
+    single: "Single",
+  });
+  const truth = root.querySelector('.layers [data-choice="truth"]');
+  const between = root.querySelector(".between");
+  for (const [side, select] of [["left", between.querySelector(".between-left")], ["right", between.querySelector(".between-right")]]) {
+    select.addEventListener("change", () => store.set({ [side]: select.value }));
+    store.on([side], (state) => (select.value = state[side]));
+    select.value = store.state[side];
+  }
+  const single = root.querySelector(".single-model");
+  single.addEventListener("change", () => store.set({ model: single.value }));
+  const settle = ({ mode, model, picture }) => {
+    between.hidden = mode !== "swipe";
+    single.hidden = mode !== "single";
+    single.value = model;
+    truth.hidden = !picture?.truth;
+  };
+  store.on(["mode", "model", "picture"], settle);
+  settle(store.state);
+  store.on(["picture"], ({ picture, layer }) => {
+    if (layer === "truth" && !picture?.truth) store.set({ layer: "masks" });
+  });
+
+  const opacity = root.querySelector(".opacity input");
+  opacity.addEventListener("input", () => store.set({ opacity: Number(opacity.value) / 100 }));
+  const follow = root.querySelector(".follow input");
+  follow.addEventListener("change", () =>
+    store.set({ following: follow.checked, layer: follow.checked ? "similarity" : store.state.layer }),
+  );
+  store.on(["following"], ({ following }) => (follow.checked = following));
+  store.on(["points"], showPoints);
+  store.on(["picture"], () => (note.textContent = ""));
+  showPoints(store.state);
+  return { lookFor };
+}

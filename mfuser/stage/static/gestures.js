@@ -1,0 +1,148 @@
+// Mouse, touch and keyboard on the stage.
+
+import { WHOLE, bounded, zoomed } from "./viewport.js";
+
+const STEP = 0.02;
+const clamp = (value) => Math.min(1, Math.max(0, value));
+
+/**
+ * @param {ReturnType<import("./stage.js").createStage>} stage
+ * @param {ReturnType<import("./store.js").createStore>} store
+ */
+export function listen(stage, store) {
+  const { canvas, handle } = stage;
+  const touches = new Map(); // pointerId -> last place
+  let pressed = null; // where a press began
+  let pinch = null;
+
+  const hoverAt = (event) => {
+    const found = stage.locate(event.clientX, event.clientY);
+    store.set({ hover: found ? { x: clamp(found.x), y: clamp(found.y), stream: found.pane.stream } : null });
+    return found;
+  };
+
+  canvas.addEventListener("pointerdown", (event) => {
+    touches.set(event.pointerId, event);
+    pressed = { x: event.clientX, y: event.clientY, view: store.state.view, moved: false };
+    if (touches.size === 2) {
+      const [a, b] = [...touches.values()];
+      pinch = { distance: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY), view: store.state.view };
+    }
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (touches.has(event.pointerId)) touches.set(event.pointerId, event);
+    if (pinch && touches.size === 2) {
+      const [a, b] = [...touches.values()];
+      const distance = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+      const at = stage.locate((a.clientX + b.clientX) / 2, (a.clientY + b.clientY) / 2);
+      if (at) store.set({ view: zoomed(pinch.view, distance / pinch.distance, at) });
+      pressed = null;
+      return;
+    }
+    if (pressed && Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > 5) pressed.moved = true;
+    const found = hoverAt(event);
+    if (pressed?.moved && store.state.view.scale > 1 && found) {
+      const { view } = pressed;
+      const dx = (event.clientX - pressed.x) / (found.clip.width * view.scale);
+      const dy = (event.clientY - pressed.y) / (found.clip.height * view.scale);
+      store.set({ view: bounded({ scale: view.scale, x: view.x - dx, y: view.y - dy }) });
+    }
+  });
+  const release = (event) => {
+    touches.delete(event.pointerId);
+    if (touches.size < 2) pinch = null;
+  };
+  canvas.addEventListener("pointerup", (event) => {
+    release(event);
+    if (!pressed || pressed.moved) return;
+    pressed = null;
+    const found = hoverAt(event);
+    if (!found || !store.state.picture) return;
+    if (store.state.mode === "nine") {
+      store.set({ mode: "single", model: found.pane.stream, layer: found.pane.layer });
+      return;
+    }
+    pin(clamp(found.x), clamp(found.y), event.altKey ? -1 : 1, event.shiftKey || event.altKey);
+  });
+  canvas.addEventListener("pointercancel", (event) => {
+    release(event);
+    pressed = null;
+  });
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "mouse") store.set({ hover: null });
+  });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      const found = stage.locate(event.clientX, event.clientY);
+      if (!found) return;
+      const zooming = event.ctrlKey || event.metaKey || store.state.view.scale > 1 || event.deltaY < 0;
+      if (!zooming) return; // the whole picture is shown: the page scrolls on
+      event.preventDefault();
+      store.set({ view: zoomed(store.state.view, Math.exp(-event.deltaY / 400), found) });
+    },
+    { passive: false },
+  );
+  canvas.addEventListener("dblclick", () => store.set({ view: WHOLE }));
+
+  function pin(x, y, sign, add) {
+    const point = { x, y, sign };
+    const { layer } = store.state;
+    store.set({
+      points: add ? [...store.state.points, point] : [point],
+      layer: layer === "masks" || layer === "features" ? "similarity" : layer,
+    });
+  }
+
+  const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const digits = { 1: "vfm", 2: "vlm", 3: "fused" };
+  canvas.addEventListener("keydown", (event) => {
+    const { hover, view } = store.state;
+    if (event.key in arrows) {
+      const step = (event.shiftKey ? 5 : 1) * (STEP / view.scale);
+      const from = hover ?? { x: 0.5, y: 0.5 };
+      const [dx, dy] = arrows[event.key];
+      store.set({ hover: { ...from, x: clamp(from.x + dx * step), y: clamp(from.y + dy * step) } });
+    } else if (event.key === "Enter" && hover) pin(hover.x, hover.y, event.altKey ? -1 : 1, event.shiftKey || event.altKey);
+    else if (event.key === "+" || event.key === "=") store.set({ view: zoomed(view, 1.5, hover ?? { x: 0.5, y: 0.5 }) });
+    else if (event.key === "-") store.set({ view: zoomed(view, 1 / 1.5, hover ?? { x: 0.5, y: 0.5 }) });
+    else if (event.key === "0") store.set({ view: WHOLE });
+    else if (event.key === "Escape") store.set({ points: [], isolated: null, view: WHOLE });
+    else if (event.key in digits) store.set({ mode: "single", model: digits[event.key] });
+    else if (event.key === " ") store.set({ peek: true });
+    else if (event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey) fullScreen(canvas.closest(".stage"));
+    else return;
+    event.preventDefault();
+  });
+  canvas.addEventListener("keyup", (event) => {
+    if (event.key === " ") store.set({ peek: false });
+  });
+  canvas.addEventListener("blur", () => store.set({ peek: false, hover: null }));
+
+  // The swipe's handle.
+  handle.addEventListener("pointerdown", (event) => {
+    handle.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    handle.focus();
+  });
+  handle.addEventListener("pointermove", (event) => {
+    if (!handle.hasPointerCapture(event.pointerId)) return;
+    const box = canvas.getBoundingClientRect();
+    const middle = stage.locate(box.left + box.width / 2, box.top + box.height / 2);
+    if (!middle) return;
+    store.set({ split: clamp((event.clientX - box.left - middle.clip.x) / middle.clip.width), hinted: true });
+  });
+  handle.addEventListener("keydown", (event) => {
+    const step = event.shiftKey ? 0.1 : 0.02;
+    const to = { ArrowLeft: store.state.split - step, ArrowRight: store.state.split + step, Home: 0, End: 1 }[event.key];
+    if (to === undefined) return;
+    store.set({ split: clamp(to), hinted: true });
+    event.preventDefault();
+  });
+}
+
+/** @param {HTMLElement} element */
+export function fullScreen(element) {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else element.requestFullscreen?.();
+}

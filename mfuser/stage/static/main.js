@@ -1,0 +1,176 @@
+// Puts the stage together. A page brings a backend: the app asks its server, a gallery reads files.
+
+import { createBubble } from "./bubble.js";
+import { readBundle } from "./bundle.js";
+import { readColourMap } from "./colours.js";
+import { createCommandLine } from "./commandline.js";
+import { fullScreen, listen } from "./gestures.js";
+import { readLink, writeLink } from "./link.js";
+import { createRail } from "./rail.js";
+import { createStage } from "./stage.js";
+import { createStore } from "./store.js";
+import { createStrip } from "./strip.js";
+import { WHOLE, bounded } from "./viewport.js";
+
+/**
+ * @typedef {object} State
+ * @property {import("./bundle.js").Picture | null} picture
+ * @property {ImageBitmap | null} preview of a photograph that is being analysed
+ * @property {"swipe" | "triple" | "nine" | "single"} mode
+ * @property {string} left @property {string} right of the swipe
+ * @property {string} model of a single pane
+ * @property {string} layer
+ * @property {number} opacity 0..1
+ * @property {{id: string, text: string, vectors: Record<string, number[][]>} | null} text
+ * @property {{x: number, y: number, sign: 1 | -1}[]} points pinned
+ * @property {{x: number, y: number, stream?: string} | null} hover
+ * @property {boolean} following similarity to the patch under the pointer
+ * @property {number | null} isolated class
+ * @property {import("./viewport.js").View} view
+ * @property {number} split of the swipe, 0..1
+ * @property {boolean} peek at the bare photograph
+ *
+ * @typedef {object} Backend
+ * @property {import("./strip.js").Entry[]} examples
+ * @property {string} heat colour map
+ * @property {(entry: import("./strip.js").Entry, tell: (text: string) => void, signal: AbortSignal) => Promise<ArrayBuffer>} analyse
+ * @property {(picture: import("./bundle.js").Picture, text: string) => Promise<any>} lookFor
+ * @property {((file: File) => Promise<import("./strip.js").Entry>) | null} upload
+ */
+
+/** @param {HTMLElement} root @param {Backend} backend */
+export function mount(root, backend) {
+  const asked = readLink(window.location.hash);
+  const phone = window.innerWidth < 700;
+  const store = createStore(
+    /** @type {State} */ ({
+      picture: null,
+      preview: null,
+      mode: "swipe",
+      left: "vfm",
+      right: "fused",
+      model: "fused",
+      layer: "masks",
+      opacity: 0.6,
+      text: null,
+      points: [],
+      hover: null,
+      following: false,
+      isolated: null,
+      split: 0.5,
+      peek: false,
+      hinted: false,
+      ...asked.change,
+      view: bounded(asked.change.view ?? WHOLE),
+    }),
+  );
+  const element = root.querySelector(".stage");
+  const stage = createStage(element, store, readColourMap(backend.heat));
+  const status = root.querySelector(".stage-status");
+  const notice = root.querySelector(".stage-notice");
+  const hint = root.querySelector(".stage-hint");
+  const cancel = root.querySelector(".stage-cancel");
+  listen(stage, store);
+  createBubble(root.querySelector(".bubble"), stage, store);
+  const command = createCommandLine(root.querySelector(".command"), store, stage, (text) =>
+    backend.lookFor(store.state.picture, text),
+  );
+  createRail(root.querySelector(".rail"), store, command.lookFor);
+
+  let running = null; // AbortController of the analysis under way
+  let current = null; // entry shown
+
+  async function open(entry, keep = false) {
+    running?.abort();
+    const mine = (running = new AbortController());
+    current = entry;
+    notice.textContent = "";
+    // Never an old result under a new picture.
+    const reset = keep ? {} : { points: [], text: null, isolated: null, view: WHOLE };
+    store.set({ picture: null, preview: null, hover: null, ...reset });
+    status.textContent = "Reading the photograph";
+    cancel.hidden = false;
+    element.setAttribute("aria-busy", "true");
+    preview(entry, mine.signal);
+    try {
+      const buffer = await backend.analyse(entry, (text) => (status.textContent = text), mine.signal);
+      const picture = await readBundle(buffer);
+      if (mine.signal.aborted) return;
+      store.set({ picture });
+      status.textContent = "";
+      hint.hidden = store.state.hinted;
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      notice.textContent = error.message || String(error);
+      status.textContent = "";
+    } finally {
+      if (running === mine) {
+        running = null;
+        cancel.hidden = true;
+        element.removeAttribute("aria-busy");
+      }
+    }
+  }
+
+  async function preview(entry, signal) {
+    try {
+      const image = new Image();
+      image.src = entry.preview ?? entry.thumbnail;
+      await image.decode();
+      const bitmap = await createImageBitmap(image);
+      if (!signal.aborted && !store.state.picture) store.set({ preview: bitmap });
+    } catch {
+      // A format that browsers do not show, such as TIFF or HEIC: the server's answer brings the picture.
+    }
+  }
+
+  cancel.addEventListener("click", () => {
+    running?.abort();
+    running = null;
+    cancel.hidden = true;
+    element.removeAttribute("aria-busy");
+    status.textContent = "";
+    notice.textContent = "Cancelled. Choose a picture to go on.";
+  });
+
+  const strip = createStrip(root.querySelector(".strip"), backend.examples, {
+    choose: (entry) => open(entry),
+    upload: backend.upload
+      ? async (file) => {
+          const entry = { id: `own-${Date.now()}`, title: file.name, thumbnail: URL.createObjectURL(file), file };
+          entry.preview = entry.thumbnail;
+          strip.add(entry);
+          open(entry);
+        }
+      : null,
+  });
+  root.querySelector(".share").addEventListener("click", async () => {
+    const example = backend.examples.find((one) => one.id === current?.id);
+    const address = new URL(window.location.href);
+    address.hash = writeLink(store.state, example?.id ?? null);
+    history.replaceState(null, "", address);
+    const said = example ? "Link copied." : "Link copied. It holds the view, not your picture.";
+    try {
+      await navigator.clipboard.writeText(address.href);
+      notice.textContent = said;
+    } catch {
+      notice.textContent = "The link stands in the address bar now.";
+    }
+  });
+  root.querySelector(".full-screen").addEventListener("click", () => fullScreen(element));
+  root.querySelector(".whole").addEventListener("click", () => store.set({ view: WHOLE }));
+  store.on(["view"], ({ view }) => (root.querySelector(".whole").hidden = view.scale <= 1));
+  store.on(["hinted", "points", "following"], ({ hinted, points, following }) => {
+    if (hinted || points.length || following) hint.hidden = true;
+  });
+
+  const first = backend.examples.find((one) => one.id === asked.example) ?? backend.examples[0];
+  if (first) {
+    strip.mark(first.id);
+    open(first, true).then(() => {
+      if (asked.query && !store.state.points.length) command.lookFor(asked.query);
+    });
+  } else status.textContent = "Drop a photograph to begin.";
+  if (phone) element.classList.add("phone");
+  return { store, stage, open, command };
+}
