@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mfuser.cli import bench, features, info, official, segment, weather
+from mfuser.cli import bench, features, gallery, info, official, segment, weather
 
-COMMANDS = (segment, features, weather, official, bench, info)
+COMMANDS = (segment, features, weather, gallery, official, bench, info)
 BAD_INPUT, INTERRUPTED = 2, 130
 
 EXAMPLES = """examples:

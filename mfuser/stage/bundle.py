@@ -118,6 +118,20 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, found
 
 
+def add_to_header(data: bytes, more: Mapping[str, Any]) -> bytes:
+    """The same bundle with further entries of the header. Raises ValueError for what is no bundle."""
+    header, _ = decode(data)
+    (length,) = struct.unpack("<I", data[4:8])
+    return _with_header({**header, **more}) + data[_aligned(8 + length) :]
+
+
+def _with_header(header: Mapping[str, Any]) -> bytes:
+    """All of a file that stands before its parts."""
+    text = json.dumps(header, separators=(",", ":"), default=_plain).encode()
+    start = MAGIC + struct.pack("<I", len(text)) + text
+    return start.ljust(_aligned(len(start)), b"\0")
+
+
 def disagreement(masks: Mapping[str, np.ndarray]) -> float:
     """Fraction of the pixels in which the masks are not all of one class, 0 to 1."""
     first, *others = masks.values()
@@ -178,9 +192,7 @@ class _Parts:
         self.entries[name]["error"] = round(projection.error, 5)
 
     def file(self, header: Mapping[str, Any]) -> bytes:
-        text = json.dumps({**header, "parts": self.entries}, separators=(",", ":"), default=_plain).encode()
-        start = MAGIC + struct.pack("<I", len(text)) + text
-        return b"".join([start.ljust(_aligned(len(start)), b"\0"), *self.blobs])
+        return b"".join([_with_header({**header, "parts": self.entries}), *self.blobs])
 
     def _append(self, name: str, data: bytes, entry: dict[str, Any]) -> None:
         self.entries[name] = {"at": self.at, "bytes": len(data), **entry}
