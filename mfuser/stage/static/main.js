@@ -172,5 +172,5 @@ export function mount(root, backend) {
     });
   } else status.textContent = "Drop a photograph to begin.";
   if (phone) element.classList.add("phone");
-  return { store, stage, open, command };
+  return { store, stage, command, again: () => current && open(current, true) };
 }

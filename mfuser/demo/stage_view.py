@@ -1,0 +1,193 @@
+"""The stage in the app: its component, what the queue computes for it, and what the browser fetches."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from mfuser import images
+from mfuser.demo import queries, wording
+from mfuser.demo.refusals import Refusal
+from mfuser.demo.session import Result, Session, Settings
+from mfuser.demo.uploads import Uploads
+from mfuser.stage import files
+from mfuser.stage.bundle import encode
+from mfuser.stage.texts import query
+
+THUMBNAIL = 208  # pixels wide
+_FRESH = {"Cache-Control": "no-cache"}  # ask whether it changed: a new version of the app brings new scripts
+_PRIVATE = {"Cache-Control": "no-store"}  # a visitor's picture
+# Runs once, when the component is there. The scripts are modules of their own; this only starts them.
+_START = """
+const root = ((window.gradio_config && window.gradio_config.root) || window.location.origin).replace(/\\/$/, "");
+const base = `${root}/stage/`;
+const events = { analyse: 'analyse', cancel: 'cancel' };
+import(`${base}app.js`).then((app) => app.start({ element, trigger: (name, data) => trigger(events[name], data), server, upload, base }));
+"""
+_HEAR = "watch('value', () => document.dispatchEvent(new CustomEvent('mfuser:message', { detail: props.value })));"
+
+
+class StageView:
+    """Answers of the stage.
+
+    Args:
+        session: models, results, examples.
+        uploads: which files a request may name.
+    """
+
+    def __init__(self, session: Session, uploads: Uploads):
+        self.session, self.uploads = session, uploads
+        self._results: weakref.WeakValueDictionary[str, Result] = weakref.WeakValueDictionary()
+        self._thumbnails: dict[Any, bytes] = {}  # of examples alone
+        self._lock = threading.Lock()
+
+    # -- components ---------------------------------------------------------------------------------------------------
+
+    def build(self) -> tuple[gr.HTML, gr.HTML]:
+        """The stage, with the events "analyse" and "cancel", and the component that carries messages to it."""
+        stage = gr.HTML(
+            files.fragment(), elem_id="stage", js_on_load=_START, apply_default_css=False, server_functions=[self.look_for]
+        )
+        return stage, gr.HTML("", js_on_load=_HEAR, visible="hidden", elem_id="stage-messages", apply_default_css=False)
+
+    # -- what the queue computes --------------------------------------------------------------------------------------
+
+    def analyse(
+        self, preset: str, windows: str, resolution: float, classes: str, event: gr.EventData
+    ) -> Iterator[tuple[str, str | None]]:
+        """Messages to the stage, JSON, and the path of the picture for the other views.
+
+        Each message has "request" and one of "status" (a sentence), "token" (of a bundle) or "error" (a sentence).
+        """
+        request = str(getattr(event, "request", ""))[:64]
+
+        def message(path: str | None = None, **content: Any) -> tuple[str, Any]:
+            return json.dumps({"request": request, "at": secrets.token_hex(4), **content}), path or gr.skip()
+
+        try:
+            path = self.path_of(event)
+            settings = self.session.settings(preset, windows, resolution, classes)
+            yield message(status="Running the three models")
+            result = self.session.result(path, settings)
+            yield message(path, token=self.token(result))
+        except Exception as error:
+            yield message(error=wording.sentence(error))
+
+    def path_of(self, event: gr.EventData) -> str:
+        """The picture that a request names. Raises Refusal for one that it may not name."""
+        example, path = (getattr(event, name, None) for name in ("example", "path"))
+        if example is not None:
+            return str(self.example(example).path)
+        accepted = self.uploads.accept(path)
+        if accepted is None:
+            raise Refusal("Choose a photograph, or one of the examples, to begin.")
+        return accepted
+
+    def example(self, index: Any) -> Any:
+        """The example of an index. Raises Refusal when there is none."""
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(self.session.examples):
+            raise Refusal("There is no such example here: choose one of the pictures shown.")
+        return self.session.examples[index]
+
+    # -- words ----------------------------------------------------------------------------------------------------------
+
+    def look_for(self, token: str, text: str) -> dict[str, Any]:
+        """Vectors of a text query for a bundle: {"text", "vectors", "note"}, or {"error": a sentence}.
+
+        Runs beside the queue: a query of a picture that is analysed never waits for somebody else's analysis.
+        """
+        try:
+            result = self._results.get(token) if isinstance(token, str) else None
+            if result is None:
+                raise Refusal("This picture is no longer kept here: choose it again.")
+            if not isinstance(text, str):
+                raise Refusal(queries.EMPTY)
+            preset = result.analysis.ran["preset"]
+            asked = queries.from_text(text, self.session.segmenter(preset).is_cut)
+            bases = self.bundle(result)[1]
+            found = query(", ".join(asked.texts), result.analysis.encode_text, asked.texts, bases)
+            return {**found, "note": asked.note}
+        except Exception as error:
+            return {"error": wording.sentence(error)}
+
+    # -- what the browser fetches ---------------------------------------------------------------------------------------
+
+    def token(self, result: Result) -> str:
+        """A name of a result that cannot be guessed; it is forgotten with the result."""
+        with self._lock:
+            if result.token is None:
+                result.token = secrets.token_urlsafe(16)
+            self._results[result.token] = result
+        return result.token
+
+    @staticmethod
+    def bundle(result: Result) -> tuple[bytes, dict]:
+        """The encoded bundle of a result and its text bases, made once."""
+        if result.bundle is None:
+            made = encode(result.analysis, result.labels, {"note": wording.reduced(result.original, result.analysis.size)})
+            result.bundle = (made.data, made.text_bases)
+        return result.bundle
+
+    def routes(self) -> Mount:
+        """Everything below /stage/."""
+        static = files.static_files()
+
+        def file(request: Request) -> Response:
+            name = request.path_params["name"]
+            if name not in static:
+                return Response(status_code=404)
+            return FileResponse(static[name], headers=_FRESH)
+
+        def about(request: Request) -> Response:
+            entries = [
+                {"id": e.path.stem, "title": e.title, "alt": e.alt, "badge": "rendered"} for e in self.session.examples
+            ]
+            return JSONResponse({"examples": entries, "heat": files.heat(), "privacy": wording.PRIVACY}, headers=_FRESH)
+
+        def bundle(request: Request) -> Response:
+            result = self._results.get(request.path_params["token"])
+            return Response(status_code=404) if result is None else self._answer(result, _PRIVATE)
+
+        def example(request: Request) -> Response:
+            try:
+                found = self.example(request.path_params["index"])
+            except Refusal:
+                return Response(status_code=404)
+            kind = request.path_params["kind"]
+            if kind == "picture":
+                return FileResponse(found.path, headers=_FRESH)
+            if kind == "thumbnail":
+                return Response(self._thumbnail(found.path), media_type="image/jpeg", headers=_FRESH)
+            ready = self.session.ready(found.path, Settings(self.session.preset)) if kind == "bundle" else None
+            return Response(status_code=404) if ready is None else self._answer(ready, _FRESH)
+
+        return Mount(
+            "/stage",
+            routes=[
+                Route("/about.json", about),
+                Route("/bundle/{token}", bundle),
+                Route("/example/{index:int}/{kind}", example),
+                Route("/{name}", file),
+            ],
+        )
+
+    def _answer(self, result: Result, headers: dict[str, str]) -> Response:
+        headers = {**headers, "X-Token": self.token(result)}
+        return Response(self.bundle(result)[0], media_type="application/octet-stream", headers=headers)
+
+    def _thumbnail(self, path: Any) -> bytes:
+        if path not in self._thumbnails:
+            picture = images.load(path)
+            height, width = picture.shape[:2]
+            small = images.resize(picture, max(1, round(THUMBNAIL * height / width)), THUMBNAIL)
+            self._thumbnails[path] = images.encode(small, ".jpg", 80)
+        return self._thumbnails[path]
