@@ -20,7 +20,7 @@ streets in towns and weather it was never trained on.
 """
 READ = """
 ### How to read the page
-* **Features** – tokens that look alike have the same colour. Colours of different columns cannot be compared.
+* **Features** – tokens that look alike have the same colour. Colours of different models cannot be compared.
 * **Similarity** – the cosine between the query and every patch, on one scale for all columns. For several texts it is
   the largest of their cosines. The VLM uses its original text tower, MFuser the tower with its learned prompts.
   After a click, each column compares its own last tokens.
@@ -48,18 +48,15 @@ weights have their own terms.
 """
 
 
-def build(preset: str) -> gr.Tab:
-    """Create the tab inside the current `gr.Tabs`."""
-    with gr.Tab("About", id="about") as tab:
-        gr.Markdown(WHAT)
-        gr.HTML(f'<figure class="about-figure">{FIGURE}</figure>', apply_default_css=False)
-        gr.Markdown(READ)
-        gr.Markdown(_models())
-        card = _card(preset)
-        if card:
-            with gr.Accordion("Model card", open=False):
-                gr.Markdown(card)
-    return tab
+def build(preset: str) -> None:
+    """Create the texts inside the current container."""
+    gr.Markdown(WHAT)
+    gr.HTML(f'<figure class="about-figure">{FIGURE}</figure>', apply_default_css=False)
+    gr.Markdown(READ)
+    gr.Markdown(_models())
+    if card := _card(preset):
+        with gr.Accordion("Model card", open=False):
+            gr.Markdown(card)
 
 
 def _models() -> str:

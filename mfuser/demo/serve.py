@@ -67,7 +67,7 @@ def start(
             theme=theme(),
             css=CSS,
             allowed_paths=[str(path.resolve()) for path in files],
-            app_kwargs={"middleware": [doors]},
+            app_kwargs={"middleware": [doors], "routes": [page.stage_routes]},
             **LAUNCH,
         )
     except OSError as error:

@@ -58,6 +58,8 @@ class Result:
     original: tuple[int, int]
     labels: np.ndarray | None = None
     drawn: dict[str, str] = field(default_factory=dict)
+    bundle: tuple[bytes, dict[str, np.ndarray]] | None = field(default=None, repr=False)  # of the stage, made once
+    token: str | None = None  # a name that cannot be guessed, under which the browser fetches the bundle
 
     @property
     def nbytes(self) -> int:
@@ -176,6 +178,13 @@ class Session:
             return Result(analysis, seen.original, labels if labels is None else fitted(labels, size))
 
         return self.cache.get_or_make((fingerprint, settings), make)
+
+    def ready(self, path: str | Path, settings: Settings) -> Result | None:
+        """The analysis of a file if it is in the cache; nothing is computed and nothing is decoded."""
+        segmenter, fingerprint = compute.SEGMENTERS.get(settings.preset), self._fingerprint(path)
+        if segmenter is None or fingerprint is None:
+            return None
+        return self.cache.get((fingerprint, _normal(settings, segmenter)))
 
     def warm(self) -> None:
         """Analyse the first few examples after the very first, ahead of their first visitor."""

@@ -31,7 +31,7 @@ _START = """
 const root = ((window.gradio_config && window.gradio_config.root) || window.location.origin).replace(/\\/$/, "");
 const base = `${root}/stage/`;
 const events = { analyse: 'analyse', cancel: 'cancel' };
-import(`${base}app.js`).then((app) => app.start({ element, trigger: (name, data) => trigger(events[name], data), server, upload, base }));
+import(`${base}app.js`).then((app) => app.start({ element, trigger: (name, data) => trigger(events[name], data), upload, base }));
 """
 _HEAR = "watch('value', () => document.dispatchEvent(new CustomEvent('mfuser:message', { detail: props.value })));"
 
@@ -54,33 +54,35 @@ class StageView:
 
     def build(self) -> tuple[gr.HTML, gr.HTML]:
         """The stage, with the events "analyse" and "cancel", and the component that carries messages to it."""
-        stage = gr.HTML(
-            files.fragment(), elem_id="stage", js_on_load=_START, apply_default_css=False, server_functions=[self.look_for]
-        )
+        stage = gr.HTML(files.fragment(), elem_id="stage", js_on_load=_START, apply_default_css=False)
         return stage, gr.HTML("", js_on_load=_HEAR, visible="hidden", elem_id="stage-messages", apply_default_css=False)
 
     # -- what the queue computes --------------------------------------------------------------------------------------
 
     def analyse(
         self, preset: str, windows: str, resolution: float, classes: str, event: gr.EventData
-    ) -> Iterator[tuple[str, str | None]]:
-        """Messages to the stage, JSON, and the path of the picture for the other views.
+    ) -> Iterator[tuple[Any, Any, Any]]:
+        """Messages to the stage, JSON, the path of the picture for the other views, and what ran.
 
         Each message has "request" and one of "status" (a sentence), "token" (of a bundle) or "error" (a sentence).
         """
         request = str(getattr(event, "request", ""))[:64]
 
-        def message(path: str | None = None, **content: Any) -> tuple[str, Any]:
-            return json.dumps({"request": request, "at": secrets.token_hex(4), **content}), path or gr.skip()
+        def message(path: Any = gr.skip(), ran: Any = gr.skip(), **content: Any) -> tuple[Any, Any, Any]:  # noqa: B008
+            return json.dumps({"request": request, "at": secrets.token_hex(4), **content}), path, ran
 
         try:
             path = self.path_of(event)
             settings = self.session.settings(preset, windows, resolution, classes)
             yield message(status="Running the three models")
             result = self.session.result(path, settings)
-            yield message(path, token=self.token(result))
+            yield message(path, wording.what_ran(result.analysis, result.original), token=self.token(result))
         except Exception as error:
             yield message(error=wording.sentence(error))
+
+    def prepare(self, index: int) -> None:
+        """Analyse an example ahead of its first visitor, with the page's own settings."""
+        self.bundle(self.session.result(self.session.examples[index].path, Settings(self.session.preset)))
 
     def path_of(self, event: gr.EventData) -> str:
         """The picture that a request names. Raises Refusal for one that it may not name."""
@@ -106,11 +108,9 @@ class StageView:
         Runs beside the queue: a query of a picture that is analysed never waits for somebody else's analysis.
         """
         try:
-            result = self._results.get(token) if isinstance(token, str) else None
+            result = self._results.get(token)
             if result is None:
                 raise Refusal("This picture is no longer kept here: choose it again.")
-            if not isinstance(text, str):
-                raise Refusal(queries.EMPTY)
             preset = result.analysis.ran["preset"]
             asked = queries.from_text(text, self.session.segmenter(preset).is_cut)
             bases = self.bundle(result)[1]
@@ -133,7 +133,9 @@ class StageView:
     def bundle(result: Result) -> tuple[bytes, dict]:
         """The encoded bundle of a result and its text bases, made once."""
         if result.bundle is None:
-            made = encode(result.analysis, result.labels, {"note": wording.reduced(result.original, result.analysis.size)})
+            made = encode(
+                result.analysis, result.labels, {"note": wording.reduced(result.original, result.analysis.size)}
+            )
             result.bundle = (made.data, made.text_bases)
         return result.bundle
 
@@ -157,6 +159,10 @@ class StageView:
             result = self._results.get(request.path_params["token"])
             return Response(status_code=404) if result is None else self._answer(result, _PRIVATE)
 
+        def words(request: Request) -> Response:
+            text = request.query_params.get("text", "")
+            return JSONResponse(self.look_for(request.path_params["token"], text), headers=_PRIVATE)
+
         def example(request: Request) -> Response:
             try:
                 found = self.example(request.path_params["index"])
@@ -175,6 +181,7 @@ class StageView:
             routes=[
                 Route("/about.json", about),
                 Route("/bundle/{token}", bundle),
+                Route("/words/{token}", words),
                 Route("/example/{index:int}/{kind}", example),
                 Route("/{name}", file),
             ],

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+from mfuser.stage import files
+
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8") + (files.STATIC / "stage.css").read_text(
+    encoding="utf-8"
+)
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 

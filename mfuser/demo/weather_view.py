@@ -38,7 +38,6 @@ class WeatherView:
     """Components of the view. `controls`: condition, severity, seed, source, as the handlers take them. The source is
     offered for examples that were rendered in other weather too."""
 
-    tab: gr.Tab
     source: gr.Radio
     conditions: gr.CheckboxGroup
     severity: gr.Slider
@@ -52,26 +51,25 @@ class WeatherView:
 
 
 def build() -> WeatherView:
-    """Create the tab inside the current `gr.Tabs`."""
-    with gr.Tab("Adverse weather", id="weather") as tab:
-        with gr.Row(elem_id="weather-controls"):
-            conditions = gr.CheckboxGroup(
-                [(name.capitalize(), name) for name in weather.CONDITIONS],
-                value=["fog"],
-                label="Conditions, one or several",
-                elem_id="conditions",
-                min_width=280,
-                scale=3,
-            )
-            severity = gr.Slider(1, 5, 3, step=1, label="Severity", elem_id="severity", min_width=200, scale=2)
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=110, scale=1)
-        source = gr.Radio(
-            SOURCES, value=SIMULATED, label="Weather", show_label=False, visible=False, elem_id="weather-source"
+    """Create the view inside the current container."""
+    with gr.Row(elem_id="weather-controls"):
+        conditions = gr.CheckboxGroup(
+            [(name.capitalize(), name) for name in weather.CONDITIONS],
+            value=["fog"],
+            label="Conditions, one or several",
+            elem_id="conditions",
+            min_width=280,
+            scale=3,
         )
-        notice = gr.HTML("", elem_id="weather-notice")
-        shown = grid.component("", "weather-grid")
-        gr.HTML(f'<p class="explanation">{escape(EXPLANATION)}</p>')
-    return WeatherView(tab, source, conditions, severity, seed, notice, shown)
+        severity = gr.Slider(1, 5, 3, step=1, label="Severity", elem_id="severity", min_width=200, scale=2)
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=110, scale=1)
+    source = gr.Radio(
+        SOURCES, value=SIMULATED, label="Weather", show_label=False, visible=False, elem_id="weather-source"
+    )
+    notice = gr.HTML("", elem_id="weather-notice")
+    shown = grid.component("", "weather-grid")
+    gr.HTML(f'<p class="explanation">{escape(EXPLANATION)}</p>')
+    return WeatherView(source, conditions, severity, seed, notice, shown)
 
 
 def condition_of(conditions: list[str]) -> str:

@@ -124,3 +124,11 @@ def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:
     line = " ".join(f"<span>{escape(fact)}</span>" for fact in facts)
     warning = notice(RANDOM_NOTE, "note") if ran["weights"] == "random" else ""
     return f'<div class="ran" aria-label="What really ran">{line}</div>{warning}'
+
+
+def reduced(original: tuple[int, int], size: tuple[int, int]) -> str:
+    """That a photograph was made smaller, or nothing. original, size: (H, W) in pixels."""
+    if original == size:
+        return ""
+    (height, width), (h, w) = original, size
+    return f"The photograph of {width} × {height} pixels was reduced to {w} × {h} for this page."

@@ -60,7 +60,9 @@ def write_gallery(
         small = images.resize(analysis.image, max(1, round(THUMBNAIL * height / width)), THUMBNAIL)
         written.append(_write(out / f"picture-{number}.jpg", images.encode(small, ".jpg", 80)))
         thumbnail = f"picture-{number}.jpg"
-        entries.append({"id": f"picture-{number}", "title": name, "thumbnail": thumbnail, "bundle": f"picture-{number}.mfb"})
+        entries.append(
+            {"id": f"picture-{number}", "title": name, "thumbnail": thumbnail, "bundle": f"picture-{number}.mfb"}
+        )
     for name, source in files.static_files().items():
         written.append(_write(out / name, source.read_bytes()))
     about = {"pictures": entries, "heat": files.heat()}

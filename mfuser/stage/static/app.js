@@ -6,11 +6,10 @@ import { mount } from "./main.js";
  * @param {object} page
  * @param {HTMLElement} page.element
  * @param {(event: string, data?: object) => void} page.trigger
- * @param {{look_for: (token: string, text: string) => Promise<any>}} page.server
  * @param {(file: File) => Promise<{path: string}>} page.upload
  * @param {string} page.base address of the stage's files
  */
-export async function start({ element, trigger, server, upload, base }) {
+export async function start({ element, trigger, upload, base }) {
   const root = element.querySelector(".mfuser");
   if (!root || root.dataset.mounted) return;
   root.dataset.mounted = "1";
@@ -76,7 +75,8 @@ export async function start({ element, trigger, server, upload, base }) {
       return answer.arrayBuffer();
     },
     async lookFor(picture, text) {
-      const answer = await server.look_for(tokens.get(picture), text);
+      const words = await fetch(`${base}words/${tokens.get(picture)}?text=${encodeURIComponent(text)}`);
+      const answer = await words.json();
       if (answer.error) throw new Error(answer.error);
       return { id: text, ...answer };
     },
