@@ -18,7 +18,7 @@ from mfuser.demo.guard import Page
 from mfuser.demo.session import Session
 from mfuser.demo.stopping import Stop
 from mfuser.demo.storage import Folder
-from mfuser.demo.theme import CSS, theme
+from mfuser.demo.theme import CSS, HEAD, theme
 from mfuser.demo.uploads import MAX_BYTES
 
 LAST_WORD = 1.5  # seconds: the most that clients have to take the last word
@@ -66,6 +66,7 @@ def start(
             server_port=port,
             theme=theme(),
             css=CSS,
+            head=HEAD,
             allowed_paths=[str(path.resolve()) for path in files],
             app_kwargs={"middleware": [doors], "routes": [page.stage_routes]},
             **LAUNCH,

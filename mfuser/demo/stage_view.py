@@ -21,6 +21,7 @@ from mfuser.demo.session import Result, Session, Settings
 from mfuser.demo.uploads import Uploads
 from mfuser.stage import files
 from mfuser.stage.bundle import encode
+from mfuser.stage.takeaway import zipped
 from mfuser.stage.texts import query
 
 THUMBNAIL = 208  # pixels wide
@@ -163,6 +164,13 @@ class StageView:
             text = request.query_params.get("text", "")
             return JSONResponse(self.look_for(request.path_params["token"], text), headers=_PRIVATE)
 
+        def takeaway(request: Request) -> Response:
+            result = self._results.get(request.path_params["token"])
+            if result is None:
+                return Response(status_code=404)
+            headers = {**_PRIVATE, "Content-Disposition": 'attachment; filename="mfuser.zip"'}
+            return Response(zipped(result.analysis, result.labels), media_type="application/zip", headers=headers)
+
         def example(request: Request) -> Response:
             try:
                 found = self.example(request.path_params["index"])
@@ -182,6 +190,7 @@ class StageView:
                 Route("/about.json", about),
                 Route("/bundle/{token}", bundle),
                 Route("/words/{token}", words),
+                Route("/zip/{token}", takeaway),
                 Route("/example/{index:int}/{kind}", example),
                 Route("/{name}", file),
             ],

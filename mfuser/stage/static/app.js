@@ -43,6 +43,7 @@ export async function start({ element, trigger, upload, base }) {
 
   const tokens = new WeakMap(); // picture -> token, filled when it is shown
   let last = null;
+  let settings = false; // true once a visitor chose others: the ready bundles are those of the defaults
   const stage = mount(root, {
     examples: about.examples.map((one, example) => ({
       ...one,
@@ -62,7 +63,7 @@ export async function start({ element, trigger, upload, base }) {
         }
         path = entry.path;
       }
-      if (entry.example !== undefined && !changed()) {
+      if (entry.example !== undefined && !settings) {
         const ready = await fetch(`${base}example/${entry.example}/bundle`, { signal });
         if (ready.ok) {
           last = ready.headers.get("x-token");
@@ -74,6 +75,7 @@ export async function start({ element, trigger, upload, base }) {
       if (!answer.ok) throw new Error("This result is no longer here: choose the picture again.");
       return answer.arrayBuffer();
     },
+    zip: (picture) => `${base}zip/${tokens.get(picture)}`,
     async lookFor(picture, text) {
       const words = await fetch(`${base}words/${tokens.get(picture)}?text=${encodeURIComponent(text)}`);
       const answer = await words.json();
@@ -85,11 +87,6 @@ export async function start({ element, trigger, upload, base }) {
     if (picture) tokens.set(picture, last);
   });
 
-  /** True once a visitor chose other settings: the server's ready bundles are those of the defaults. */
-  let settings = false;
-  function changed() {
-    return settings;
-  }
   document.addEventListener("mfuser:again", () => {
     settings = true;
     stage.again();

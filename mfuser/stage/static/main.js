@@ -35,8 +35,35 @@ import { WHOLE, bounded } from "./viewport.js";
  * @property {string} heat colour map
  * @property {(entry: import("./strip.js").Entry, tell: (text: string) => void, signal: AbortSignal) => Promise<ArrayBuffer>} analyse
  * @property {(picture: import("./bundle.js").Picture, text: string) => Promise<any>} lookFor
+ * @property {((picture: import("./bundle.js").Picture) => string)} [zip] address of a picture's files
  * @property {((file: File) => Promise<import("./strip.js").Entry>) | null} upload
  */
+
+/** Where to cut so that as many differing pixels lie on the left as on the right: the handle begins on what differs. */
+function middleOfDifferences({ masks, width }, { left, right }) {
+  const [a, b] = [masks[left], masks[right]];
+  if (!a || !b) return 0.5;
+  const columns = new Float64Array(width);
+  let total = 0;
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] === b[i]) continue;
+    columns[i % width] += 1;
+    total += 1;
+  }
+  let sum = 0;
+  for (let x = 0; x < width; x++) {
+    sum += columns[x];
+    if (total && sum >= total / 2) return Math.min(0.9, Math.max(0.1, x / width));
+  }
+  return 0.5;
+}
+
+/** @param {string} address @param {string} name of the file */
+function save(address, name) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: address, download: name });
+  link.click();
+}
 
 /** @param {HTMLElement} root @param {Backend} backend */
 export function mount(root, backend) {
@@ -96,7 +123,7 @@ export function mount(root, backend) {
       const buffer = await backend.analyse(entry, (text) => (status.textContent = text), mine.signal);
       const picture = await readBundle(buffer);
       if (mine.signal.aborted) return;
-      store.set({ picture });
+      store.set({ picture, ...(keep && asked.change.split !== undefined ? {} : { split: middleOfDifferences(picture, store.state) }) });
       status.textContent = "";
       hint.hidden = store.state.hinted;
     } catch (error) {
@@ -157,6 +184,12 @@ export function mount(root, backend) {
       notice.textContent = "The link stands in the address bar now.";
     }
   });
+  root.querySelector(".as-seen").addEventListener("click", () => {
+    stage.canvas.toBlob((blob) => save(URL.createObjectURL(blob), `${current?.id ?? "mfuser"}-${store.state.layer}.png`));
+  });
+  const download = root.querySelector(".download");
+  download.addEventListener("click", () => save(backend.zip(store.state.picture), "mfuser.zip"));
+  store.on(["picture"], ({ picture }) => (download.hidden = !picture || !backend.zip));
   root.querySelector(".full-screen").addEventListener("click", () => fullScreen(element));
   root.querySelector(".whole").addEventListener("click", () => store.set({ view: WHOLE }));
   store.on(["view"], ({ view }) => (root.querySelector(".whole").hidden = view.scale <= 1));
