@@ -13,13 +13,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from pillow_heif import register_heif_opener
 
 from mfuser.pixels import ImageError, check_layout, from_array, to_rgb
 
 MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph passes; decoded it takes 150 MB
 MIN_SIDE = 16  # below this no encoder has a single patch to look at
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000")
 WRITABLE = (".png", ".jpg", ".jpeg")
+
+register_heif_opener()
 
 _WAY_OUT = "please save it as JPEG or PNG and try again"
 

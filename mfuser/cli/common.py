@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfuser import config, presets
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".jp2")
+from mfuser.picture_files import SUFFIXES, find_pictures
 
 
 # ------------------------------------------------------------------------------------------------ options
@@ -72,26 +71,38 @@ def load_model(args: argparse.Namespace, classes: Sequence[str] | None = None):
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:
-    """Files that the arguments name, in their order, each once.
+    """Files that the arguments name. What a folder holds besides pictures is named once on stderr.
 
-    A folder gives its image files by name, not those of folders inside; a pattern that names a file is that file,
-    whatever its characters. A plain name that does not exist is kept, so that the others are done all the same.
-    Raises ValueError for a folder without images and a glob without files.
+    Args:
+        patterns: files, folders and globs. A folder gives its picture files in natural order, not those of folders
+            inside. A pattern that names a file is that file, whatever its characters. A plain name that does not exist
+            is kept, so that the others are done all the same.
+
+    Returns:
+        Paths in the order of the arguments, each once.
+
+    Raises:
+        ValueError: a folder without pictures, a glob without files, or a link that leads to itself.
     """
     found: dict[Path, None] = {}
+    notes: dict[str, None] = {}
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
+            files = find_pictures(path)
+            if not files.pictures:
                 raise ValueError(f"The folder {pattern!r} holds no images ({', '.join(s[1:] for s in SUFFIXES)}).")
+            inside = files.pictures
+            notes[files.note()] = None
         elif os.path.lexists(path) or not glob.has_magic(pattern):
-            inside = [path]
+            inside = (path,)
         else:
-            inside = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
+            inside = tuple(p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file())
             if not inside:
                 raise ValueError(f"No file matches {pattern!r}.")
         found.update(dict.fromkeys(inside))
+    for note in filter(None, notes):
+        print(f"mfuser: {note}", file=sys.stderr)
     return list(found)
 
 

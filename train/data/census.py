@@ -6,15 +6,28 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
-from train.data.files import LabelRule, Pair
+from train.data.files import Pair
+from train.data.labels import LabelRule
 
 SMALLEST = 1000  # pairs from which remembering pays
-# Size of an image; of its label the pixels of each group, and which of the values 0..255 it holds, (256,) bool.
-Checked = tuple[tuple[int, int], np.ndarray, np.ndarray]
+
+
+class Checked(NamedTuple):
+    """What was found out about a pair.
+
+    size: (height, width) of the image. counts: pixels of each group in its label; None without a label. seen: (256,)
+    bool, which values its label holds. turned: an orientation changes the image and not its size.
+    """
+
+    size: tuple[int, int]
+    counts: np.ndarray | None
+    seen: np.ndarray | None
+    turned: bool
 
 
 def place(pairs: Sequence[Pair], rule: LabelRule) -> Path | None:
@@ -49,21 +62,20 @@ def recall(path: Path | None) -> list[Checked] | None:
         return None
     try:
         with np.load(path) as stored:
-            sizes, counts, seen = stored["sizes"].tolist(), stored["counts"], stored["seen"]
+            columns = [stored[name] for name in Checked._fields]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
-    return [((h, w), row, values) for (h, w), row, values in zip(sizes, counts, seen, strict=True)]
+    return [Checked((int(h), int(w)), *rest) for (h, w), *rest in zip(*columns, strict=True)]
 
 
 def remember(path: Path | None, checked: Sequence[Checked]) -> None:
     """Store a census, written beside and renamed; a folder that cannot be written is no reason to stop."""
     if path is None:
         return
-    sizes, counts, seen = zip(*checked, strict=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-        np.savez(beside, sizes=np.array(sizes), counts=np.stack(counts), seen=np.stack(seen))
+        np.savez(beside, **dict(zip(Checked._fields, map(np.array, zip(*checked, strict=True)), strict=True)))
         os.replace(beside, path)
     except OSError:
         return

@@ -13,8 +13,9 @@ import numpy as np
 from mfuser import images
 from mfuser.cityscapes import IGNORE
 from train.data import census
-from train.data.files import LabelRule, Pair, check_encoding, image_size, raw_ids, read_label
+from train.data.files import Pair, say_once, upright_size
 from train.data.groups import LabelGroups
+from train.data.labels import LabelRule, check_encoding, raw_ids, read_label
 from train.data.registry import DatasetType, locate, parse
 
 CACHE_BYTES = 3 << 30  # photographs and labels of a set together; forked workers share them
@@ -25,7 +26,18 @@ class SegmentationData:
     """Photographs with label maps of group indices. `data[i]` -> ((H, W, 3) uint8 RGB, (H, W) uint8, 255 = ignore).
 
     counts: (N, G) int64, pixels of each group in each label; None for an unlabelled set. faults: what was wrong with
-    pairs that were left out. Raises ValueError naming the first faulty file, unless `skip_broken`.
+    pairs that were left out.
+
+    Args:
+        kind: type of the set.
+        pairs: its files.
+        name: what it is called.
+        cache_bytes: larger sets are read from disk when needed.
+        skip_broken: leave out pairs that cannot be read.
+
+    Raises:
+        ValueError: the first faulty file, unless `skip_broken`; nothing is left; labels of another encoding, or void
+            everywhere.
     """
 
     def __init__(
@@ -44,24 +56,25 @@ class SegmentationData:
         known = census.place(self.pairs, kind.rule)
         checked = census.recall(known)
         if checked is None:
-            checked = self._settle(_map(self._check, self.pairs), skip_broken)
+            checked = self._without_faults(_map(self._check, self.pairs), skip_broken)
             if not self.faults:
                 census.remember(known, checked)
-        bytes_needed = sum(h * w for (h, w), _, _ in checked)
+        bytes_needed = sum(c.size[0] * c.size[1] for c in checked)
         if self.labelled:
-            self.counts = np.stack([counts for _, counts, _ in checked])
-            self._check_values([seen for _, _, seen in checked])
+            self.counts = np.stack([c.counts for c in checked])
+            self._check_values([c.seen for c in checked])
+            self._say_turned([pair.image for pair, c in zip(self.pairs, checked, strict=True) if c.turned])
         if 4 * bytes_needed <= cache_bytes or (self.labelled and bytes_needed <= cache_bytes):
             labels = [pair.label for pair in self.pairs]
             self._labels = _raise(_map(self._read_label, range(len(labels)))) if self.labelled else None
         if 4 * bytes_needed <= cache_bytes:
             read = _map(self._read_image, [pair.image for pair in self.pairs])
             broken = any(isinstance(image, Exception) for image in read)
-            self._images = self._settle(read, skip_broken)
+            self._images = self._without_faults(read, skip_broken)
             if broken and self._labels is not None:
                 self._labels = _raise(_map(self._read_label, range(len(self.pairs))))
 
-    def _settle(self, found: list, skip_broken: bool) -> list:
+    def _without_faults(self, found: list, skip_broken: bool) -> list:
         """Results of every pair; pairs that gave an error are left out, or the error is raised."""
         errors = [(i, e) for i, e in enumerate(found) if isinstance(e, Exception)]
         if errors and (not skip_broken or len(errors) == len(found)):
@@ -97,10 +110,10 @@ class SegmentationData:
     def part(self, indices: Sequence[int]) -> SegmentationData:
         """These images as a set of their own that shares what is in memory."""
         part = copy.copy(self)
-        part.pairs = [self.pairs[i] for i in indices]
         part.counts = None if self.counts is None else self.counts[list(indices)]
-        part._images = None if self._images is None else [self._images[i] for i in indices]
-        part._labels = None if self._labels is None else [self._labels[i] for i in indices]
+        for name in ("pairs", "_images", "_labels"):
+            held = getattr(self, name)
+            setattr(part, name, None if held is None else [held[i] for i in indices])
         return part
 
     def image(self, index: int) -> np.ndarray:
@@ -152,19 +165,34 @@ class SegmentationData:
                 f"No pixel of {self.name} is labelled, all are void: check the files, or choose another set."
             )
 
-    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, np.ndarray | None]:
-        """Size of an image from its header; of its label the pixel counts and the values that occur, (256,) bool."""
-        size = image_size(pair.image)
+    def _say_turned(self, paths: Sequence[Path]) -> None:
+        """Name photographs whose orientation leaves their size, so that no size shows on which pixels labels lie."""
+        if paths:
+            count = "1 photograph" if len(paths) == 1 else f"{len(paths)} photographs"
+            say_once(
+                f"{count} of {self.name}, {paths[0]} for one, lie upside down, mirrored or turned by an orientation in "
+                "EXIF or XMP that keeps their size: make sure that the labels are drawn on the upright picture."
+            )
+
+    def _check(self, pair: Pair) -> census.Checked:
+        """Size of an image, from its header where that is possible; what its label holds."""
+        if missing := pair.missing():
+            raise ValueError(missing)
+        size, orientation = upright_size(pair.image)
         if pair.label is None:
-            return size, None, None
+            return census.Checked(size, None, None, False)
         rule = pair.rule or self.kind.rule
         raw = raw_ids(pair.label, rule)
         label = read_label(pair.label, rule, raw)
         if label.shape != size:
             (h, w), (ih, iw) = label.shape, size
-            raise ValueError(f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}: they must be equal.")
+            turned = " when its orientation turns it upright, as it is read here" if orientation >= 5 else ""
+            raise ValueError(
+                f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}{turned}: they must be equal."
+            )
         seen = np.bincount(raw.ravel(), minlength=256) > 0
-        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], seen
+        counts = np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)]
+        return census.Checked(size, counts, seen, orientation in (2, 3, 4) or (orientation > 4 and size[0] == size[1]))
 
     def _read_label(self, index: int) -> np.ndarray:
         pair = self.pairs[index]
@@ -185,12 +213,21 @@ def open_dataset(
 ) -> SegmentationData:
     """Open `[name:]ROOT[/split]`.
 
-    split: folder looked for when ROOT itself holds no `images`. labelled: False reads photographs only. limit: at most
-    so many images, spread evenly over the set. cache_bytes: larger sets are read from disk when needed. skip_broken:
-    leave out pairs that cannot be read, and tell them in `faults`.
-    Raises ValueError naming the first faulty file: nothing there, label missing, sizes differ, illegal ids.
+    Args:
+        spec: as of `--data`.
+        split: folder looked for when ROOT itself holds no `images`.
+        labelled: False reads photographs only.
+        limit: at most so many images, spread evenly over the set; None for all.
+        cache_bytes: larger sets are read from disk when needed.
+        skip_broken: leave out pairs that cannot be read or lack their label, and name them in `faults`.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: nothing there, a label missing, sizes that differ, illegal ids; the first faulty file is named.
     """
-    pairs = pairs_of(spec, split, labelled)
+    pairs = pairs_of(spec, split, labelled, complete=not skip_broken)
     if limit is not None:
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
@@ -205,10 +242,10 @@ def spread(count: int, limit: int) -> list[int]:
     return [i * count // few for i in range(few)]
 
 
-def pairs_of(spec: str, split: str, labelled: bool = True) -> list[Pair]:
-    """All files of `[name:]ROOT[/split]`. Raises ValueError when there are none, or a label is missing."""
+def pairs_of(spec: str, split: str, labelled: bool = True, complete: bool = True) -> list[Pair]:
+    """All files of `[name:]ROOT[/split]`; arguments and errors as of `DatasetType.pairs`."""
     kind, root = parse(spec)
-    return kind.pairs(root, split, labelled)
+    return kind.pairs(root, split, labelled, complete)
 
 
 def name_of(spec: str, split: str) -> tuple[DatasetType, str]:
@@ -221,8 +258,21 @@ def name_of(spec: str, split: str) -> tuple[DatasetType, str]:
 
 
 def open_datasets(specs: Sequence[str], split: str, limit: int | None = None) -> list[SegmentationData]:
-    """Open sets side by side, as `open_dataset` does, each with a name of its own, also as part of a file's name: sets
-    that would be called alike take as many of the folders above them as tell them apart, the same set again a number.
+    """Open sets side by side, each with a name of its own, also as part of a file's name.
+
+    Sets that would be called alike take as many of the folders above them as tell them apart, the same set again a
+    number.
+
+    Args:
+        specs: as of `--data`.
+        split: as of `open_dataset`.
+        limit: as of `open_dataset`.
+
+    Returns:
+        The sets in their order.
+
+    Raises:
+        ValueError: as of `open_dataset`.
     """
     datasets = [open_dataset(spec, split, limit=limit) for spec in specs]
     paths = []

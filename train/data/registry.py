@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from train.data.encodings import ILLEGAL
-from train.data.files import LabelRule, Pair, pair_folders
+from train.data.files import Pair, pair_files
 from train.data.groups import LabelGroups
+from train.data.labels import LabelRule
 
 SPLITS = ("train", "val", "test", "training", "validation", "testing")
 
@@ -51,13 +52,32 @@ class DatasetType:
         """The edition that lies in a folder."""
         return (self.edition(root) if self.edition is not None else None) or self
 
-    def pairs(self, root: Path, split: str, labelled: bool) -> list[Pair]:
-        """Image and label files of a split. Raises ValueError when there is none, or a label is missing."""
+    def pairs(self, root: Path, split: str, labelled: bool, complete: bool = True) -> list[Pair]:
+        """Find the files of a split.
+
+        Args:
+            root: folder of the set, or of one of its splits.
+            split: "train", "val" or "test".
+            labelled: False takes photographs only.
+            complete: refuse photographs without a label; else their pairs name the file that is missing.
+
+        Returns:
+            The pairs in the natural order of the photographs.
+
+        Raises:
+            ValueError: no such folder or split, no photographs, or a missing label.
+        """
         root, split = locate(root, split)
         kind = self.at(root)
         if kind.pair is not None:
-            return kind.pair(root, split, labelled)
-        return pair_folders(find_split(root, split), kind.labels if labelled else None)
+            found = kind.pair(root, split, labelled)
+        else:
+            folder = find_split(root, split)
+            found = pair_files(folder / "images", folder / kind.labels if labelled else None)
+        if complete and (missing := [text for pair in found if (text := pair.missing())]):
+            more = f" ({len(missing) - 1} more photographs have none, too.)" if missing[1:] else ""
+            raise ValueError(missing[0] + more)
+        return found
 
 
 DATASETS: dict[str, DatasetType] = {}

@@ -80,7 +80,7 @@ def test_faults_are_named(tmp_path, label):
     with pytest.raises(ValueError, match="No photographs in"):
         open_dataset(str(tmp_path))
     (tmp_path / "images").mkdir()
-    with pytest.raises(ValueError, match="is empty"):
+    with pytest.raises(ValueError, match="holds no photographs"):
         open_dataset(str(tmp_path))
 
 

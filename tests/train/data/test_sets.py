@@ -218,7 +218,7 @@ def test_camvid_in_three_editions(tmp_path, truth):
     by_name = {ROAD: "LaneMkgsDriv", SKY: "Sky", CAR: "SUVPickupTruck", VOID: "Void"}
     painted = np.zeros((H, W, 3), np.uint8)
     for value, name in by_name.items():
-        painted[truth == value] = tables.CAMVID_COLOURS[name][0]
+        painted[truth == value] = tables.CAMVID_COLOURS[tables.CAMVID_NAMES.index(name)]
     for stem in ("0016E5_07959", "0001TP_006690", "0001TP_008550", "Seq05VD_f00000", "0006R0_f00930"):
         photograph(tmp_path / "b" / "701_StillsRaw_full" / f"{stem}.png")
         label(tmp_path / "b" / "LabeledApproved_full" / f"{stem}_L.png", painted)
@@ -231,17 +231,16 @@ def test_camvid_in_three_editions(tmp_path, truth):
     same(f"camvid:{tmp_path}/c", truth, "val")
 
 
-@pytest.mark.parametrize(("ending", "level"), [("labelids.png", 0), ("labellevel3Ids.png", 1), ("polygons.json", None)])
-def test_idd(tmp_path, truth, ending, level):
+@pytest.mark.parametrize(
+    ("ending", "ids"),
+    [("labelids.png", tables.IDD_IDS), ("labellevel3Ids.png", tables.IDD_LEVEL3_IDS), ("polygons.json", None)],
+)
+def test_idd(tmp_path, truth, ending, ids):
     photograph(tmp_path / "leftImg8bit" / "val" / "119" / "903127_leftImg8bit.png")
     path = tmp_path / "gtFine" / "val" / "119" / f"903127_gtFine_{ending}"
-    if level is None:
-        polygons(path)
-    else:
-        names = {ROAD: "road", SKY: "sky", CAR: "car", VOID: "unlabeled"}
-        label(path, np.vectorize(lambda t: tables.IDD_LABELS[names[t]][level])(truth).astype(np.uint8))
+    polygons(path) if ids is None else label(path, to_ids(truth, ids, 255 if 255 in ids else 35))
     same(f"idd:{tmp_path}", truth, "val")
-    if level is not None:
+    if ids is not None:
         label(path, np.where(truth == VOID, 0, truth).astype(np.uint8))
         with pytest.raises(ValueError, match="No label of .* above 13: they look like Cityscapes trainIds, not IDD's"):
             open_dataset(f"idd:{tmp_path}", "val")
