@@ -80,13 +80,19 @@ class Prefix:
 
 
 def name_sets(specs: Sequence[str]) -> list[Prefix]:
-    """The prefix of each set. Raises ValueError for a folder that is given twice."""
-    found: list[Prefix] = []
-    roots: set[Path] = set()
-    for spec in specs:
-        root = parse(spec)[1].resolve()
-        if root in roots:
-            raise ValueError(f"{spec} is given twice: name each folder once.")
-        roots.add(root)
-        found.append(Prefix(root.name, 1 + sum(prefix.folder == root.name for prefix in found)))
-    return found
+    """Give each set a prefix of its own.
+
+    Args:
+        specs: as of `--data`.
+
+    Returns:
+        One prefix a set; of folders with one name the second is number 2, and so on.
+
+    Raises:
+        ValueError: a folder is given twice.
+    """
+    roots = [parse(spec)[1].resolve() for spec in specs]
+    if twice := [spec for i, spec in enumerate(specs) if roots[i] in roots[:i]]:
+        raise ValueError(f"{twice[0]} is given twice: name each folder once.")
+    names = [root.name for root in roots]
+    return [Prefix(name, 1 + names[:i].count(name)) for i, name in enumerate(names)]
