@@ -333,13 +333,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(folder, capsys, mon
     assert (folder / "x.png").read_text() == "old"
 
 
-def test_find_images_keeps_order_and_takes_odd_names(folder):
+def test_find_images_keeps_order_and_takes_odd_names(folder, capsys):
     (folder / "a[1].png").write_bytes(b"x")
     (folder / "inside").mkdir()
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
+    for name in ("10.PNG", "2.jpg", "3.jfif", "4.HEIC", "notes.txt", "._2.jpg"):
         (folder / "inside" / name).write_bytes(b"x")
-    found = [str(p) for p in find_images(["street.png", "inside", "a[1].png", "street.png", "inside/*.jpg"])]
-    assert found == ["street.png", "inside/a.jpg", "inside/b.PNG", "a[1].png"]
+    found = [str(p) for p in find_images(["street.png", "inside", "a[1].png", "street.png", "inside", "inside/*.jpg"])]
+    inside = [f"inside/{name}" for name in ("2.jpg", "3.jfif", "4.HEIC", "10.PNG")]
+    assert found == ["street.png", *inside, "a[1].png"]
+    said = capsys.readouterr().err
+    assert "2 files in inside" in said and "._2.jpg" in said and said.count("\n") == 1, "named once"
 
 
 def test_output_names_are_unique_and_stay_inside():

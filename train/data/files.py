@@ -27,14 +27,12 @@ class Pair:
 
     label: None for an unlabelled photograph; a file that should be there, whether it is or not, for others. rule: how
     the label is read, where it differs from the set's. condition: weather or time of day that the set names.
-    reference: photograph of the same place in normal conditions.
     """
 
     image: Path
     label: Path | None
     rule: LabelRule | None = None
     condition: str = ""
-    reference: Path | None = None
 
     def missing(self) -> str:
         """What to say when the label is not there; "" when it is, or none is asked for."""

@@ -137,7 +137,7 @@ def vistas(version: str, panoptic: LabelRule) -> Layout:
 
 
 def acdc(conditions: Sequence[str], trainids: LabelRule) -> Layout:
-    """`rgb_anon/<condition>/<split>/*/X_rgb_anon.png`, `gt/.../X_gt_labelIds.png`; references in `<split>_ref`.
+    """`rgb_anon/<condition>/<split>/*/X_rgb_anon.png`, `gt/.../X_gt_labelIds.png`.
 
     Args:
         conditions: which of `ACDC_CONDITIONS`.
@@ -155,18 +155,12 @@ def acdc(conditions: Sequence[str], trainids: LabelRule) -> Layout:
             if folder.is_dir():
                 labels = root / "gt" / condition / split if labelled else None
                 pairs = pair_files(folder, labels, "_rgb_anon", ends, nested=True)
-                found += [_with_reference(folder, replace(p, condition=condition)) for p in pairs]
+                found += [replace(pair, condition=condition) for pair in pairs]
         if not found:
             require_folder(root / "rgb_anon" / conditions[0] / split, root, split)
         return found
 
     return pair
-
-
-def _with_reference(folder: Path, pair: Pair) -> Pair:
-    name = pair.image.name.replace("_rgb_anon", "_rgb_ref_anon")
-    reference = folder.with_name(f"{folder.name}_ref") / pair.image.parent.name / name
-    return replace(pair, reference=reference) if reference.is_file() else pair
 
 
 def camvid_tutorial(root: Path, split: str, labelled: bool) -> list[Pair]:

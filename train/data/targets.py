@@ -63,10 +63,16 @@ class Normalisers:
     def over(cls, targets: Targets, processes: Processes, kind: str, device: torch.device | str) -> Normalisers:
         """Of a step whose samples are spread over processes, whose gradients are averaged afterwards.
 
-        targets: all of this process's share of the step, on the CPU. kind: "global" divides the sum over all processes
-        by the count over all, so that the gradients are those of one process with the whole batch. "rank" is as
-        released: the class loss is averaged within each rank first, and there is never less than one mask a rank.
-        Raises ValueError for another kind.
+        Args:
+            targets: all of this process's share of the step, on the CPU.
+            processes: those that share the step.
+            kind: "global" divides the sum over all processes by the count over all, so that the gradients are those of
+                one process with the whole batch. "rank" is as released: the class loss is averaged within each rank
+                first, and there is never less than one mask a rank.
+            device: of this process.
+
+        Raises:
+            ValueError: another kind.
         """
         if kind not in LOSS_NORMS:
             raise ValueError(f"Unknown loss norm {kind!r}; choose one of {', '.join(LOSS_NORMS)}.")
@@ -88,7 +94,15 @@ def make_targets(labels: np.ndarray, groups: Sequence[LabelGroups]) -> Targets:
     group's mask; the other members are unknown to the labels, hence weight 0. Of an absent group every member must
     answer "no object". Classes in no group are unknown, and so are members of a present group that is `diverse`.
 
-    labels: (B, H, W) uint8. Raises ValueError when a value is neither 255 nor below the number of groups.
+    Args:
+        labels: (B, H, W) uint8.
+        groups: of each map.
+
+    Returns:
+        The targets, on the CPU.
+
+    Raises:
+        ValueError: a value is neither 255 nor below the number of groups.
     """
     size = max(map(len, groups))
     matrices = [g.matrix() for g in groups]

@@ -22,14 +22,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mfuser import config as config_module
-from mfuser import images, weather
+from mfuser import images
 from mfuser.cityscapes import IGNORE
 from mfuser.inference.windows import working_size
 from mfuser.loading import MFuser
 from mfuser.weights import files as weight_files
 from mfuser.weights import tensors
 from train.data import LabelGroups, SegmentationData, open_dataset
-from train.data.augment import Augmentation, distort_colours
+from train.data.augment import distort_colours, in_weather
 from train.data.batches import items_of, worker_options
 from train.metrics.scoring import semantic_scores
 from train.metrics.tempering import tempered_logits
@@ -151,9 +151,7 @@ class DistortedItems(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         picture, label = self.dataset[index]
-        if rng.random() < self.weather_share:
-            condition = str(rng.choice(Augmentation.conditions))
-            picture = weather.apply(picture, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
+        picture = in_weather(picture, rng, self.weather_share)
         if self.colours:
             picture = distort_colours(picture, rng)
         resized = images.resize(picture, *working_size(picture.shape[:2], self.preset))

@@ -163,7 +163,7 @@ def calibration(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[
         for name, share in (("as they are", 0.0), ("in random weather", 1.0)):
             key = json.dumps([weights_stamp(config.folder(), streams), shown_spec(spec), dataset.stamp(), share])
             if key not in known:
-                known[key] = calibration_errors(model, streams, dataset, hardware, share)
+                known[key] = _calibration_errors(model, streams, dataset, hardware, share)
                 write_json(store, known)
             rows[name] = known[key]
         found[dataset.name] = rows
@@ -174,21 +174,10 @@ def calibration(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[
     return "\n\n".join(texts), found
 
 
-def calibration_errors(
+def _calibration_errors(
     model: MFuser, streams: Sequence[str], dataset: SegmentationData, hardware: Hardware, share: float
 ) -> dict[str, dict[str, float]]:
-    """Measure calibration on the cells of a set.
-
-    Args:
-        model: in evaluation mode, with its temperatures.
-        streams: those to measure.
-        dataset: labelled photographs.
-        hardware: device and loading processes.
-        share: probability of rendered weather.
-
-    Returns:
-        {stream: "temperature", error "before" (at temperature 1) and "after", "accuracy" of the cells}, in 0..1.
-    """
+    """{stream: "temperature", error "before" (at 1) and "after" it, "accuracy" of the cells}, all in 0..1."""
     cells, labels = score_cells(model, streams, dataset, hardware, share, seed=1, colours=False)
     found = {}
     for stream in streams:

@@ -11,7 +11,7 @@ from train.runtime.markdown import number_table
 from train.score.failures import Frame
 from train.score.report import retention
 
-Report = Mapping[str, Any]  # of one set, as `train.score.command.make_report` makes it
+Report = Mapping[str, Any]  # of one set, as `train.score.command.run` makes it
 
 
 def class_table(reports: Mapping[str, Report], stream: str) -> str:

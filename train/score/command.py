@@ -93,7 +93,7 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
         processes: those that share the images.
 
     Returns:
-        One report for each set, as of `make_report`.
+        One report for each set, as scores.json holds it.
 
     Raises:
         ValueError: bad options, data or weights.
@@ -125,7 +125,7 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
             return count_images(model, streams, dataset, space, hardware, view, processes, store)
 
         counts, faults = count(config.weather, config.severity if config.weather else 0)
-        report, matrices = make_report(config, dataset, space, streams, counts, faults), total(streams, space, counts)
+        report, matrices = _make_report(config, dataset, space, streams, counts, faults), total(streams, space, counts)
         for condition in config.swept():
             report.setdefault("sweep", {})[condition] = {
                 str(severity): {
@@ -157,7 +157,7 @@ def require_weather(conditions: Sequence[str], severity: int) -> None:
         weather.apply(np.zeros((32, 32, 3), np.uint8), condition, severity)
 
 
-def make_report(
+def _make_report(
     config: EvaluateConfig,
     dataset: SegmentationData,
     space: str,
@@ -165,19 +165,7 @@ def make_report(
     counts: Mapping[int, Counts],
     faults: Sequence[str],
 ) -> dict[str, Any]:
-    """What is written about one set.
-
-    Args:
-        config: the options.
-        dataset: the set.
-        space: key of `train.data.groups.SPACES`.
-        streams: those that were scored.
-        counts: confusion counts of its images.
-        faults: what was wrong with images that could not be read.
-
-    Returns:
-        The report: `scores.json` holds a list of them.
-    """
+    """What scores.json holds about one set; counts and faults as of `count_images`."""
     report: dict[str, Any] = {"preset": config.preset, "data": dataset.name, "images": len(counts), "space": space}
     report["windows"] = config.windows
     if config.weather:

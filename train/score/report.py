@@ -34,7 +34,7 @@ def print_scores(report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatr
     """Print one set's scores.
 
     Args:
-        report: of the set, as of `train.score.command.make_report`.
+        report: of the set, as of `train.score.command.run`.
         matrices: by stream.
         several: name the set.
     """
