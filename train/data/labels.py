@@ -119,8 +119,8 @@ def raw_ids(path: Path, rule: LabelRule) -> np.ndarray:
             raise LabelError(f"The label {path} holds colours (mode {mode}), not ids{_advice(array)}.")
     if array.dtype in (np.uint8, bool):
         return array.astype(np.uint8, copy=False)
-    void = np.isin(array, DEEP_VOIDS)
-    ids = np.where(void, np.flatnonzero(rule.table == IGNORE)[:1], array.astype(np.int64))
+    void = next(iter(np.flatnonzero(rule.table == IGNORE)), IGNORE)
+    ids = np.where(np.isin(array, DEEP_VOIDS), void, array.astype(np.int64))
     if rule.divisor:
         ids = from_instances(ids, rule.divisor)
     if ids.min() < 0 or ids.max() > 255:
