@@ -30,6 +30,7 @@ class Record:
             raise ValueError(f"{self.path} is damaged: choose another --out or pass --overwrite.") from error
 
     def write(self, content: Mapping[str, Any]) -> None:
+        """Write the record, beside its place and renamed."""
         write_json(self.path, content)
 
     def require(self, settings: Mapping[str, Any]) -> None:
@@ -69,10 +70,15 @@ class Prefix:
         return self.folder if self.number == 1 else f"{self.folder} ({self.number})"
 
     def name(self, root: Path, image: Path) -> str:
-        """Name of a photograph of a root, without suffix.
+        """Name a photograph.
 
-        The hash of its path below the root, and of the number, keeps those of one name in other folders, with another
-        suffix or of other roots apart, wherever the data lies.
+        Args:
+            root: folder of its set.
+            image: its path.
+
+        Returns:
+            A name without suffix. The hash of the path below the root, and of the number, keeps photographs of one name
+            in other folders, with another suffix or of other roots apart, wherever the data lies.
         """
         place = Path(os.path.relpath(image, root)).as_posix()
         key = place if self.number == 1 else f"{self.number}:{place}"

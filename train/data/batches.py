@@ -112,8 +112,14 @@ def make_loader(batches: TrainingBatches, start: int, stop: int, workers: int, p
 
 
 def items_of(loader: DataLoader) -> Iterator[Any]:
-    """What a loader gives. Its workers, which outlive signals, are ended with it: when it is through, when one of them
-    fails, and when the caller stops before."""
+    """Iterate over a loader, and end its workers, which outlive signals, in any case.
+
+    Args:
+        loader: of whole items.
+
+    Returns:
+        What it gives. The workers end when it is through, when one of them fails, and when the caller stops before.
+    """
     items = iter(loader)
     try:
         yield from items

@@ -61,9 +61,15 @@ def check_pair(pair: Pair, groups: int) -> Checked:
 
 
 def place(pairs: Sequence[Pair], rule: LabelRule) -> Path | None:
-    """Where the census of these very files lies, or would lie; None for a small or unlabelled set.
+    """Find the file of a census.
 
-    Names, sizes and times of all files go into the name, and how labels are read: another file is another census.
+    Args:
+        pairs: of the set.
+        rule: how its labels are read.
+
+    Returns:
+        Where the census of these very files lies, or would lie: names, sizes and times of all files go into the name.
+        None for a small or unlabelled set, or when a file is gone.
     """
     if len(pairs) < SMALLEST or any(pair.label is None for pair in pairs):
         return None

@@ -50,7 +50,11 @@ def retention_table(report: Report) -> str:
 def calibration_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Expected calibration error in per cent at temperature 1 and at the stored one.
 
-    found: {weather: {stream: {"temperature", "before", "after" (errors in 0..1), "accuracy"}}}.
+    Args:
+        found: {weather: {stream: {"temperature", "before", "after" (errors in 0..1), "accuracy"}}}.
+
+    Returns:
+        A table in Markdown.
     """
     rows = [
         [condition, STREAM_TITLES[stream], f"{line['temperature']:.3f}"]

@@ -131,8 +131,15 @@ def read_at(probabilities: Tensor, points: np.ndarray) -> np.ndarray:
 
 
 def count_right(spots: Mapping[str, dict[str, Any]], guesses: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """By photograph: "condition", the number of "spots", and how many of them each stream has right in the 11 common
-    classes. Arguments as of `accuracies`."""
+    """Count right points of each photograph in the 11 common classes.
+
+    Args:
+        spots: as of `read_spots`.
+        guesses: as of `guess_all`.
+
+    Returns:
+        {photograph: "condition", number of "spots", and of each stream the right ones}.
+    """
     right, ends = _right(spots, guesses), np.cumsum([len(entry["points"]) for entry in spots.values()])
     parts = {stream: np.split(hits, ends[:-1]) for stream, hits in right.items()}
     return {
@@ -182,8 +189,16 @@ def _right(spots: Mapping[str, dict[str, Any]], guesses: Mapping[str, np.ndarray
 
 
 def deviation(right: Sequence[int], spots: Sequence[int], draws: int = 2000) -> float:
-    """Standard error of sum(right) / sum(spots) over photographs drawn again and again (bootstrap): the spots of one
-    photograph are right or wrong together."""
+    """Standard error of an accuracy by bootstrap over photographs: the points of one are right or wrong together.
+
+    Args:
+        right: right points of each photograph.
+        spots: all points of each photograph.
+        draws: of as many photographs as there are.
+
+    Returns:
+        Standard deviation of sum(right) / sum(spots), 0..1.
+    """
     right, spots = np.array(right), np.array(spots)
     chosen = np.random.default_rng(0).integers(len(spots), size=(draws, len(spots)))
     return float((right[chosen].sum(1) / spots[chosen].sum(1)).std())
