@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfuser import config, presets
-from mfuser.picture_files import SUFFIXES, find_pictures
-
+from mfuser.picture_files import SUFFIXES, find_pictures, natural_key
 
 # ------------------------------------------------------------------------------------------------ options
 
@@ -97,7 +96,8 @@ def find_images(patterns: Sequence[str]) -> list[Path]:
         elif os.path.lexists(path) or not glob.has_magic(pattern):
             inside = (path,)
         else:
-            inside = tuple(p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file())
+            matches = sorted(map(Path, glob.glob(pattern, recursive=True)), key=natural_key)
+            inside = tuple(p for p in matches if p.is_file())
             if not inside:
                 raise ValueError(f"No file matches {pattern!r}.")
         found.update(dict.fromkeys(inside))
