@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,7 +57,9 @@ def fetch(source: Source, *places: Path | None) -> Path:
     reason = "the hub is switched off (HF_HUB_OFFLINE)"
     if not constants.HF_HUB_OFFLINE:
         try:
-            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)  # without a network the client retries long
+            if not behind_proxy(constants.ENDPOINT):  # a proxy resolves the name itself
+                url = urlsplit(constants.ENDPOINT)
+                socket.getaddrinfo(url.hostname, url.port or 443)  # without a network the client retries for long
             return Path(hf_hub_download(source.repo, source.files[0]))
         except (OSError, ValueError) as error:  # every error of the client is one of these
             reason = f"{constants.ENDPOINT} cannot be reached or has no such file, {type(error).__name__}"
@@ -64,3 +67,17 @@ def fetch(source: Source, *places: Path | None) -> Path:
         f"The file {source.files[0]} of {source.repo} is not here and could not be downloaded ({reason}): "
         f"run `{source.command}`, or put it into {home() / source.repo.rsplit('/', 1)[-1]}."
     )
+
+
+def behind_proxy(url: str) -> bool:
+    """Whether requests to a URL go through a proxy.
+
+    The proxy is that of the environment (`https_proxy`, `all_proxy`, ...) or of the system, `no_proxy` respected.
+
+    Args:
+        url: with a scheme and a host.
+    """
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    host = parts.netloc.rpartition("@")[2]
+    return bool({parts.scheme, "all"} & proxies.keys()) and not urllib.request.proxy_bypass(host)

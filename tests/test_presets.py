@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,40 @@ def test_missing_public_weights_are_one_sentence(no_weights, tmp_path):
     given = tmp_path / "my-own.safetensors"
     given.write_bytes(b"x")
     assert hub.fetch(source, given) == given, "a file that is given is taken"
+
+
+@pytest.mark.parametrize(
+    ("environment", "resolved"),
+    [
+        ({}, True),
+        ({"https_proxy": "http://proxy.invalid:3128"}, False),
+        ({"all_proxy": "http://proxy.invalid:3128"}, False),
+        ({"http_proxy": "http://proxy.invalid:3128"}, True),
+        ({"https_proxy": "http://proxy.invalid:3128", "no_proxy": "hub.invalid"}, True),
+        ({"https_proxy": "http://proxy.invalid:3128", "no_proxy": "other.invalid,localhost"}, False),
+        ({"https_proxy": "http://proxy.invalid:3128", "no_proxy": "*"}, True),
+    ],
+    ids=lambda value: (
+        ",".join(f"{k}={v.removeprefix('http://')}" for k, v in value.items()) or "none"
+        if isinstance(value, dict)
+        else ""
+    ),
+)
+def test_the_hubs_name_is_resolved_here_only_without_a_proxy(
+    environment: dict[str, str], resolved: bool, no_weights, tmp_path, monkeypatch
+):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.invalid")
+    asked, fetched = [], tmp_path / "fetched.safetensors"
+    monkeypatch.setattr(hub.socket, "getaddrinfo", lambda host, port: asked.append((host, port)))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name: str(fetched))
+    assert hub.fetch(PRESETS["dinov2-b+clip-b"].vlm.source) == fetched
+    assert asked == ([("hub.invalid", 443)] if resolved else [])
 
 
 def test_unknown_names_list_the_known_ones():
