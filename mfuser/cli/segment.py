@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     segmenter = common.load_model(args, None if args.classes is None else class_list(args.classes))
     for text in query if isinstance(query, list) else []:
         if segmenter.is_cut(text):
-            said = f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored"
-            print(said, file=sys.stderr)
+            message = f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored"
+            print(message, file=sys.stderr)
 
     def work(path: Path) -> str:
         analysis = segmenter.analyse(path, args.windows, args.resolution)
@@ -111,8 +111,8 @@ def class_list(text: str) -> list[str]:
 def tell_fallbacks(analysis: Analysis) -> None:
     """Say on stderr which masks no decoder made, and what would train one."""
     for stream, command in analysis.ran["training"].items():
-        said = f"the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
-        print(f"mfuser: {said}", file=sys.stderr)
+        message = f"the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
+        print(f"mfuser: {message}", file=sys.stderr)
 
 
 def write(
@@ -188,16 +188,16 @@ def summary(
         },
         "classes": list(analysis.classes),
         "classes_trained": analysis.trained_classes,
-        "masks": {s: made(analysis, s) for s in streams if s in analysis.masks},
+        "masks": {s: mask_origin(analysis, s) for s in streams if s in analysis.masks},
         "shares": {s: analysis.shares(s) for s in streams if s in analysis.masks},
         "mean_confidence": {s: float(analysis.confidence[s].mean()) for s in streams if s in analysis.confidence},
         "ran": analysis.ran,
     }
 
 
-def made(analysis: Analysis, stream: str) -> dict[str, str]:
+def mask_origin(analysis: Analysis, stream: str) -> dict[str, str]:
     """How a mask came about, and what would train a decoder where there is none."""
-    from mfuser.inference.analysis import MADE
+    from mfuser.inference.analysis import MASK_ORIGINS
 
-    told = {"made": analysis.made[stream], "how": MADE[analysis.made[stream]]}
-    return told | ({"train": analysis.ran["training"][stream]} if stream in analysis.ran["training"] else {})
+    origin = {"made": analysis.made[stream], "how": MASK_ORIGINS[analysis.made[stream]]}
+    return origin | ({"train": analysis.ran["training"][stream]} if stream in analysis.ran["training"] else {})

@@ -114,7 +114,7 @@ class PaddedSwiGLU(nn.Module):
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A layer of these values, without gradients."""
     with torch.device("meta"):
-        made = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    return made.eval()
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return layer.eval()

@@ -18,7 +18,7 @@ TextEncoder = Callable[[Sequence[str], str], np.ndarray]
 
 CLUSTERS = 24  # of a VFM's patches: more than a street has kinds of things, fewer than it has things
 # How a mask came about -> what it and its confidence are. Only a decoder was trained to segment.
-MADE = {
+MASK_ORIGINS = {
     "decoder": "by a decoder trained for this stream; confidence: the best class's share of the scores, at the "
     "temperature fitted for the trained classes",
     "zero-shot": "no decoder was trained: the class name of the highest cosine with the patch; confidence: the softmax "
@@ -38,7 +38,7 @@ class Analysis:
     image: np.ndarray  # (H, W, 3) uint8 RGB
     classes: tuple[str, ...]
     masks: dict[str, np.ndarray]  # stream -> (H, W) uint8 indices of `classes`
-    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MADE
+    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MASK_ORIGINS
     tokens: dict[str, np.ndarray]  # stream -> (h, w, C) float16 normed last patch tokens
     dense: dict[str, np.ndarray]  # "vlm", "fused" -> (h, w, C_t) float16 unit embeddings in the text space
     layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: (before, after), (h, w, C) float16
@@ -46,7 +46,7 @@ class Analysis:
     texts: tuple[np.ndarray, np.ndarray]  # (K, C_t) class embeddings before and after MTEnhancer
     ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows and their layout, milliseconds
     encode_text: TextEncoder | None = field(default=None, repr=False)
-    made: dict[str, str] = field(default_factory=dict)  # stream -> key of MADE: how its mask came about
+    made: dict[str, str] = field(default_factory=dict)  # stream -> key of MASK_ORIGINS: how its mask came about
     _queries: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -74,8 +74,8 @@ class Analysis:
 
         before: words inside the brackets, where more than the mask is beside the title.
         """
-        made = self.made.get(stream, "decoder")
-        return visualize.STREAM_TITLES[stream] + ("" if made == "decoder" else f" ({before}{made})")
+        origin = self.made.get(stream, "decoder")
+        return visualize.STREAM_TITLES[stream] + ("" if origin == "decoder" else f" ({before}{origin})")
 
     def shares(self, stream: str = "fused") -> dict[str, float]:
         """Fraction of the pixels of each class that occurs, largest first."""
@@ -100,11 +100,11 @@ class Analysis:
         do an empty text and a point outside the image.
         """
         if is_point(query):
-            field_ = self._point_similarity(query, stream)
+            cosines = self._point_similarity(query, stream)
         else:
-            field_ = self._text_similarity([query] if isinstance(query, str) else list(query), stream)
+            cosines = self._text_similarity([query] if isinstance(query, str) else list(query), stream)
         h, w = self.size
-        return np.clip(cv2.resize(field_, (w, h), interpolation=cv2.INTER_LINEAR), -1, 1)
+        return np.clip(cv2.resize(cosines, (w, h), interpolation=cv2.INTER_LINEAR), -1, 1)
 
     def _point_similarity(self, point: Sequence[float], stream: str) -> np.ndarray:
         (h, w), tokens = self.size, self._of(self.tokens, stream).astype(np.float32)

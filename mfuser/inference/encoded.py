@@ -1,4 +1,4 @@
-"""What the encoders gave for a picture, and a memory of it, so that another class list runs the decoders only."""
+"""What the encoders gave for a picture, and a cache of it, so that another class list runs the decoders only."""
 
 from __future__ import annotations
 
@@ -70,25 +70,25 @@ def encode(model: MFuser, pixels: Tensor) -> Encoded:
     return encoded
 
 
-class Memory:
+class EncodedCache:
     """Keeps what was encoded, within a number of bytes; the least recently used goes first. Not safe for threads."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Encoded] = OrderedDict()
 
     def get(self, key: Hashable) -> Encoded | None:
         """What was encoded, or None when it is not (or no longer) here."""
-        return self._kept.get(key)
+        return self._entries.get(key)
 
-    def keep(self, key: Hashable, encoded: Encoded, limit: int) -> None:
+    def put(self, key: Hashable, encoded: Encoded, limit: int) -> None:
         """Keep it, as the most recently used; what is larger than `limit` bytes is not kept."""
-        self._kept[key] = encoded
-        self._kept.move_to_end(key)
-        while self._kept and sum(e.nbytes for e in self._kept.values()) > limit:
-            self._kept.popitem(last=False)
+        self._entries[key] = encoded
+        self._entries.move_to_end(key)
+        while self._entries and sum(e.nbytes for e in self._entries.values()) > limit:
+            self._entries.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
 
 class Clock:

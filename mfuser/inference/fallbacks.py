@@ -45,7 +45,7 @@ def cluster(tokens: np.ndarray, count: int = CLUSTERS) -> Tensor:
     return torch.from_numpy(-distance.reshape(h, w, k)).permute(2, 0, 1)[None]
 
 
-def coloured(clusters: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def label_clusters(clusters: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each cluster the class that a mask has there most often.
 
     clusters, mask: (H, W) uint8, without 255. Returns: (H, W) uint8 train ids; (H, W) float32 in (0, 1], the share of

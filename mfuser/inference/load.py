@@ -35,15 +35,15 @@ def load(
     Raises ValueError with the way out for an unknown preset, folder, device or precision; WeightsError, a
     ValueError, for weights that are missing, damaged or another model's.
     """
-    named, certain = str(preset) in presets.PRESETS, True
+    by_name, preset_is_stated = str(preset) in presets.PRESETS, True
     checkpoint_file = _checkpoint(preset, weights)
-    if named:
+    if by_name:
         built = presets.get(str(preset))
         folder = _folder(Path(weights)) if weights and checkpoint_file is None else None
     elif checkpoint_file is None:
-        built, folder, certain = _of_folder(_folder(Path(preset)), weights)
+        built, folder, preset_is_stated = _of_folder(_folder(Path(preset)), weights)
     if checkpoint_file is not None:
-        return _official(checkpoint_file, str(preset) if named else None, device, precision, classes)
+        return _official(checkpoint_file, str(preset) if by_name else None, device, precision, classes)
     if classes is not None:
         open_vocabulary.check(classes, built.classes)  # before gigabytes are read
     device = usable_device(device)
@@ -51,7 +51,7 @@ def load(
     try:
         model = MFuser.from_preset(built, weights=folder)
     except files.MisfitError as error:
-        if certain:
+        if preset_is_stated:
             raise
         raise WeightsError(
             f"{folder} does not say which preset its weights are for, and they do not fit {built.name!r}: "

@@ -21,7 +21,7 @@ from mfuser.encoders.vocabulary import END
 from mfuser.fusion.selective_scan import running_kernel
 from mfuser.inference import fallbacks, open_vocabulary
 from mfuser.inference.analysis import Analysis
-from mfuser.inference.encoded import Clock, Encoded, Memory, encode, to_array
+from mfuser.inference.encoded import Clock, Encoded, EncodedCache, encode, to_array
 from mfuser.inference.precision import PRECISIONS
 from mfuser.inference.streamline import compile_blocks, lower
 from mfuser.inference.windows import STRIDE, network_size, sliding_scores, window_places, working_size
@@ -57,7 +57,7 @@ class Segmenter:
             lower(self.model, self.device, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
         self.remember = 0  # bytes for what the encoders gave, so that another class list runs the decoders only
-        self._memory = Memory()
+        self._cache = EncodedCache()
         self._words: OrderedDict[tuple, Words] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -104,20 +104,22 @@ class Segmenter:
         model, started = self.model, time.perf_counter()
         pixels = self.to_pixels(picture, working_size(picture.shape[:2], self.preset, resolution))
         size = network_size(picture.shape[:2], self.preset, windows, resolution)
-        wide = pixels if size == tuple(pixels.shape[-2:]) else self.to_pixels(picture, size)
+        window_pixels = pixels if size == tuple(pixels.shape[-2:]) else self.to_pixels(picture, size)
         key = (images.fingerprint(picture), tuple(pixels.shape)) if self.remember else None
-        earlier = None if key is None else self._memory.get(key)
-        encoded = self._look(pixels) if earlier is None else earlier
+        cached = None if key is None else self._cache.get(key)
+        encoded = self._encode_pixels(pixels) if cached is None else cached
         clock, scores, words = Clock(self.device), {}, None
         with self.autocast():
             for stream in [s for s in config.STREAMS if s in model.heads]:
                 words = None if names is None else self._words_of(names, stream)
                 output = model.decode(encoded.features[stream], stream, words)
-                scores[stream] = output.semantic() if windows == "single" else self._sliding(wide, stream, words)
+                scores[stream] = (
+                    output.semantic() if windows == "single" else self._sliding(window_pixels, stream, words)
+                )
                 clock.stop(stream)
-        masks, confidence, made = self._decide(scores, encoded, picture.shape[:2], names, clock)
+        masks, confidence, origins = self._decide(scores, encoded, picture.shape[:2], names, clock)
         if key is not None:
-            self._memory.keep(key, encoded, self.remember)
+            self._cache.put(key, encoded, self.remember)
         return Analysis(
             image=picture,
             classes=names or self.preset.classes,
@@ -128,14 +130,14 @@ class Segmenter:
             layers=encoded.layers,
             offset_norms=encoded.offset_norms,
             texts=(to_array(model.class_text("fused") if words is None else words.text), to_array(output.text[0])),
-            ran=self._ran(pixels, encoded, clock, time.perf_counter() - started)
-            | {"encoders_ran": "now" if earlier is None else "earlier"}
-            | _layout(windows, wide),
+            ran=self._run_record(pixels, encoded, clock, time.perf_counter() - started)
+            | {"encoders_ran": "now" if cached is None else "earlier"}
+            | _layout(windows, window_pixels),
             encode_text=self.encode_text,
-            made=made,
+            made=origins,
         )
 
-    def _look(self, pixels: Tensor) -> Encoded:
+    def _encode_pixels(self, pixels: Tensor) -> Encoded:
         """Run the encoders: everything that does not depend on the classes."""
         with self.autocast():
             return encode(self.model, pixels)
@@ -165,12 +167,12 @@ class Segmenter:
 
     def _encode(self, texts: Sequence[str], stream: str) -> np.ndarray:
         prompts = self.model.heads["fused"].prompts if stream == "fused" else None
-        ids = self.model.vlm.tokenize(list(texts), self._text_room(stream)).to(self.device)
+        ids = self.model.vlm.tokenize(list(texts), self._token_limit(stream)).to(self.device)
         return to_array(F.normalize(self.model.vlm.text(ids, prompts).float(), dim=-1))
 
     def is_cut(self, text: str) -> bool:
         """True when a text is longer than the text tower reads, so that its end is ignored."""
-        return not self.model.vlm.fits(text, self._text_room("fused"))
+        return not self.model.vlm.fits(text, self._token_limit("fused"))
 
     def check_classes(self, classes: Sequence[str]) -> tuple[str, ...] | None:
         """As `open_vocabulary.check`; raises ValueError also for a name that the text tower cannot read to its end."""
@@ -178,7 +180,7 @@ class Segmenter:
         open_vocabulary.token_ids(self.model, names or (), self.model.heads["fused"].prompts.shape[1])
         return names
 
-    def _text_room(self, stream: str) -> int:
+    def _token_limit(self, stream: str) -> int:
         prompts = self.model.heads["fused"].prompts.shape[1]
         return self.model.vlm.text.positions - (prompts if stream == "fused" else 0)
 
@@ -206,9 +208,9 @@ class Segmenter:
         """Masks, confidence and what made each, in the order of STREAMS."""
         decided: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
         for stream, s in scores.items():
-            sharp = s.float().clamp_min(LOWEST_SCORE) ** (1 / self.model.temperatures.get(stream, 1.0))
-            certain = sharp.amax(1, keepdim=True) / sharp.sum(1, keepdim=True)
-            decided[stream] = (*_upsampled(s.float(), certain, size), "decoder")
+            tempered = s.float().clamp_min(LOWEST_SCORE) ** (1 / self.model.temperatures.get(stream, 1.0))
+            confidence = tempered.amax(1, keepdim=True) / tempered.sum(1, keepdim=True)
+            decided[stream] = (*_upsampled(s.float(), confidence, size), "decoder")
         clock.stop("masks")
         if "vlm" not in scores:
             temperature = float(self.model.vlm.temperature)
@@ -217,7 +219,7 @@ class Segmenter:
             clock.stop("vlm")
         if "vfm" not in scores:
             near = upsampled_argmax(fallbacks.cluster(encoded.tokens["vfm"]), size)[0].numpy()
-            decided["vfm"] = (*fallbacks.coloured(near, decided["fused"][0]), "clusters")
+            decided["vfm"] = (*fallbacks.label_clusters(near, decided["fused"][0]), "clusters")
             clock.stop("vfm")
         return tuple({s: decided[s][part] for s in config.STREAMS if s in decided} for part in range(3))
 
@@ -226,7 +228,7 @@ class Segmenter:
         if names is not None or self.model.vlm.vocabulary_is_here():
             return self._encode(names or self.preset.classes, "vlm")
         ids = self.model.class_ids  # came with the weights; the vocabulary, SigLIP's, is not here
-        ids = F.pad(ids, (0, self._text_room("vlm") - ids.shape[1]), value=END)
+        ids = F.pad(ids, (0, self._token_limit("vlm") - ids.shape[1]), value=END)
         return to_array(F.normalize(self.model.vlm.text(ids).float(), dim=-1))
 
     def autocast(self) -> AbstractContextManager:
@@ -235,7 +237,7 @@ class Segmenter:
             return nullcontext()
         return torch.autocast(self.device.type, PRECISIONS[self.precision])
 
-    def _ran(self, pixels: Tensor, encoded: Encoded, clock: Clock, seconds: float) -> dict[str, Any]:
+    def _run_record(self, pixels: Tensor, encoded: Encoded, clock: Clock, seconds: float) -> dict[str, Any]:
         model, ms, decoding = self.model, encoded.milliseconds, clock.milliseconds
         return {
             "preset": self.preset.name,
@@ -285,7 +287,7 @@ def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:
     return label
 
 
-def _upsampled(scores: Tensor, certain: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _upsampled(scores: Tensor, confidence: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Mask (H, W) uint8 and confidence (H, W) float32 of scores (1, K, h, w) and certainties (1, 1, h, w)."""
-    certain = F.interpolate(certain, size=size, mode="bilinear", align_corners=False)
-    return upsampled_argmax(scores, size)[0].cpu().numpy(), to_array(certain[0, 0])
+    confidence = F.interpolate(confidence, size=size, mode="bilinear", align_corners=False)
+    return upsampled_argmax(scores, size)[0].cpu().numpy(), to_array(confidence[0, 0])

@@ -14,7 +14,7 @@ import numpy as np
 from mfuser import images
 from mfuser.weather import fog, night, rain, snow
 from mfuser.weather.descriptions import CONDITIONS, DESCRIPTIONS, Description
-from mfuser.weather.scene import look
+from mfuser.weather.scene import estimate_scene
 
 __all__ = ["CONDITIONS", "DESCRIPTIONS", "MOST_PIXELS", "Description", "apply"]
 
@@ -55,7 +55,7 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
     h, w = image.shape[:2]
     if (excess := h * w / MOST_PIXELS) > 1:
         image = images.resize(image, *(max(images.MIN_SIDE, int(side / excess**0.5)) for side in (h, w)))
-    scene = look(image)
+    scene = estimate_scene(image)
     light = cv2.LUT(image, _TO_LINEAR)
     for position, name in enumerate(CONDITIONS):
         if name in names:

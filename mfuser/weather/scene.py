@@ -1,6 +1,6 @@
 """What a clear photograph tells about its street: distance, sky, ground and air, guessed from the perspective.
 
-No depth is given, so `look` draws a box of road and house fronts from the vanishing point: see there.
+No depth is given, so `estimate_scene` draws a box of road and house fronts from the vanishing point: see there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Scene:
     haze: np.ndarray | float = 0.0  # 0..1, share of scattered light in what reaches the camera
 
 
-def look(image: np.ndarray) -> Scene:
+def estimate_scene(image: np.ndarray) -> Scene:
     """Guess the geometry of a street photograph.
 
     A box of road and house fronts is drawn from the vanishing point (depth = focal * camera height / rows below the

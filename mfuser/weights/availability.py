@@ -28,7 +28,7 @@ def status(preset: Preset) -> dict[str, Any]:
     why = command = None
     if missing:
         why = f"missing in {folder.name}/: {', '.join(missing)}"
-        command = f"git checkout -- assets/{folder.name}" if preset.weights else way(preset, folder)
+        command = f"git checkout -- assets/{folder.name}" if preset.weights else runnable_command(preset, folder)
         if is_official(preset) and "stream-fused.safetensors" in missing:
             why += f"; {CHECKPOINTS}"
     elif (command := vocabulary_command(preset, folder)) is not None:
@@ -40,7 +40,7 @@ def _found(encoder: EncoderConfig, folder: Path) -> bool:
     return encoder.source is not None and hub.find(encoder.source, folder) is not None
 
 
-def way(preset: Preset, folder: Path) -> str:
+def runnable_command(preset: Preset, folder: Path) -> str:
     """Command that makes a preset of public encoders runnable: the authors' checkpoints hold the encoders too."""
     vlm = preset.name.partition("+")[2]
     streams = [n for n in weight_files(preset) if n.startswith("stream-") and not (folder / n).is_file()]

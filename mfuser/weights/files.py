@@ -48,14 +48,14 @@ def preset_name(folder: Path) -> str | None:
 
     Raises WeightsError when they contradict each other.
     """
-    said: dict[str, str] = {}
+    stated: dict[str, str] = {}
     for path in sorted(folder.glob("*.safetensors")):
         if is_ours(path) and (name := load_metadata(path).get("preset")):
-            said.setdefault(name, path.name)
-    if len(said) > 1:
-        (one, first), (two, second), *_ = said.items()
+            stated.setdefault(name, path.name)
+    if len(stated) > 1:
+        (one, first), (two, second), *_ = stated.items()
         raise WeightsError(f"{folder} mixes weights: {first} is for preset {one!r}, {second} for {two!r}.")
-    return next(iter(said), None)
+    return next(iter(stated), None)
 
 
 def folder_of(preset: Preset) -> Path | None:

@@ -26,14 +26,16 @@ def save_folder(model: MFuser, folder: str | Path, metadata: Mapping[str, str] |
     Raises ValueError for a model that was prepared for inference.
     """
     model.refuse_prepared()
-    folder, model_is = Path(folder), {**(metadata or {}), "preset": model.preset.name}
+    folder, model_metadata = Path(folder), {**(metadata or {}), "preset": model.preset.name}
     for name in ("vfm", "vlm"):
-        save(folder / f"encoder-{name}.safetensors", getattr(model, name).state_dict(), model_is)
+        save(folder / f"encoder-{name}.safetensors", getattr(model, name).state_dict(), model_metadata)
     for stream in model.preset.streams:
-        said = {**model_is, "temperature": str(model.temperatures.get(stream, 1.0))}
+        stream_metadata = {**model_metadata, "temperature": str(model.temperatures.get(stream, 1.0))}
         if model.class_ids is not None:
-            said["class_ids"] = json.dumps(model.class_ids.tolist())  # the vocabulary need not be there when loading
-        save(folder / f"stream-{stream}.safetensors", model.state_for(stream), said)
+            stream_metadata["class_ids"] = json.dumps(
+                model.class_ids.tolist()
+            )  # the vocabulary need not be there when loading
+        save(folder / f"stream-{stream}.safetensors", model.state_for(stream), stream_metadata)
 
 
 def load_folder(model: MFuser, folder: Path | None) -> None:
@@ -59,7 +61,11 @@ def stream_files(preset: Preset, folder: Path, streams: Sequence[str]) -> dict[s
     lacking = [stream for stream, path in paths.items() if not path.is_file()]
     if lacking and preset.vfm.source is not None:
         fused = lacking[0] == "fused"  # the stream that the authors' checkpoints hold
-        command = availability.way(preset, folder) if fused else availability.training_command(preset, lacking[0])
+        command = (
+            availability.runnable_command(preset, folder)
+            if fused
+            else availability.training_command(preset, lacking[0])
+        )
         source = f" ({availability.CHECKPOINTS})" if fused and availability.is_official(preset) else ""
         raise WeightsError(f"No trained weights at {paths[lacking[0]]}: run `{command}`{source}.")
     return paths

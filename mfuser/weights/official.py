@@ -169,21 +169,23 @@ def read(path: str | Path) -> dict[str, Tensor]:
     return load_pickle(path)
 
 
-def recognise(names: Iterable[str], wanted: str | None = None) -> str:
+def recognise(names: Iterable[str], expected: str | None = None) -> str:
     """Which of presets.OFFICIAL a checkpoint is. Raises WeightsError when it is none, ValueError for an unknown
-    `wanted`, MisfitError when it is another one than `wanted`."""
-    if wanted is not None and wanted not in OFFICIAL:
-        raise ValueError(f"Unknown vlm {wanted!r}; choose one of {', '.join(OFFICIAL)}.")
+    `expected`, MisfitError when it is another one than `expected`."""
+    if expected is not None and expected not in OFFICIAL:
+        raise ValueError(f"Unknown vlm {expected!r}; choose one of {', '.join(OFFICIAL)}.")
     names = set(names)
     found = next((vlm for vlm in OFFICIAL if SIGNS[vlm] in names), None)
-    if wanted is not None and found is not None and found != wanted:
-        raise MisfitError(f"The checkpoint is the authors' for {found!r}, not for {wanted!r}: pass that one, or none.")
-    if found is None and wanted is None:
+    if expected is not None and found is not None and found != expected:
+        raise MisfitError(
+            f"The checkpoint is the authors' for {found!r}, not for {expected!r}: pass that one, or none."
+        )
+    if found is None and expected is None:
         raise WeightsError(
             f"The checkpoint is none of the authors': it has no {' or '.join(SIGNS.values())}; "
             "a model trained here is loaded from its folder."
         )
-    return wanted or found
+    return expected or found
 
 
 def origins(names: Iterable[str], preset: Preset) -> dict[str, Origin]:

@@ -16,7 +16,7 @@ from mfuser import images, presets
 from mfuser.cli import main
 from mfuser.config import STREAMS
 from mfuser.inference import fallbacks
-from mfuser.inference.analysis import CLUSTERS, MADE
+from mfuser.inference.analysis import CLUSTERS, MASK_ORIGINS
 from mfuser.inference.segmenter import Segmenter, upsampled_argmax
 from mfuser.loading import MFuser
 from mfuser.weights import folder as folder_module
@@ -72,7 +72,7 @@ def test_clusters_are_repeatable_and_never_more_than_tokens():
 def test_clusters_take_the_commonest_class_and_say_how_common():
     clusters = np.array([[0, 0, 0, 0, 5, 5]], np.uint8)
     mask = np.array([[13, 13, 13, 2, 10, 10]], np.uint8)
-    coloured, purity = fallbacks.coloured(clusters, mask)
+    coloured, purity = fallbacks.label_clusters(clusters, mask)
     assert coloured.tolist() == [[13, 13, 13, 13, 10, 10]] and purity.tolist() == [[0.75] * 4 + [1.0] * 2]
     assert coloured.dtype == np.uint8 and purity.dtype == np.float32
 
@@ -85,7 +85,7 @@ def test_every_column_has_a_mask_that_says_what_it_is(segmenter, street, classes
     analysis = segmenter.analyse(street, classes=classes)
     assert tuple(analysis.masks) == tuple(analysis.confidence) == STREAMS
     assert analysis.made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"}
-    assert set(analysis.made.values()) <= set(MADE)
+    assert set(analysis.made.values()) <= set(MASK_ORIGINS)
     assert [analysis.title(s) for s in STREAMS] == ["VFM only (clusters)", "VLM only (zero-shot)", "MFuser"]
     for stream in STREAMS:
         mask, confidence = analysis.masks[stream], analysis.confidence[stream]
@@ -108,7 +108,7 @@ def test_zero_shot_mask_is_the_similarity_panels_argmax(segmenter, street):
 def test_cluster_mask_can_be_made_again_from_the_analysis(segmenter, street):
     analysis = segmenter.analyse(street)
     near = upsampled_argmax(fallbacks.cluster(analysis.tokens["vfm"]), analysis.size)[0].numpy()
-    mask, purity = fallbacks.coloured(near, analysis.masks["fused"])
+    mask, purity = fallbacks.label_clusters(near, analysis.masks["fused"])
     assert np.array_equal(mask, analysis.masks["vfm"]) and np.array_equal(purity, analysis.confidence["vfm"])
     again = segmenter.analyse(street)
     assert all(np.array_equal(again.masks[s], analysis.masks[s]) for s in STREAMS)

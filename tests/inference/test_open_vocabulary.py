@@ -144,8 +144,8 @@ def test_scores_are_between_0_and_1(tiny_model, pixels):
 
 def test_encoders_run_once_for_several_lists(tiny_model, street, monkeypatch):
     segmenter, looks = Segmenter(tiny_model, precision="float32"), []
-    look = segmenter._look
-    monkeypatch.setattr(segmenter, "_look", lambda pixels: looks.append(1) or look(pixels))
+    look = segmenter._encode_pixels
+    monkeypatch.setattr(segmenter, "_encode_pixels", lambda pixels: looks.append(1) or look(pixels))
     segmenter.remember = 10**8
     first = segmenter.analyse(street)
     own, again = segmenter.analyse(street, classes=NAMES), segmenter.analyse(street)
@@ -157,7 +157,7 @@ def test_encoders_run_once_for_several_lists(tiny_model, street, monkeypatch):
     segmenter.analyse(street[:, ::-1].copy(), classes=NAMES)
     segmenter.remember = 1  # no room: nothing is kept
     segmenter.analyse(street)
-    assert len(looks) == 2 and not len(segmenter._memory)
+    assert len(looks) == 2 and not len(segmenter._cache)
 
 
 @pytest.fixture(scope="module")
