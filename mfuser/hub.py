@@ -1,4 +1,4 @@
-"""Where public files lie: a folder of the user's, the Hugging Face cache, or else the hub itself."""
+"""Where public files lie: in a folder of the user's, in the Hugging Face cache, or else on the hub itself."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ class MissingError(ValueError):
 def home() -> Path:
     """The user's folder of weights: $MFUSER_WEIGHTS, or `~/.cache/mfuser`.
 
-    It holds a folder per preset (`HOME/dinov2-l+clip-l/stream-fused.safetensors`, ...), and files of the hub, either in
-    a folder named like their repository or directly. Raises ValueError when the variable names a file.
+    It holds one folder per preset (`HOME/dinov2-l+clip-l/stream-fused.safetensors`, ...). It also holds files of the
+    hub, either in a folder named like their repository or directly.
+
+    Raises:
+        ValueError: the variable names a file.
     """
     folder = Path(os.environ.get(VARIABLE) or "~/.cache/mfuser").expanduser()
     if folder.is_file():
@@ -30,7 +33,15 @@ def home() -> Path:
 
 
 def find(source: Source, *places: Path | None) -> Path | None:
-    """The file of a source in one of the places (folders, or the file itself), in `home()`, or in the hub's cache."""
+    """Look for the file of a source, without a download.
+
+    Args:
+        source: repository and file names.
+        places: folders, or the file itself, to look in before `home()` and the hub's cache. None is skipped.
+
+    Returns:
+        Its path, or None.
+    """
     for place in (*places, home()):
         if place is None:
             continue
@@ -49,7 +60,15 @@ def find(source: Source, *places: Path | None) -> Path | None:
 
 
 def fetch(source: Source, *places: Path | None) -> Path:
-    """Like `find`, and downloads what is nowhere here. Raises MissingError with the command that gets it."""
+    """The file of a source: found by `find`, or else downloaded.
+
+    Args:
+        source: repository and file names.
+        places: as for `find`.
+
+    Raises:
+        MissingError: it is not here and cannot be downloaded. The message has the command that gets it.
+    """
     if (found := find(source, *places)) is not None:
         return found
     from huggingface_hub import constants, hf_hub_download

@@ -108,7 +108,13 @@ class MFuserNetwork(nn.Module):
             return {name: getattr(self, name).embed(picture) for name, picture in shown.items()}
 
     def features(self, embedded: Embedded, stream: str = "fused", record: Recorder | None = None) -> Features:
-        """Run the encoders of a stream from the tokens of `embed`."""
+        """Run the encoders of a stream from the tokens of `embed`.
+
+        Args:
+            embedded: tokens and grid of each encoder, from `embed`.
+            stream: "vfm", "vlm" or "fused".
+            record: called after each pair of blocks of the fused stream.
+        """
         return self._fused(embedded, record) if stream == "fused" else self._alone(embedded, stream)
 
     @torch.no_grad()

@@ -23,17 +23,22 @@ def load(
     weights: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> Segmenter:
-    """Load a model, ready to analyse images.
+    """Load a model that is ready to analyse images.
 
-    preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote (a file of
-    such a folder stands for it), or a checkpoint of the authors (.pth; its vision-language model is recognised).
-    device: "cpu", "cuda", ... (default: cuda when there is one). precision: "float32" or "bf16" (default: bf16 where
-    the device computes in it natively). weights: such a folder or checkpoint, for a preset given by name (default: the
-    preset's own). classes: names of the user's own instead of the trained ones, at most 40 (experimental, see
-    `mfuser.inference.open_vocabulary`).
+    Args:
+        preset: one of
+            - the name of a preset;
+            - a folder that `python -m train fit` or `python -m mfuser import-official` wrote, or a file in it;
+            - a checkpoint of the authors (.pth). Its vision-language model is recognised.
+        device: "cpu", "cuda", "cuda:1", ...; None takes CUDA when there is one.
+        precision: "float32" or "bf16"; None takes bf16 where the device computes in it natively.
+        weights: such a folder or checkpoint, for a preset given by name; None takes the preset's own weights.
+        classes: 2 to 40 class names in place of the trained ones (experimental, see
+            `mfuser.inference.open_vocabulary`).
 
-    Raises ValueError with the way out for an unknown preset, folder, device or precision; WeightsError, a
-    ValueError, for weights that are missing, damaged or another model's.
+    Raises:
+        ValueError: an unknown preset, folder, device or precision. The message names the way out.
+        WeightsError: weights that are missing, damaged, or another model's. It is a ValueError.
     """
     by_name, preset_is_stated = str(preset) in presets.PRESETS, True
     checkpoint_file = _checkpoint(preset, weights)

@@ -1,4 +1,4 @@
-"""An image in, an Analysis out: runs the three streams, at the sizes of `windows` and in the formats of `precision`."""
+"""From an image to an Analysis: runs the three streams, at the sizes of `windows` and in the formats of `precision`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,18 @@ BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains
 class Segmenter:
     """A model on a device. `analyse` is the one expensive call; everything in its Analysis is cheap.
 
-    The model becomes the segmenter's own: with precision "bf16" most of its weights are stored in bfloat16, and on CUDA
-    modules are merged (`mfuser.inference.streamline`), so that it can no longer be trained or saved.
+    The segmenter takes the model over. With precision "bf16" most of its weights are stored in bfloat16, and on CUDA
+    modules are merged (`mfuser.inference.streamline`). Such a model can no longer be trained or saved.
+
+    Args:
+        model: the network with its weights.
+        device: a usable device, see `precision.usable_device`.
+        precision: "float32" or "bf16".
+        weights: what `Analysis.ran` calls the weights.
+        classes: class names in place of the trained ones (experimental, see `open_vocabulary`).
+
+    Raises:
+        ValueError: unknown precision, or a bad class list.
     """
 
     def __init__(
@@ -56,18 +66,21 @@ class Segmenter:
         if precision != "float32":
             lower(self.model, self.device, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)
-        self.remember = 0  # bytes for what the encoders gave, so that another class list runs the decoders only
+        self.remember = 0  # bytes of encoder outputs to keep, so that another class list runs the decoders only
         self._cache = EncodedCache()
         self._words: OrderedDict[tuple, Words] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def preset(self) -> config.Preset:
+        """The preset of the model."""
         return self.model.preset
 
     def compile(self) -> Segmenter:
-        """Let torch.compile fuse the encoder blocks; returns the segmenter. For many passes on a GPU: it needs a C
-        compiler there, and the first pass waits for it."""
+        """Let torch.compile fuse the encoder blocks. This pays for many passes on a GPU.
+
+        It needs a C compiler, and the first pass waits for the compilation. Returns the segmenter.
+        """
         compile_blocks(self.model)
         return self
 
@@ -81,15 +94,21 @@ class Segmenter:
     ) -> Analysis:
         """Run every stream once.
 
-        image: whatever `images.load` reads. windows: "single" (whole image at once) or "sliding" (masks from the
-        paper's 512-pixel windows, stride 341; features still from one pass). resolution: short side in pixels at which
-        the network sees the image; None for the preset's. classes: other names than the trained ones (experimental, see
-        `open_vocabulary`); None for those that the segmenter was made with.
-        Raises images.ImageError, or ValueError for bad arguments.
+        With windows, the two kinds of pass differ for encoders with learned positions. A window of 512 pixels has the
+        grid of their position table, as in the released evaluation. A single pass stretches learned and rotary
+        positions over its own grid. Masks without a decoder (`Analysis.made`) always come from the single pass.
 
-        The two differ for encoders with learned positions: a window of 512 pixels has the very grid of their position
-        table, as the released code evaluates; a single pass stretches table and rotary positions over its own grid.
-        Masks that no decoder makes (`Analysis.made`) come from the one pass always.
+        Args:
+            image: anything that `images.load` reads.
+            windows: "single" runs the whole image at once. "sliding" takes the masks from the paper's windows of 512
+                pixels with stride 341; the features still come from a single pass.
+            resolution: short side in pixels at which the network sees the image; None for the preset's.
+            classes: class names in place of the trained ones (experimental, see `open_vocabulary`); None for those that
+                the segmenter was built with.
+
+        Raises:
+            images.ImageError: the image cannot be read. It is a ValueError.
+            ValueError: unknown windows, a resolution out of range, or a bad class list.
         """
         if windows not in ("single", "sliding"):
             raise ValueError(f"Unknown windows {windows!r}; choose single or sliding.")
@@ -152,15 +171,25 @@ class Segmenter:
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor, stream: str = "fused") -> MFuserOutput:
-        """One pass of a stream in the segmenter's precision; pixels (B, 3, H, W) float RGB 0..255."""
+        """One pass of one stream, in the segmenter's precision.
+
+        Args:
+            pixels: (B, 3, H, W) float RGB 0..255.
+            stream: a stream with a decoder.
+        """
         with self.autocast():
             return self.model(pixels.to(self.device), stream)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str], stream: str = "fused") -> np.ndarray:
-        """Unit text embeddings (n, C_t) float32: "vlm" from the original tower, "fused" with the learned prompts.
+        """Embeddings of texts in the joint text-image space.
 
-        Text beyond the tower's positions is cut; `is_cut` tells.
+        Args:
+            texts: n texts. What exceeds the tower's positions is cut, see `is_cut`.
+            stream: "vlm" for the original text tower, "fused" for the tower with the learned prompts.
+
+        Returns:
+            (n, C_t) float32, unit length.
         """
         with self._lock:
             return self._encode(texts, stream)
@@ -175,7 +204,17 @@ class Segmenter:
         return not self.model.vlm.fits(text, self._token_limit("fused"))
 
     def check_classes(self, classes: Sequence[str]) -> tuple[str, ...] | None:
-        """As `open_vocabulary.check`; raises ValueError also for a name that the text tower cannot read to its end."""
+        """Check a class list as `open_vocabulary.check` does, and that the text tower reads every name to its end.
+
+        Args:
+            classes: names in the order of their indices.
+
+        Returns:
+            The tidied names, or None for the trained list.
+
+        Raises:
+            ValueError: a bad list, or a name that is too long.
+        """
         names = open_vocabulary.check(classes, self.preset.classes)
         open_vocabulary.token_ids(self.model, names or (), self.model.heads["fused"].prompts.shape[1])
         return names
@@ -185,7 +224,15 @@ class Segmenter:
         return self.model.vlm.text.positions - (prompts if stream == "fused" else 0)
 
     def to_pixels(self, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """(H, W, 3) uint8 -> (1, 3, *size) float32 0..255 on the device."""
+        """Resize a picture and put it on the device.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB.
+            size: (height, width) for the network.
+
+        Returns:
+            (1, 3, height, width) float32 RGB 0..255.
+        """
         resized = images.resize(picture, *size)
         return torch.from_numpy(np.ascontiguousarray(resized)).to(self.device).permute(2, 0, 1)[None].float()
 
@@ -271,9 +318,16 @@ def _layout(windows: str, pixels: Tensor) -> dict[str, Any]:
 
 
 def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Argmax over classes of bilinearly upsampled scores: (B, K, h, w) -> (B, H, W) uint8.
+    """Argmax over the classes of bilinearly upsampled scores.
 
-    One class at a time: a running maximum stays in cache where K full-size maps and an argmax across them do not.
+    It runs one class at a time: a running maximum stays in the CPU's cache, where K full-size maps do not.
+
+    Args:
+        scores: (B, K, h, w) float.
+        size: (H, W).
+
+    Returns:
+        (B, H, W) uint8.
     """
     best = label = None
     for k in range(scores.shape[1]):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Description:
-    """One condition for the page: a sentence and the physical parameter at severity 1..5 that drives the rendering."""
+    """One condition: what people read, and the physical parameter that drives the rendering."""
 
-    sentence: str
-    parameter: str
-    unit: str
-    values: tuple[float, float, float, float, float]
+    sentence: str  # what the rendering does
+    parameter: str  # name of the physical parameter
+    unit: str  # of its values
+    values: tuple[float, float, float, float, float]  # at severity 1 to 5
 
     def at(self, severity: int) -> str:
         """E.g. 'visibility 150 m'."""
