@@ -39,7 +39,7 @@ def add_command(
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Add the image arguments and --quiet."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no lines on stdout; problems are still told")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no lines on stdout; only problems")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

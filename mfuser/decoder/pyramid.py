@@ -69,7 +69,7 @@ class Upsampled:
     """A level whose last transposed convolution (kernel 2, stride 2) is still to be computed."""
 
     x: Tensor  # (B, C, h, w)
-    up: nn.ConvTranspose2d | None = None  # C channels to C; None where it was merged into the convolution behind it
+    up: nn.ConvTranspose2d | None = None  # C channels to C; None where it was merged into the next one
 
     @property
     def shape(self) -> tuple[int, ...]:

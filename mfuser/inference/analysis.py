@@ -64,7 +64,7 @@ class Analysis:
 
     @property
     def trained_classes(self) -> bool:
-        """False for a class list of the user's own (experimental), which no labels are in."""
+        """False for a class list of the user's own (experimental), for which no decoder was trained."""
         return self.classes == CLASSES
 
     @property

@@ -67,7 +67,7 @@ def load(
 
 
 def _checkpoint(preset: str | Path, weights: str | Path | None) -> Path | None:
-    """The authors' checkpoint among the arguments. Raises ValueError when there is more than that."""
+    """The authors' checkpoint among the arguments, or None. Raises ValueError for two sources of weights."""
     found = [Path(p) for p in (preset, weights) if p is not None and Path(p).suffix.lower() in FOREIGN]
     if found and Path(preset) in found and weights is not None:
         raise ValueError(f"Two sources of weights, {preset} and {weights}: pass one of them.")
@@ -88,14 +88,14 @@ def _official(
 
 
 def _folder(path: Path) -> Path:
-    """A folder of weights as it was given, or the one around a file of it. Raises WeightsError for any other file."""
+    """The folder itself, or the folder of a file that belongs in one. Raises WeightsError for any other file."""
     if path.is_file() and not files.is_ours(path):
         raise WeightsError(f"{path} is a file, not a folder of weights: pass the folder, or a checkpoint (.pth).")
     return path.parent if path.is_file() else path
 
 
 def _of_folder(folder: Path, weights: str | Path | None) -> tuple[config.Preset, Path, bool]:
-    """Preset of a folder's weights, the folder, and False when the preset is a guess because the files name none."""
+    """Preset of a folder's weights, the folder, and whether its files state that preset. Else the preset is a guess."""
     if not folder.is_dir():
         known = ", ".join(presets.PRESETS)
         raise ValueError(

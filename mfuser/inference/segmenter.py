@@ -30,8 +30,8 @@ from mfuser.weights import availability
 
 logger = logging.getLogger(__name__)
 
-LOWEST_SCORE = 1e-8  # of a class, before its logarithm or a power
-BATCH = {"cpu": 1, "cuda": 6}  # windows at once: bounds the memory; a CPU gains nothing from more
+LOWEST_SCORE = 1e-8  # least score of a class, so that its logarithm and its powers exist
+BATCH = {"cpu": 1, "cuda": 6}  # windows at once. It bounds the memory; a CPU gains nothing from more than one
 
 
 class Segmenter:
@@ -157,12 +157,12 @@ class Segmenter:
         )
 
     def _encode_pixels(self, pixels: Tensor) -> Encoded:
-        """Run the encoders: everything that does not depend on the classes."""
+        """Run the encoders. Their outputs do not depend on the classes."""
         with self.autocast():
             return encode(self.model, pixels)
 
     def _words_of(self, names: tuple[str, ...], stream: str) -> Words:
-        """Texts and mixes of names, made once while the list is in use."""
+        """Texts and mixing weights of names, computed once while the list is in use."""
         if (names, stream) not in self._words:
             self._words[names, stream] = open_vocabulary.words(self.model, stream, names)
             while len(self._words) > 4 * len(config.STREAMS):
@@ -237,7 +237,7 @@ class Segmenter:
         return torch.from_numpy(np.ascontiguousarray(resized)).to(self.device).permute(2, 0, 1)[None].float()
 
     def _sliding(self, pixels: Tensor, stream: str, words: Words | None = None, batch: int | None = None) -> Tensor:
-        """Semantic scores averaged over overlapping windows, (1, K, H, W) at the size of `pixels`, `batch` at once."""
+        """Semantic scores averaged over windows, (1, K, H, W) at the size of `pixels`, with `batch` windows at once."""
         return sliding_scores(
             lambda crops: {stream: self.model(crops, stream, words=words).semantic()},
             pixels,
@@ -252,7 +252,7 @@ class Segmenter:
         names: tuple[str, ...] | None,
         clock: Clock,
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, str]]:
-        """Masks, confidence and what made each, in the order of STREAMS."""
+        """Masks, confidence and the origin of each mask, in the order of STREAMS."""
         decided: dict[str, tuple[np.ndarray, np.ndarray, str]] = {}
         for stream, s in scores.items():
             tempered = s.float().clamp_min(LOWEST_SCORE) ** (1 / self.model.temperatures.get(stream, 1.0))
@@ -308,7 +308,7 @@ class Segmenter:
 
 
 def _layout(windows: str, pixels: Tensor) -> dict[str, Any]:
-    """What `Analysis.ran` says of the passes behind the masks; pixels: what the windows slide over."""
+    """The entries of `Analysis.ran` about the passes that made the masks. `pixels` is what the windows slide over."""
     if windows == "single":
         return {"windows": windows}
     height, width = pixels.shape[-2:]
@@ -342,6 +342,6 @@ def upsampled_argmax(scores: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _upsampled(scores: Tensor, confidence: Tensor, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Mask (H, W) uint8 and confidence (H, W) float32 of scores (1, K, h, w) and certainties (1, 1, h, w)."""
+    """Mask (H, W) uint8 and confidence (H, W) float32 from scores (1, K, h, w) and confidence (1, 1, h, w)."""
     confidence = F.interpolate(confidence, size=size, mode="bilinear", align_corners=False)
     return upsampled_argmax(scores, size)[0].cpu().numpy(), to_array(confidence[0, 0])

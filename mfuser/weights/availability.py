@@ -87,7 +87,7 @@ def _holds_class_ids(preset: Preset, folder: Path) -> bool:
     files = [path for s in preset.streams if (path := folder / f"stream-{s}.safetensors").is_file()]
     try:
         return any("class_ids" in load_metadata(path) for path in files)
-    except WeightsError:  # a damaged file, which loading tells
+    except WeightsError:  # a damaged file, which loading reports
         return False
 
 
