@@ -1,11 +1,12 @@
 """MVFuser: the Mamba co-adapter between two frozen encoders (paper equations 2-6).
 
-With x = in_proj of the concatenated tokens, split in two halves of the channels:
+in_proj maps the concatenated tokens to two halves of the channels, x and z:
 
-    x_seq = SSM(SiLU(conv(x)))     the sequential branch (equation 4)
-    x_spa = SiLU(conv(x))          the spatial branch (equation 5)
-    offsets = proj(x_seq * x_spa)  the gate (equation 6)
+    x_seq = RMSNorm(SSM(SiLU(conv(x))))    the sequential branch (equation 4)
+    x_spa = SiLU(SiLU(conv(z)))            the spatial branch (equation 5)
+    offsets = scale * proj(x_seq * x_spa)  the gate (equation 6)
 
+The norm, the second SiLU and the learned scale are those of the released code.
 The gate is in `MVFuser.offsets`. `MVFuser.folded` computes the same in half precision on CUDA. The choice of the scan's
 kernel is in `selective_scan`.
 """

@@ -11,7 +11,7 @@ from mfuser.weather.patterns import falling, field, road_noise
 from mfuser.weather.scene import CAMERA_HEIGHT, Scene, ramp
 
 # Physics: extinction by rain in 1/m, as a power of the rainfall R in mm/h. With the drop sizes of Marshall and Palmer
-# (1948), N0 = 8000 per m3 and mm and Lambda = 4.1 R ^ -0.21 per mm, it is pi N0 / Lambda ^ 3 = 0.365e-3 R ^ 0.63, when a
+# (1948), N0 = 8000 per m3 and mm and Lambda = 4.1 R ^ -0.21 per mm, it is pi N0 / Lambda ^ 3 = 0.365e-3 R ^ 0.63 when a
 # drop takes twice its cross-section out of the light. These two numbers stay within 11 % of that from 3 to 70 mm/h.
 EXTINCTION, EXTINCTION_EXPONENT = 0.312e-3, 0.67
 # Physics: reflectance of water from straight above, ((n - 1) / (n + 1)) ^ 2 with n = 1.33, and the exponent of the
