@@ -36,6 +36,8 @@ class MFuserOutput:
     text: Tensor  # (B, K, C_t) enhanced class embeddings
     visual: Tensor  # (B, 1 + g*g, C_t) visual embeddings, the global one first
     levels: list[Tensor | Upsampled]  # see `pyramid`
+    # Whether the queries are N names of the user's own (`mfuser.inference.open_vocabulary`). The columns of the class
+    # logits are still the K trained classes; they then count as "something" or "no object" only.
     named: bool = False
 
     @property
