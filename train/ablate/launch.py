@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
+from train.ablate.table import records
 from train.data.dataset import name_of, pairs_of
 from train.data.holdout import divided, held_name
 from train.fit.command import validation_specs
 from train.fit.config import FitConfig, defaults
-from train.fit.report import read_log
 from train.fit.run_files import RunFiles
 from train.runtime.subprocesses import LAUNCH, Subprocesses, options
 
@@ -40,7 +40,7 @@ def finished(run: FitConfig) -> bool:
     Raises ValueError when they are those of other settings or sets, or the scores are of another number of images.
     """
     files = RunFiles(run.out, run.streams[0])
-    scores = [record["evaluation"] for record in read_log(files.log) if "evaluation" in record]
+    scores = [record["evaluation"] for record in records(run, "evaluation")]
     sets, asked = sets_of(run)
     if not files.finished(run.identity(sets, run.streams[0])) or not scores:
         return False

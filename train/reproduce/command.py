@@ -141,11 +141,12 @@ def run(config: ReproduceConfig, stages: Stages, name: str, processes: Subproces
     """Run one stage unless it is done. Raises ValueError naming it with the last line of its output."""
     if not config.overwrite:  # what it follows may just have been made, to another result
         stages.refuse(name)
+    title = f"{[*stages.rows].index(name) + 1}/{len(stages.rows)} {name}"
     if stages.done(name) and not stages.differs(name):
-        print(f"{name}: done, skipped")
+        print(f"{title}: done, skipped")
         return
     row, started = stages.rows[name], time.monotonic()
-    print(f"{name}: {shown(config, row)}" + f"\n   its output: {stages.log(name)}" * (config.parallel > 1), flush=True)
+    print(f"{title}: {shown(config, row)}" + f"\n   its output: {stages.log(name)}" * (config.parallel > 1), flush=True)
     stages.begin(name, shown(config, row))
     try:
         if row.command == "collect":
@@ -156,7 +157,7 @@ def run(config: ReproduceConfig, stages: Stages, name: str, processes: Subproces
         stages.write(name, seconds=round(stages.read(name)["seconds"] + time.monotonic() - started, 1))
     stages.finish(name)
     if config.parallel > 1:
-        print(f"{name}: done in {duration(time.monotonic() - started)}", flush=True)
+        print(f"{title}: done in {duration(time.monotonic() - started)}", flush=True)
 
 
 def collect(config: ReproduceConfig) -> None:

@@ -57,11 +57,11 @@ def test_dry_run_lists_every_stage_and_writes_nothing(data_root, rendered, tmp_p
     out = tmp_path / "out"
     arguments = ["--data-root", str(data_root), "--rendered", str(rendered), "--out", str(out), "--dry-run"]
     assert main(["reproduce-nano", *arguments]) == 0
-    told = capsys.readouterr().out
-    assert [line.split(". ")[1].split(":")[0] for line in told.splitlines()[::2]] == list(NAMES)
-    assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --stage text" in told
-    assert "pretrain-vlm: would run after pretrain-text; camvid:camvid/train (6 images)," in told
-    assert told.count("--mix 7 2 6 2 7") == 3 and told.count(f"--data folder:{rendered}") == 3
+    output = capsys.readouterr().out
+    assert [line.split(". ")[1].split(":")[0] for line in output.splitlines()[::2]] == list(NAMES)
+    assert "1. pretrain-text: would run\n   python -m train pretrain --preset nano --stage text" in output
+    assert "pretrain-vlm: would run after pretrain-text; camvid:camvid/train (6 images)," in output
+    assert output.count("--mix 7 2 6 2 7") == 3 and output.count(f"--data folder:{rendered}") == 3
     assert not out.exists()
 
 
@@ -83,11 +83,11 @@ def test_bad_input_is_one_sentence(data_root, tmp_path, capsys):
 
 def test_what_no_rendered_street_names_is_said(data_root, rendered, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Subprocesses, "in_order", lambda *_: None)
-    told = {}
+    output = {}
     for protocol, scenes in (("shipped", None), ("shipped", rendered), ("dgss", None)):
         command_module.reproduce(ReproduceConfig(data_root, tmp_path / "out", protocol, scenes))
-        told[protocol, scenes] = "Without --rendered nothing names truck" in capsys.readouterr().out
-    assert told == {("shipped", None): True, ("shipped", rendered): False, ("dgss", None): False}
+        output[protocol, scenes] = "Without --rendered nothing names truck" in capsys.readouterr().out
+    assert output == {("shipped", None): True, ("shipped", rendered): False, ("dgss", None): False}
 
 
 def test_changed_settings_make_a_stage_and_what_follows_it_run_again(data_root, tmp_path, tiny, monkeypatch, capsys):
@@ -157,15 +157,15 @@ def test_a_killed_run_goes_on_where_it_was(data_root, tmp_path, tiny, tiny_model
     while not (config.out / "stages/fit-vfm.json").exists() and time.monotonic() < until and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130 and "Stopped and saved; the same command continues." in said, said
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "Stopped and saved; the same command continues." in output, output
     first = (config.out / "trained/stream-fused.safetensors").stat().st_mtime_ns
     assert not (config.out / "stages/collect.json").exists()
     folder = command_module.reproduce(config)
     assert (config.out / "trained/stream-fused.safetensors").stat().st_mtime_ns == first, "it was done"
     assert sorted(p.name for p in folder.iterdir()) == sorted(files.weight_files(presets.get("tiny")))
-    said = files.load_metadata(folder / "stream-fused.safetensors")
-    assert "temperature" in said and said["blend"] == "0.25"
+    metadata = files.load_metadata(folder / "stream-fused.safetensors")
+    assert "temperature" in metadata and metadata["blend"] == "0.25"
     records = [json.loads((config.out / f"stages/{name}.json").read_text()) for name in plan(config).rows]
     assert all(record["done"] for record in records)
     again = subprocess.run(command, capture_output=True, text=True)
