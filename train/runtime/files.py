@@ -21,9 +21,12 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Hash of a file's content, 16 hex digits."""
+    """Hash of a file's content (SHA-256), its first 16 hex digits."""
+    total = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        while block := file.read(2**20):
+            total.update(block)
+    return total.hexdigest()[:16]
 
 
 def in_words(value: Any) -> str:

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.train.fit.tiny import settings
 from train.fit import run_files
 from train.fit.command import fit
-from train.fit.config import FitConfig
 from train.fit.run_files import RunFiles, checkpoint_bytes
 from train.runtime.files import require_space, require_writable
 from train.runtime.interrupt import Interrupt
@@ -64,28 +64,9 @@ def test_checkpoints_never_take_more_than_was_asked_for(streets, tiny_run, tmp_p
 
     plain = run_files.checkpoint_bytes
     monkeypatch.setattr(os, "replace", measured)
-    monkeypatch.setattr("train.fit.command.checkpoint_bytes", lambda n, *more: numbers.update(n=n) or plain(n, *more))
-    config = FitConfig(
-        preset="tiny",
-        data=(f"camvid:{streets}",),
-        val=(f"camvid:{streets}",),
-        out=out,
-        encoders=tiny_run,
-        streams=("vlm", "fused"),
-        iterations=3,
-        save_every=1,
-        eval_limit=1,
-        warmup=1,
-        batch=2,
-        crop=64,
-        points=64,
-        workers=0,
-        device="cpu",
-        ema=ema,
-        half=half,
-        pictures_every=0,
-        tensorboard=False,
-    )
+    monkeypatch.setattr("train.fit.checks.checkpoint_bytes", lambda n, *more: numbers.update(n=n) or plain(n, *more))
+    changes = {"streams": ("vlm", "fused"), "save_every": 1, "eval_limit": 1, "ema": ema, "half": half}
+    config = settings(out, streets, val=(f"camvid:{streets}",), **changes)
     assert fit(config, Interrupt())
     asked = checkpoint_bytes(numbers["n"], ema > 0, half)
     names_and_headers = 200_000  # of some hundred tensors; the tiny model's numbers are no larger than that
