@@ -76,7 +76,7 @@ class MovingAverage:
         self.average = {name: p.detach().clone() for name, p in parameters.items()}
 
     def update(self, step: int) -> None:
-        """Take in the weights after step s: average = d average + (1 - d) weights, d = min(decay, (1 + s) / (10 + s))."""
+        """Take in the weights after step s: average = d average + (1 - d) weights, d = min(decay, (1+s) / (10+s))."""
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach() for p in self.parameters.values()]
         get_ema_multi_avg_fn(decay)(list(self.average.values()), current, None)

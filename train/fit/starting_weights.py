@@ -70,7 +70,7 @@ class StartingWeights:
         if self.config.random_encoders:
             model = MFuser.from_preset(preset, pretrained=False)
         else:
-            model = load_encoders(preset, [] if self.encoders is None else [self.encoders])
+            model = load_encoders(preset, self.encoders)
         for stream in self.streams.keys() & model.heads.keys():
             folder_module.load_stream(model, stream, self.streams[stream])
         return model
