@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 
@@ -50,19 +50,19 @@ def check_settings(config: FitConfig, processes: int) -> None:
         )
 
 
-def check_machine(start: StartingWeights, files: Iterable[RunFiles], say: Callable[[str], None]) -> None:
+def check_machine(start: StartingWeights, say: Callable[[str], None]) -> None:
     """Check that --out can take what the run writes, and that the model fits into memory. Leaves no new folder.
 
     Args:
         start: where the run's weights come from.
-        files: files of every stream that the run trains.
         say: prints one line about the disk, in a dry run.
 
     Raises:
         ValueError: --out holds a run that would be replaced, or the memory does not suffice.
         OSError: --out cannot be written, or its disk has too little space.
     """
-    config, preset, files = start.config, start.config.architecture, list(files)
+    config, preset = start.config, start.config.architecture
+    files = [RunFiles(config.out, stream) for stream in config.stream_names]
     require_writable(config.out, keep=False)
     for own in () if config.overwrite or config.resume else files:
         own.check_free()

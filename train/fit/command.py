@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import tyro
 
-from mfuser.loading import MFuser
-from train.data import SegmentationData
-from train.data.batches import TrainingBatches
 from train.fit.board import Board
 from train.fit.checks import check_machine, check_settings
 from train.fit.config import FitConfig, defaults
@@ -20,13 +16,12 @@ from train.fit.dry_run import try_run
 from train.fit.inputs import make_batches, open_data
 from train.fit.loop import StreamTrainer
 from train.fit.report import write_report
+from train.fit.run import Run
 from train.fit.run_files import RunFiles
 from train.fit.starting_weights import StartingWeights
-from train.metrics.confusion import summary
-from train.metrics.scoring import View, evaluate
-from train.runtime.distributed import Processes, open_processes
+from train.runtime.distributed import open_processes
 from train.runtime.files import digest
-from train.runtime.hardware import Hardware, choose_hardware
+from train.runtime.hardware import choose_hardware
 from train.runtime.interrupt import Interrupt
 from train.runtime.weights import copy_encoders
 
@@ -72,44 +67,29 @@ def fit(config: FitConfig, interrupt: Interrupt) -> bool:
         ValueError, OSError: bad input, in one sentence.
     """
     with open_processes(config.device) as processes:
-        say = print if processes.writer else lambda *_: None
         check_settings(config, processes.count)
         hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
         start = StartingWeights.find(config)
-        files = {stream: RunFiles(config.out, stream) for stream in config.stream_names}
+        say = print if processes.writer else lambda *_: None
         if processes.writer:
-            check_machine(start, files.values(), say)
+            check_machine(start, say)
         processes.wait()
         with processes.writer_first():
             training, validation = open_data(config, say)
         batches = make_batches(config, training, processes)
+        run = Run(config, start, batches, validation, hardware, processes)
         if config.dry_run:
-            try_run(start, batches, validation, hardware, processes, say)
+            try_run(run)
             return True
-        return train_streams(start, files, batches, validation, hardware, processes, interrupt, say)
+        return train_streams(run, interrupt)
 
 
-def train_streams(
-    start: StartingWeights,
-    files: Mapping[str, RunFiles],
-    batches: TrainingBatches,
-    validation: Sequence[SegmentationData],
-    hardware: Hardware,
-    processes: Processes,
-    interrupt: Interrupt,
-    say: Callable[[str], None],
-) -> bool:
+def train_streams(run: Run, interrupt: Interrupt) -> bool:
     """Train the streams in this process of a run, and write the report.
 
     Args:
-        start: where the weights come from.
-        files: of each stream, in the order in which they are trained.
-        batches: of the whole batch, this process's share.
-        validation: sets to evaluate on; none for no evaluation.
-        hardware: device, precision and loading processes.
-        processes: all training processes of the run.
+        run: all that the streams share.
         interrupt: asked between steps whether to stop.
-        say: prints a line, in the writing process only.
 
     Returns:
         False when interrupted.
@@ -117,81 +97,46 @@ def train_streams(
     Raises:
         ValueError: a stream diverged, or --out holds another run.
     """
-    config = start.config
+    config, start, writer = run.config, run.start, run.processes.writer
     config.out.mkdir(parents=True, exist_ok=True)
-    if processes.writer and start.copied():
+    if writer and start.copied():
         copy_encoders(start.encoders, config.out)
-
-    def evaluation(model: MFuser, stream: str) -> dict[str, Any]:
-        return evaluate_all(model, stream, validation, hardware, config.batch, processes)
-
-    to_clear = list(files.values()) if config.overwrite and processes.writer else []
+    files = {stream: RunFiles(config.out, stream) for stream in config.stream_names}
+    to_clear = list(files.values()) if config.overwrite and writer else []
     for stream, own in files.items():
-        identity = config.identity([(d.name, len(d)) for d in batches.datasets], stream)
+        identity = config.identity([(d.name, len(d)) for d in run.batches.datasets], stream)
         if stream in start.streams:
             identity["start"] = digest(start.streams[stream])
         if not config.overwrite and own.finished(identity):
-            say(f"{own.weights} is finished: {stream} skipped (--overwrite trains it again)")
+            run.say(f"{own.weights} is finished: {stream} skipped (--overwrite trains it again)")
             continue
-        board = Board(config.out, stream, config.tensorboard) if processes.writer else None
+        model = start.model([stream]).to(run.hardware.device)
+        board = Board(config.out, stream, config.tensorboard) if writer else None
+        evaluation = run.evaluate if run.validation else None
         trainer = StreamTrainer(
-            start.model([stream]).to(hardware.device),
-            stream,
-            batches,
-            config,
-            hardware,
-            own,
-            identity,
-            evaluation if validation else None,
-            processes,
-            board,
+            model, stream, run.batches, config, run.hardware, own, identity, evaluation, run.processes, board
         )
         while to_clear:  # only now: nothing can be wrong any more
             to_clear.pop().clear()
-        done = trainer.resume() if config.resume else 0
-        count = sum(p.numel() for p in trainer.parameters.values())
-        several = f"{processes.count} processes, " if processes.count > 1 else ""
-        say(
-            f"{stream}: {count / 1e6:.2f} M parameters, {sum(map(len, batches.datasets))} images, steps {done} to "
-            f"{config.iterations}, {several}{hardware.device} {hardware.precision}, {hardware.workers} workers"
-        )
-        if board is not None and board.why_not and own is next(iter(files.values())):
-            say(f"TensorBoard is {board.why_not}; curves and pictures are in {config.out}.")
+        announce(run, trainer, trainer.resume() if config.resume else 0)
         finished = trainer.run(interrupt)
         if board is not None:
             board.close()
         if not finished:
             return False
-        say(f"{own.weights} written")
-    if processes.writer:
-        say(f"{write_report(config.out, list(files), config.recipe())} written")
+        run.say(f"{own.weights} written")
+    if writer:
+        run.say(f"{write_report(config.out, list(files), config.recipe())} written")
     return True
 
 
-def evaluate_all(
-    model: MFuser,
-    stream: str,
-    sets: Sequence[SegmentationData],
-    hardware: Hardware,
-    batch: int,
-    processes: Processes | None = None,
-) -> dict[str, Any]:
-    """Score one stream on several sets.
-
-    Args:
-        model: left in evaluation mode.
-        stream: "fused", "vfm" or "vlm".
-        sets: labelled photographs; each is scored in its own classes or groups.
-        hardware: device, precision and loading processes.
-        batch: images of a forward pass.
-        processes: each scores its share.
-
-    Returns:
-        {name of the set: {"space", "images", "miou" and "accuracy" in per cent, "iou" by class}}.
-    """
-    report = {}
-    for dataset in sets:
-        space = dataset.kind.space
-        matrices = evaluate(model, (stream,), dataset, space, hardware, View(batch), processes)
-        report[dataset.name] = {"space": space, "images": len(dataset), **summary(matrices)[stream]}
-    return report
+def announce(run: Run, trainer: StreamTrainer, done: int) -> None:
+    """Say what a stream is trained on and with; done: the steps that an earlier run has taken."""
+    count, config, hardware = sum(p.numel() for p in trainer.parameters.values()), run.config, run.hardware
+    several = f"{run.processes.count} processes, " if run.processes.count > 1 else ""
+    run.say(
+        f"{trainer.stream}: {count / 1e6:.2f} M parameters, {sum(map(len, run.batches.datasets))} images, steps {done} "
+        f"to {config.iterations}, {several}{hardware.device} {hardware.precision}, {hardware.workers} workers"
+    )
+    if trainer.board is not None and trainer.board.why_not and trainer.stream == config.stream_names[0]:
+        run.say(f"TensorBoard is {trainer.board.why_not}; curves and pictures are in {config.out}.")

@@ -230,8 +230,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "points": 4096,
         "half": True,
     },
-    "dinov2-l+clip-l": {"weight_decay": 1e-4},
-    "dinov2-b+clip-b": {"weight_decay": 1e-4},
+    **{name: {"weight_decay": 1e-4} for name in ("dinov2-l+clip-l", "dinov2-b+clip-b")},
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,58 +14,42 @@ import psutil
 import torch
 
 from mfuser.loading import MFuser
-from train.data import SegmentationData
 from train.data.batches import Batch, TrainingBatches, items_of, make_loader
 from train.fit.config import FitConfig
 from train.fit.loop import StreamTrainer
 from train.fit.optimizer import learning_rate
+from train.fit.run import Run
 from train.fit.run_files import RunFiles
-from train.fit.starting_weights import StartingWeights
-from train.metrics.scoring import View, evaluate
-from train.runtime.distributed import Processes
 from train.runtime.free_memory import Memory, forget_peak_of, memory_of, peak_of
 from train.runtime.hardware import Hardware
 
 CPU = torch.device("cpu")
 
 
-def try_run(
-    start: StartingWeights,
-    batches: TrainingBatches,
-    validation: Sequence[SegmentationData],
-    hardware: Hardware,
-    processes: Processes,
-    say: Callable[[str], None],
-) -> None:
+def try_run(run: Run) -> None:
     """Read every file, take two steps of each stream, score a batch of each set, and say what a run would need.
 
-    Args:
-        start: where the run's weights come from. Nothing is written to its --out.
-        batches: of the sets to train on.
-        validation: sets to evaluate on.
-        hardware: device, precision and loading processes.
-        processes: all processes of the run.
-        say: prints a line.
+    Nothing is written to --out.
 
     Raises:
         ValueError: a file cannot be read, or the memory would not suffice; a step that will not fit is not tried.
     """
-    config, device = start.config, hardware.device
-    for dataset in (*batches.datasets, *validation):
+    config, hardware, device, say = run.config, run.hardware, run.hardware.device, run.say
+    for dataset in (*run.batches.datasets, *run.validation):
         dataset.read_all()
-        colour = "" if dataset.kind.space == "cityscapes" else f", {len(dataset.groups)} groups of classes"
-        say(f"data: {dataset.name}: {len(dataset)} images, every file readable{colour}")
+        groups = "" if dataset.kind.space == "cityscapes" else f", {len(dataset.groups)} groups of classes"
+        say(f"data: {dataset.name}: {len(dataset)} images, every file readable{groups}")
     training = scoring = 0.0  # seconds
     host = card = loading = 0  # peaks in bytes
     shown: TrainingBatches | None = None
     for stream in config.stream_names:
-        if (own := batches.of(stream)) is not shown:  # one for all streams, but where views are apart
+        if (own := run.batches.of(stream)) is not shown:  # one for all streams, but where views are apart
             shown, (examples, held) = own, load_examples(own, hardware)
             loading = max(loading, held)
-        model = start.model(config.stream_names).to(device)
+        model = run.start.model(config.stream_names).to(device)
         with tempfile.TemporaryDirectory() as folder:
             files = RunFiles(Path(folder), stream)
-            trainer = StreamTrainer(model, stream, batches, config, hardware, files, {}, processes=processes)
+            trainer = StreamTrainer(model, stream, run.batches, config, hardware, files, {}, processes=run.processes)
         host = max(host, peak_of(CPU))
         require_memory_of_step(trainer, examples[0], memory_of(device), loading if device.type == "cpu" else 0)
         for step, batch in enumerate(examples):  # the first one warms up
@@ -74,7 +58,7 @@ def try_run(
             loss = float(sum(terms.values()))  # waits for the device
             seconds = time.perf_counter() - started
         training += seconds * config.iterations
-        scoring += evaluations(config) * seconds_to_score(model, stream, config, validation, hardware, processes)
+        scoring += evaluations(config) * seconds_to_score(run, model, stream)
         host, card = max(host, peak_of(CPU)), max(card, peak_of(device))
         trained, every = (sum(p.numel() for p in ps) / 1e6 for ps in (trainer.parameters.values(), model.parameters()))
         say(
@@ -134,20 +118,13 @@ def require_memory_of_step(trainer: StreamTrainer, batch: Batch, there: Memory, 
     there.require(peaks[2] + (images - 2) * each + spared, what, way_out)
 
 
-def seconds_to_score(
-    model: MFuser,
-    stream: str,
-    config: FitConfig,
-    validation: Sequence[SegmentationData],
-    hardware: Hardware,
-    processes: Processes,
-) -> float:
+def seconds_to_score(run: Run, model: MFuser, stream: str) -> float:
     """Time of one evaluation of a stream on every set, from one batch of each set for each process."""
     seconds = 0.0
-    for dataset in validation:
-        few = dataset.first(config.batch * processes.count)
+    for dataset in run.validation:
+        few = dataset.first(run.config.batch * run.processes.count)
         started = time.perf_counter()
-        evaluate(model, (stream,), few, dataset.kind.space, hardware, View(config.batch), processes)
+        replace(run, validation=[few]).evaluate(model, stream)
         seconds += (time.perf_counter() - started) * len(dataset) / len(few)
     return seconds
 

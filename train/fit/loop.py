@@ -71,8 +71,7 @@ class StreamTrainer:
         self.scaler = hardware.scaler()
         self.average = MovingAverage(self.parameters, config.ema) if config.ema else None
         self.loss_weights = LossWeights(sampling=PointSampling(config.points))
-        self.done = 0  # steps
-        self.scores: dict[str, str] = {}  # of the last evaluation, as the file of weights names them
+        self.done, self.scores = 0, {}  # steps; mIoU of the last evaluation, as the file of weights names it
 
     def run(self, interrupt: Interrupt) -> bool:
         """Train to the last step, or until interrupted; everything is saved either way.
@@ -187,13 +186,13 @@ class StreamTrainer:
         model_state = self.model.state_for(self.stream)
         if not all(t.isfinite().all() for t in model_state.values() if t.is_floating_point()):
             raise ValueError(f"Weights of {self.stream!r} are not finite after step {self.done}: lower --lr.")
-        average = None if self.average is None else self.average.average
+        average = {} if self.average is None else self.average.average
         state = {"step": self.done, "recipe": self.identity, "model": model_state, "average": average}
         state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         self.files.save_state(state)
         metadata = {"preset": self.model.preset.name, "stream": self.stream, "step": str(self.done)}
         metadata |= {"seed": str(self.config.seed), "recipe": json.dumps(self.identity), **self.scores}
-        self.files.save_weights({**model_state, **(average or {})}, metadata, self.config.half)
+        self.files.save_weights({**model_state, **average}, metadata, self.config.half)
 
     def _every(self, steps: int, at_end: bool = False) -> bool:
         return (at_end and self.done == self.config.iterations) or (steps > 0 and self.done % steps == 0)
@@ -236,12 +235,10 @@ class StreamTrainer:
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        """The moving average in place of the weights."""
-        if self.average is None:
-            yield
-            return
+        """The moving average, where there is one, in place of the weights."""
         own = {name: t.clone() for name, t in self.model.state_for(self.stream).items()}
-        self.model.load_state_for(self.stream, {**own, **self.average.average})
+        average = {} if self.average is None else self.average.average
+        self.model.load_state_for(self.stream, {**own, **average})
         try:
             yield
         finally:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mfuser.pictures.figures import make_axes, make_figure, render
@@ -26,37 +25,23 @@ class Line:
         return {step: float(np.mean([run[step] for run in self.runs])) for step in sorted(common)}
 
 
-def curves(series: Mapping[str, Mapping[int, float]], label: str, width: int = 900, height: int = 420) -> np.ndarray:
-    """One panel with a line for each name, over all steps.
-
-    Args:
-        series: {name: {step: value}}.
-        label: of the vertical axis.
-        width, height: of the picture in pixels.
-
-    Returns:
-        (height, width, 3) uint8 RGB; with a legend where there are several lines.
-    """
-    lines = [Line(name, f"C{i}", [values]) for i, (name, values) in enumerate(series.items())]
-    figure = make_figure(width, height, dark=False)
-    axes = make_axes(figure, dark=False, grid="y")
-    draw_means(axes, lines, label, linewidth=1.6)
-    axes.set_xlabel("step")
-    if len(lines) > 1:
-        axes.legend(frameon=False, fontsize=7.5)
-    return render(figure)
+def curves(series: Mapping[str, Mapping[int, float]], label: str) -> np.ndarray:
+    """One panel of `run_curves` with a line for each name, {name: {step: value}}, that fits all values."""
+    lines = [Line(name, f"C{number}", [values]) for number, (name, values) in enumerate(series.items())]
+    return run_curves({label: lines}, since=0.0)
 
 
-def run_curves(panels: Mapping[str, Sequence[Line]], width: int = 900, height: int = 400) -> np.ndarray:
+def run_curves(
+    panels: Mapping[str, Sequence[Line]], width: int = 900, height: int = 400, since: float = 0.25
+) -> np.ndarray:
     """Panels below each other, with one legend: a thin line for each run and a thick one for their mean.
-
-    The vertical axis fits what comes after the first quarter of the steps; beside the first losses the differences of
-    the rest would not be seen.
 
     Args:
         panels: {label of the vertical axis: lines}.
         width: of the picture in pixels.
         height: of a panel in pixels.
+        since: share of the steps after which the vertical axis fits the values; beside the first losses the
+            differences of the rest would not be seen.
 
     Returns:
         (panels x height and the legend, width, 3) uint8 RGB.
@@ -67,28 +52,22 @@ def run_curves(panels: Mapping[str, Sequence[Line]], width: int = 900, height: i
     for place, (label, lines) in enumerate(panels.items(), 1):
         axes = make_axes(figure, dark=False, grid="y", place=(len(panels), 1, place))
         last = max(step for line in lines for run in line.runs for step in run)
-        late = [value for line in lines for run in line.runs for step, value in run.items() if step >= last / 4]
+        late = [value for line in lines for run in line.runs for step, value in run.items() if step >= since * last]
         for line in lines:
             for run in line.runs if len(line.runs) > 1 else ():
                 axes.plot(list(run), list(run.values()), color=line.colour, linewidth=0.6, alpha=0.55)
-        draw_means(axes, lines, label, linewidth=2)
-        margin = 0.06 * (max(late) - min(late)) or 1.0
+            mean = line.mean()
+            marker = "o" if len(mean) < 20 else None
+            axes.plot(list(mean), list(mean.values()), color=line.colour, linewidth=2, marker=marker, markersize=3.5)
+        margin = 0.06 * (max(late) - min(late)) or 0.06 * abs(max(late)) or 1.0
         axes.set_xlim(0, last * 1.01)
         axes.set_ylim(min(late) - margin, max(late) + margin)
+        axes.set_ylabel(label, parse_math=False)
     axes.set_xlabel("step")
-    handles = [Line2D([], [], color=colour, linewidth=2, label=title) for title, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
+    handles = [Line2D([], [], color=colour, linewidth=2, label=title) for title, colour in colours.items() if title]
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
     return render(figure)
-
-
-def draw_means(axes: Axes, lines: Sequence[Line], label: str, linewidth: float) -> None:
-    """Draw the mean of each line on the axes of a panel; few points get markers."""
-    for line in lines:
-        mean = line.mean()
-        marker = "o" if len(mean) < 20 else None
-        steps, values = list(mean), list(mean.values())
-        axes.plot(steps, values, color=line.colour, label=line.title, linewidth=linewidth, marker=marker, markersize=4)
-    axes.set_ylabel(label, parse_math=False)
 
 
 def smoothed(series: Mapping[int, float], share: float = 0.05) -> dict[int, float]:

@@ -194,7 +194,9 @@ def test_average_is_what_is_saved_and_evaluated(tmp_path, streets, tiny_run):
         ({"crop": 70}, "multiple of 32 for 'tiny': 64"),
         ({"streams": ("all",), "resume": True, "overwrite": True}, "contradict"),
         ({"device": "cuda:77"}, "choose --device cpu"),
-        ({"mix": (1.0, 2.0)}, "one positive share for each of the 1 sets"),
+        ({"mix": (1.0, 2.0)}, "share .* 1 sets"),
+        ({"batch": 3, "accumulate": 2}, "--batch 3 .* 2 parts"),
+        ({"camera": 2.0}, "--camera .* 0 and 1"),
     ],
 )
 def test_bad_settings_are_named(tmp_path, streets, tiny_run, changes, message):

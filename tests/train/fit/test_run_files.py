@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ import pytest
 from tests.train.fit.tiny import settings
 from train.fit import run_files
 from train.fit.command import fit
-from train.fit.run_files import RunFiles, checkpoint_bytes
-from train.runtime.files import require_space, require_writable
+from train.fit.config import FORMER
+from train.fit.run_files import RunFiles, checkpoint_bytes, require_same
+from train.runtime.files import digest, require_space, require_writable
 from train.runtime.interrupt import Interrupt
 
 
@@ -23,6 +25,18 @@ def test_a_log_line_cut_short_does_not_prevent_resuming(tmp_path):
         file.write('{"step": 4, "lo')
     files.trim_log(2)
     assert files.log.read_text() == '{"step": 2}\n'
+
+
+def test_a_run_of_before_is_the_same_where_its_options_that_went_had_the_value_that_is_left(tmp_path):
+    require_same({"lr": 1e-4, **FORMER}, {"lr": 1e-4}, tmp_path)
+    with pytest.raises(ValueError, match="flip = 0.0"):
+        require_same({"lr": 1e-4, **FORMER, "flip": 0.0}, {"lr": 1e-4}, tmp_path)
+
+
+def test_the_digest_is_that_of_the_whole_file(tmp_path):
+    content = bytes(range(256)) * 5000  # more than one block
+    (tmp_path / "file").write_bytes(content)
+    assert digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()[:16]
 
 
 def test_full_and_unwritable_places_are_said_at_the_start(tmp_path, monkeypatch):
