@@ -8,8 +8,8 @@ import numpy as np
 
 from mfuser.pictures.charts import STREAM_COLOURS
 from train.ablate.table import TABLE4, records
-from train.fit.charts import Line, run_curves, smoothed
 from train.fit.config import FitConfig
+from train.fit.training_curves import Line, run_curves, smoothed
 
 # Those of the three streams where they are rows, so that figures agree; the others told apart by the colour-blind too.
 COLOURS = {

@@ -9,8 +9,8 @@ from dataclasses import fields
 from train.ablate.table import records
 from train.data.dataset import name_of, pairs_of
 from train.data.holdout import divided, held_name
-from train.fit.command import validation_specs
 from train.fit.config import FitConfig, defaults
+from train.fit.inputs import validation_specs
 from train.fit.run_files import RunFiles
 from train.runtime.subprocesses import LAUNCH, Subprocesses, options
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mfuser.cityscapes import IGNORE
 from train.data.groups import LabelGroups
-from train.runtime.distributed import Processes
 
 NO_OBJECT = 0.1  # weight of a query whose class is absent
 
@@ -40,51 +39,6 @@ class Targets:
         matched = self.matched[inside] - torch.tensor([first, 0, 0])
         rows = (t[first:stop] for t in (self.labels, self.members, self.classes, self.weights))
         return Targets(*rows, matched)
-
-
-LOSS_NORMS = ("global", "rank")
-
-
-@dataclass
-class Normalisers:
-    """What the sums of the loss terms are divided by: numbers, or scalars on the device."""
-
-    weights: float | Tensor  # sum of the class loss's weights
-    masks: float | Tensor  # matched masks
-    pixels: float | Tensor  # of all labels
-
-    @classmethod
-    def of(cls, targets: Targets) -> Normalisers:
-        """Of these samples alone."""
-        tiny = torch.finfo(torch.float32).tiny
-        return cls(targets.weights.sum().clamp_min(tiny), max(len(targets.matched), 1), targets.labels.numel())
-
-    @classmethod
-    def over(cls, targets: Targets, processes: Processes, kind: str, device: torch.device | str) -> Normalisers:
-        """Of a step whose samples are spread over processes, whose gradients are averaged afterwards.
-
-        Args:
-            targets: all of this process's share of the step, on the CPU.
-            processes: those that share the step.
-            kind: "global" divides the sum over all processes by the count over all, so that the gradients are those of
-                one process with the whole batch. "rank" is as released: the class loss is averaged within each rank
-                first, and there is never less than one mask a rank.
-            device: of this process.
-
-        Raises:
-            ValueError: another kind.
-        """
-        if kind not in LOSS_NORMS:
-            raise ValueError(f"Unknown loss norm {kind!r}; choose one of {', '.join(LOSS_NORMS)}.")
-        if processes.count == 1:
-            return cls.of(targets)
-        own = [float(targets.weights.sum()), float(len(targets.matched)), float(targets.labels.numel())]
-        weights, masks, pixels = processes.total(torch.tensor(own, device=device)).unbind()
-        tiny = torch.finfo(torch.float32).tiny
-        weights, masks, pixels = (n / processes.count for n in (weights, masks, pixels))
-        if kind == "rank":
-            return cls(max(own[0], tiny), masks.clamp_min(1), own[2])
-        return cls(weights.clamp_min(tiny), masks.clamp_min(1 / processes.count), pixels)
 
 
 def make_targets(labels: np.ndarray, groups: Sequence[LabelGroups]) -> Targets:
