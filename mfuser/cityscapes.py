@@ -42,9 +42,13 @@ IDD: dict[str, tuple[int, ...]] = {
 
 
 def group_table(groups: dict[str, tuple[int, ...]]) -> np.ndarray:
-    """Lookup table train id -> group index.
+    """Lookup table from train ids to groups.
 
-    Returns: (256,) uint8; ids in no group, and 255, map to 255.
+    Args:
+        groups: {name: train ids}, for example `COMMON`. The index of a group is its place.
+
+    Returns:
+        (256,) uint8. Ids in no group, and 255, map to 255.
     """
     table = np.full(256, IGNORE, np.uint8)
     for index, members in enumerate(groups.values()):
@@ -53,7 +57,7 @@ def group_table(groups: dict[str, tuple[int, ...]]) -> np.ndarray:
 
 
 def label_id_table() -> np.ndarray:
-    """Lookup table official labelId -> train id, (256,) uint8; every other id maps to 255."""
+    """Lookup table from official labelIds to train ids, (256,) uint8. Every other id maps to 255."""
     table = np.full(256, IGNORE, np.uint8)
     for train_id, label_id in enumerate(LABEL_IDS):
         table[label_id] = train_id
@@ -61,8 +65,18 @@ def label_id_table() -> np.ndarray:
 
 
 def palette(classes: Sequence[str]) -> np.ndarray:
-    """Colours of a class list, (K, 3) uint8 RGB: the 19 keep theirs, other names get further ones in their order, all
-    different. Raises ValueError for more other names than there are colours."""
+    """Colours of a class list.
+
+    Args:
+        classes: K names. The 19 of Cityscapes keep their colours. Other names get further colours in their order, all
+            different.
+
+    Returns:
+        (K, 3) uint8 RGB.
+
+    Raises:
+        ValueError: more other names than there are colours (`FURTHER`).
+    """
     new = [name for name in classes if name not in CLASSES]
     if len(new) > FURTHER:
         raise ValueError(f"{len(new)} names have no colour of Cityscapes: {FURTHER} are the most.")
@@ -93,10 +107,14 @@ def _lab(colours: np.ndarray) -> np.ndarray:
 
 
 def colorize(mask: np.ndarray, colours: np.ndarray = PALETTE) -> np.ndarray:
-    """Paint a mask, in the Cityscapes colours if no others are given.
+    """Paint a mask.
 
-    mask: (H, W) uint8 train ids, or indices of `colours` (K, 3); 255 and any id without a colour become black.
-    Returns: (H, W, 3) uint8 RGB.
+    Args:
+        mask: (H, W) uint8 train ids, or indices of `colours`. 255 and any id without a colour become black.
+        colours: (K, 3) uint8 RGB; the Cityscapes colours by default.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours

@@ -1,9 +1,10 @@
-"""Where public files lie: a folder of the user's, the Hugging Face cache, or else the hub itself."""
+"""Where public files lie: in a folder of the user's, in the Hugging Face cache, or else on the hub itself."""
 
 from __future__ import annotations
 
 import os
 import socket
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,8 +20,11 @@ class MissingError(ValueError):
 def home() -> Path:
     """The user's folder of weights: $MFUSER_WEIGHTS, or `~/.cache/mfuser`.
 
-    It holds a folder per preset (`HOME/dinov2-l+clip-l/stream-fused.safetensors`, ...), and files of the hub, either in
-    a folder named like their repository or directly. Raises ValueError when the variable names a file.
+    It holds one folder per preset (`HOME/dinov2-l+clip-l/stream-fused.safetensors`, ...). It also holds files of the
+    hub, either in a folder named like their repository or directly.
+
+    Raises:
+        ValueError: the variable names a file.
     """
     folder = Path(os.environ.get(VARIABLE) or "~/.cache/mfuser").expanduser()
     if folder.is_file():
@@ -29,7 +33,15 @@ def home() -> Path:
 
 
 def find(source: Source, *places: Path | None) -> Path | None:
-    """The file of a source in one of the places (folders, or the file itself), in `home()`, or in the hub's cache."""
+    """Look for the file of a source, without a download.
+
+    Args:
+        source: repository and file names.
+        places: folders, or the file itself, to look in before `home()` and the hub's cache. None is skipped.
+
+    Returns:
+        Its path, or None.
+    """
     for place in (*places, home()):
         if place is None:
             continue
@@ -48,7 +60,15 @@ def find(source: Source, *places: Path | None) -> Path | None:
 
 
 def fetch(source: Source, *places: Path | None) -> Path:
-    """Like `find`, and downloads what is nowhere here. Raises MissingError with the command that gets it."""
+    """The file of a source: found by `find`, or else downloaded.
+
+    Args:
+        source: repository and file names.
+        places: as for `find`.
+
+    Raises:
+        MissingError: it is not here and cannot be downloaded. The message has the command that gets it.
+    """
     if (found := find(source, *places)) is not None:
         return found
     from huggingface_hub import constants, hf_hub_download
@@ -56,7 +76,9 @@ def fetch(source: Source, *places: Path | None) -> Path:
     reason = "the hub is switched off (HF_HUB_OFFLINE)"
     if not constants.HF_HUB_OFFLINE:
         try:
-            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)  # without a network the client retries long
+            if not behind_proxy(constants.ENDPOINT):  # a proxy resolves the name itself
+                url = urlsplit(constants.ENDPOINT)
+                socket.getaddrinfo(url.hostname, url.port or 443)  # without a network the client retries for long
             return Path(hf_hub_download(source.repo, source.files[0]))
         except (OSError, ValueError) as error:  # every error of the client is one of these
             reason = f"{constants.ENDPOINT} cannot be reached or has no such file, {type(error).__name__}"
@@ -64,3 +86,17 @@ def fetch(source: Source, *places: Path | None) -> Path:
         f"The file {source.files[0]} of {source.repo} is not here and could not be downloaded ({reason}): "
         f"run `{source.command}`, or put it into {home() / source.repo.rsplit('/', 1)[-1]}."
     )
+
+
+def behind_proxy(url: str) -> bool:
+    """Whether requests to a URL go through a proxy.
+
+    The proxy is that of the environment (`https_proxy`, `all_proxy`, ...) or of the system, `no_proxy` respected.
+
+    Args:
+        url: with a scheme and a host.
+    """
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    host = parts.netloc.rpartition("@")[2]
+    return bool({parts.scheme, "all"} & proxies.keys()) and not urllib.request.proxy_bypass(host)

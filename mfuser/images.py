@@ -1,4 +1,8 @@
-"""The one decoder of user images: every source, mode and file becomes (H, W, 3) uint8 RGB, or one clear sentence."""
+"""The one decoder of user images: every source, mode and file becomes (H, W, 3) uint8 RGB, or one clear sentence.
+
+Every upload, path and array goes through `load`: `_opened` reads the header of a file, `_check_size` judges its size
+before any pixel is decoded, and `_decode` reads the pixels. Colour modes and number formats are in `mfuser.pixels`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from pillow_heif import register_heif_opener
 
 from mfuser.pixels import ImageError, check_layout, from_array, to_rgb
 
 MAX_PIXELS = 50_000_000  # a 48-megapixel phone photograph passes; decoded it takes 150 MB
 MIN_SIDE = 16  # below this no encoder has a single patch to look at
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "HEIF", "JPEG2000")
 WRITABLE = (".png", ".jpg", ".jpeg")
+
+register_heif_opener()
 
 _WAY_OUT = "please save it as JPEG or PNG and try again"
 
@@ -65,9 +72,18 @@ def load(
 
 
 def save(path: str | Path, array: np.ndarray) -> Path:
-    """Write (H, W) or (H, W, 3) RGB uint8 as PNG or JPEG (by suffix): written beside the target, then renamed.
+    """Write an image file. It is written beside its place and then renamed.
 
-    Raises ValueError for another suffix or array, OSError when the folder is missing or cannot be written.
+    Args:
+        path: ends in .png, .jpg or .jpeg, which decides the format.
+        array: (H, W) grey or (H, W, 3) RGB, uint8.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: another suffix or another kind of array.
+        OSError: the folder is missing or cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in WRITABLE:
@@ -90,10 +106,15 @@ def save(path: str | Path, array: np.ndarray) -> Path:
 
 
 def encode(array: np.ndarray, suffix: str = ".png", quality: int = 92) -> bytes:
-    """(H, W) grey or (H, W, 3) RGB uint8 -> the bytes of a file of that suffix (see WRITABLE).
+    """Encode an image as the bytes of a file. PNGs are packed for speed, not for size.
 
-    quality: of JPEG, 1 to 100. PNGs are packed for speed, not for the last byte.
-    Raises ValueError for more pixels than the format holds.
+    Args:
+        array: (H, W) grey or (H, W, 3) RGB, uint8.
+        suffix: one of `WRITABLE`.
+        quality: of JPEG, 1 to 100.
+
+    Raises:
+        ValueError: the format cannot hold so many pixels.
     """
     bgr = array if array.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -106,18 +127,35 @@ def encode(array: np.ndarray, suffix: str = ".png", quality: int = 92) -> bytes:
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """Content hash of an array (any shape and dtype): 32 hex digits, equal only for equal shape, dtype and values."""
+    """Hash of an array's content.
+
+    Args:
+        array: any shape and dtype.
+
+    Returns:
+        32 hex digits, equal only for equal shape, dtype and values.
+    """
     digest = hashlib.blake2b(f"{array.shape}{array.dtype.str}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
     return digest.hexdigest()
 
 
 def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resample (h, w) or (h, w, C) to (height, width[, C]), same dtype (uint8, uint16, float32 or float64).
+    """Resample an image. Label maps need another tool.
 
-    An axis that shrinks is averaged over the area (no aliasing); an axis that grows is interpolated, bicubic for
-    integers and bilinear for floats, which then never leave their range. Label maps need another tool.
-    Raises ValueError for an empty size or another dtype.
+    An axis that shrinks is averaged over the area, so that fine patterns do not alias. An axis that grows is
+    interpolated: bicubic for integers, bilinear for floats, which then never leave their range.
+
+    Args:
+        array: (h, w) or (h, w, C) of uint8, uint16, float32 or float64.
+        height: of the result in pixels.
+        width: of the result in pixels.
+
+    Returns:
+        A new array (height, width) or (height, width, C) of the same dtype.
+
+    Raises:
+        ValueError: an empty size or another dtype.
     """
     if height < 1 or width < 1 or array.size == 0 or array.ndim not in (2, 3):
         raise ValueError(f"Cannot resize an array of shape {array.shape} to {height} x {width}: sides must be > 0.")
@@ -199,6 +237,7 @@ def _check_size(width: int, height: int, max_pixels: int, min_side: int, name: s
 
 
 def _decode(image: Image.Image, max_pixels: int, min_side: int, name: str) -> np.ndarray:
+    """Where the pixels of a file or upload are decoded: size first, then pixels, EXIF rotation and colour mode."""
     _check_size(*image.size, max_pixels, min_side, name)
     try:
         image.load()

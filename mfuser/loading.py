@@ -1,4 +1,4 @@
-"""`mfuser.MFuser`: the network with ways to get its weights, to prepare it for inference and to save it."""
+"""`mfuser.MFuser`: the network, with the ways to load its weights, to prepare it for inference and to save it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mfuser.weights.tensors import fill, unwrap
 
 
 class MFuser(MFuserNetwork):
-    """Build with `from_preset` or `from_official`."""
+    """The network with its weights. Build it with `from_preset` or `from_official`."""
 
     _counted: dict[str, int] | None = None  # parameters of each stream, once some are merged
 
@@ -27,12 +27,20 @@ class MFuser(MFuserNetwork):
     def from_preset(
         cls, name: str | Preset, pretrained: bool | str = True, weights: str | Path | None = None
     ) -> MFuser:
-        """Build a preset with its weights, or random ones.
+        """Build a preset, with its weights or random ones.
 
-        pretrained: True for all weights; "encoders" for those of the frozen encoders only, as training needs them;
-        False for none. weights: the folder where they lie (default: `folder_of`); public encoders that are not
-        in it come from the hub; streams that it has besides the preset's own are loaded too. Raises ValueError for an
-        unknown name, WeightsError for missing or foreign weights.
+        Streams whose weights lie in the folder besides the preset's own are loaded too.
+
+        Args:
+            name: of a preset, or the preset itself.
+            pretrained: True loads all weights. "encoders" loads those of the frozen encoders only, as training needs
+                them. False loads none.
+            weights: folder of the weights; None for `folder_of(preset)`. Public encoders that it lacks come from the
+                hub.
+
+        Raises:
+            ValueError: unknown name.
+            WeightsError: weights that are missing or another model's. It is a ValueError.
         """
         preset = presets.get(name) if isinstance(name, str) else name
         folder = Path(weights) if weights else folder_of(preset)
@@ -57,12 +65,16 @@ class MFuser(MFuserNetwork):
         token_ids: Tensor | None = None,
         preset: Preset | None = None,
     ) -> MFuser:
-        """Build a paper preset from a checkpoint of the authors.
+        """Build a preset of the paper from a checkpoint of the authors.
 
-        source: their file, or its state dict, whose tensors are used as they are, without a copy. vlm: "eva02-clip-l",
-        "clip-l" or "siglip-l"; None recognises it. token_ids: (K, 5) int64 of the class names, for SigLIP when its
-        vocabulary is not at hand. preset: one of the same layout and other sizes.
-        Raises WeightsError naming every missing, extra and misshaped key.
+        Args:
+            source: their file, or its state dict. The tensors of a state dict are used as they are, without a copy.
+            vlm: "eva02-clip-l", "clip-l" or "siglip-l"; None recognises it.
+            token_ids: (K, 5) int64 of the class names, for SigLIP when its vocabulary is not at hand.
+            preset: one of the same layout and other sizes.
+
+        Raises:
+            WeightsError: names every key that is missing, extra or of another shape.
         """
         state = official.read(source) if isinstance(source, (str, Path)) else unwrap(source)
         if preset is None:
@@ -79,15 +91,26 @@ class MFuser(MFuserNetwork):
         return self.class_texts.ids
 
     def set_class_ids(self, ids: Tensor) -> None:
-        """Use these token ids, (K, T) int64, for the class names. Raises ValueError for another shape or dtype."""
+        """Use these token ids for the class names.
+
+        Args:
+            ids: (K, T) int64, T = `DecoderConfig.class_tokens`.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
         self.class_texts.set_ids(ids)
 
     def tokenize_classes(self) -> Tensor:
-        """Token ids of the preset's class names, (K, T) int64. Raises hub.MissingError without their vocabulary."""
+        """Token ids of the preset's class names, (K, T) int64.
+
+        Raises:
+            hub.MissingError: their vocabulary is not here and cannot be downloaded.
+        """
         return self.class_texts.tokenize(self.vlm)
 
     def for_inference(self) -> MFuser:
-        """Prepare for speed, in place; the model can no longer be trained or saved. Safe to call again."""
+        """Merge weights for speed, in place. The model can no longer be trained or saved. Safe to call again."""
         self._counted = self.count_parameters()
         for part in (self.vfm, self.vlm, *self.heads.values()):
             part.for_inference()
@@ -99,7 +122,11 @@ class MFuser(MFuserNetwork):
         return self._counted is not None
 
     def refuse_prepared(self) -> None:
-        """Raises ValueError for a model that can no longer be trained or saved."""
+        """Stop before training or saving a model that `for_inference` has changed.
+
+        Raises:
+            ValueError: the model was prepared for inference.
+        """
         if self.prepared:
             raise ValueError(
                 "This model was prepared for inference, which merges weights: to train or save one, make it by "
@@ -107,7 +134,7 @@ class MFuser(MFuserNetwork):
             )
 
     def count_parameters(self) -> dict[str, int]:
-        """Parameters that each of the three streams needs, its encoders' included, as trained and saved."""
+        """Number of parameters that each of the three streams needs, as trained and saved, its encoders included."""
         if self._counted is not None:
             return self._counted
         own = {s: sum(p.numel() for m in self.owners(s).values() for p in m.parameters()) for s in self.heads}
@@ -128,9 +155,18 @@ class MFuser(MFuserNetwork):
         return {f"{p}.{n}": w for p, m in self.owners(stream).items() for n, w in m.named_parameters()}
 
     def train_mode(self, stream: str) -> MFuser:
-        """Training mode and gradients for one stream's own modules; everything else stays frozen in evaluation.
+        """Set one stream's own modules to training mode, with gradients.
 
-        Raises ValueError for a model that was prepared for inference.
+        Everything else stays frozen in evaluation mode.
+
+        Args:
+            stream: a stream with a decoder.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: the model was prepared for inference.
         """
         self.refuse_prepared()
         freeze(self)
@@ -139,16 +175,29 @@ class MFuser(MFuserNetwork):
         return self
 
     def state_for(self, stream: str) -> dict[str, Tensor]:
-        """Trainable part of a stream with its buffers."""
+        """Trained parameters and buffers of a stream, by their names in the state dict."""
         return {f"{p}.{n}": t for p, m in self.owners(stream).items() for n, t in m.state_dict().items()}
 
     def load_state_for(self, stream: str, state: dict[str, Tensor]) -> None:
-        """Load what `state_for` gave. Raises WeightsError naming every missing, extra or misshaped key."""
+        """Load what `state_for` returned.
+
+        Args:
+            stream: a stream with a decoder.
+            state: tensors by their names in the state dict.
+
+        Raises:
+            WeightsError: names every key that is missing, extra or of another shape.
+        """
         fill(self.owners(stream), state, f"stream {stream!r}")
         self.class_texts.forget(stream)
 
 
 def with_trained_streams(preset: Preset, folder: Path | None) -> Preset:
-    """The same preset with the further streams whose weights lie in a folder."""
+    """The same preset with further streams whose weights lie in a folder.
+
+    Args:
+        preset: to extend.
+        folder: of weights, or None.
+    """
     found = [] if folder is None else [s for s in STREAMS if (folder / f"stream-{s}.safetensors").is_file()]
     return presets.with_streams(preset, found)

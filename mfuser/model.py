@@ -29,13 +29,15 @@ class Features:
     taps: list[Tensor]  # 4 x (B, C, g, g)
     visual: Tensor  # (B, 1 + g*g, C_t), or (B, 1 + g*g, C) of a VFM alone
     vfm: Tensor | None  # (B, L_d, C_d) after the last block
-    vlm: Tensor | None  # (B, L_v, C_v)
-    grid: tuple[int, int]
+    vlm: Tensor | None  # (B, L_v, C_v) after the last block
+    grid: tuple[int, int]  # (h, w) of the patches
 
 
 # Called after each pair of blocks of the fused stream: (index, {"vfm": before, "vlm": before}, {... after}).
 Recorder = Callable[[int, dict[str, Tensor], dict[str, Tensor]], None]
+# {encoder: its tokens before block 0, and the patch grid}.
 Embedded = dict[str, tuple[Tensor, tuple[int, int]]]
+# One picture for both encoders, or one for each by name.
 Pixels = Tensor | Mapping[str, Tensor]
 
 
@@ -108,7 +110,13 @@ class MFuserNetwork(nn.Module):
             return {name: getattr(self, name).embed(picture) for name, picture in shown.items()}
 
     def features(self, embedded: Embedded, stream: str = "fused", record: Recorder | None = None) -> Features:
-        """Run the encoders of a stream from the tokens of `embed`."""
+        """Run the encoders of a stream from the tokens of `embed`.
+
+        Args:
+            embedded: tokens and grid of each encoder, from `embed`.
+            stream: "vfm", "vlm" or "fused".
+            record: called after each pair of blocks of the fused stream.
+        """
         return self._fused(embedded, record) if stream == "fused" else self._alone(embedded, stream)
 
     @torch.no_grad()

@@ -17,7 +17,14 @@ class ImageError(ValueError):
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit image of any PIL mode -> mode L, RGB or RGBA."""
+    """Bring a PIL image of any mode to 8 bits.
+
+    Args:
+        image: of any mode. CMYK and LAB go through their ICC profile when they have one.
+
+    Returns:
+        An image of mode L, RGB or RGBA.
+    """
     if image.mode in ("CMYK", "LAB"):
         profile = image.info.get("icc_profile")
         try:
@@ -37,14 +44,31 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def check_layout(array: np.ndarray) -> None:
-    """Raises ImageError for an array whose shape is not that of an image."""
+    """Check that an array has the shape of an image.
+
+    Args:
+        array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+
+    Raises:
+        ImageError: another shape.
+    """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
         hint = ": move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
         raise ImageError(f"An image array must be {_LAYOUTS}, got shape {array.shape}{hint}.")
 
 
 def from_array(array: np.ndarray) -> np.ndarray:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or float 0..1 -> new (H, W, 3) uint8."""
+    """Bring an image array to 8-bit RGB.
+
+    Args:
+        array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, bool or float in 0..1.
+
+    Returns:
+        A new (H, W, 3) uint8 array. Alpha is composited on mid grey.
+
+    Raises:
+        ImageError: another dtype, or floats outside 0..1.
+    """
     if array.dtype == bool:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:

@@ -96,8 +96,12 @@ VLMS = {
 def pair(vlm: str) -> Preset:
     """DINOv2 with a vision-language encoder of the same size, as the paper pairs them.
 
-    Both see a 512-pixel window as the same patch grid: 36 x 36 patches of 14 pixels for EVA02-CLIP-L (8 pixels at the
-    right and bottom stay unseen), else 32 x 32 patches of 16, to which kernels of 14 pixels are resampled.
+    Both encoders see a 512-pixel window as the same patch grid. For EVA02-CLIP-L it has 36 x 36 patches of 14 pixels,
+    and 8 pixels at the right and bottom stay unseen. For the others it has 32 x 32 patches of 16 pixels, and kernels of
+    14 pixels are resampled.
+
+    Args:
+        vlm: key of `VLMS`.
     """
     size = vlm[-1]
     patch = 14 if vlm == "eva02-clip-l" else 16
@@ -123,31 +127,55 @@ PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, *map(pair, VLMS))}
 
 
 def get(name: str) -> Preset:
-    """The preset of a name. Raises ValueError that lists the known ones."""
+    """The preset of a name.
+
+    Args:
+        name: key of `PRESETS`.
+
+    Raises:
+        ValueError: unknown name. The message lists the known ones.
+    """
     if name not in PRESETS:
         raise ValueError(f"Unknown preset {name!r}; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
 
 
 def available() -> list[dict[str, Any]]:
-    """Every preset, and what it needs: see `mfuser.weights.availability.status`."""
+    """Every preset, and what it needs to run here, see `mfuser.weights.availability.status`."""
     return [availability.status(preset) for preset in PRESETS.values()]
 
 
 def with_classes(preset: Preset, classes: tuple[str, ...]) -> Preset:
-    """The same preset for another class list."""
+    """The same preset for another class list.
+
+    Args:
+        preset: to change.
+        classes: class names in the order of their ids.
+    """
     return replace(preset, classes=tuple(classes))
 
 
 def with_streams(preset: Preset, streams: Iterable[str]) -> Preset:
-    """The same preset with decoders for these streams behind its own, whose random start does not change so."""
+    """The same preset with a decoder for further streams.
+
+    The new decoders come after the preset's own, so that the random start of these does not change.
+
+    Args:
+        preset: to extend.
+        streams: those that it should have.
+    """
     more = tuple(s for s in dict.fromkeys(streams) if s not in preset.streams)
     return replace(preset, streams=preset.streams + more) if more else preset
 
 
 def with_fusion(preset: Preset, kind: str) -> Preset:
-    """The same preset with another adapter, one of `config.FUSIONS`.
+    """The same preset with another adapter. The preset's own fused weights are MVFuser's and do not fit another kind.
 
-    The preset's own fused weights are MVFuser's and do not fit another kind. Raises ValueError for an unknown kind.
+    Args:
+        preset: to change.
+        kind: one of `config.FUSIONS`.
+
+    Raises:
+        ValueError: unknown kind.
     """
     return replace(preset, fusion=replace(preset.fusion, kind=kind))

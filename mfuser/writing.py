@@ -13,7 +13,14 @@ import numpy as np
 
 
 def output_folder(path: str | Path) -> Path:
-    """Make a folder for results. Raises ValueError when it cannot be one."""
+    """Make a folder for results, with its parents.
+
+    Args:
+        path: of the folder. It may exist.
+
+    Raises:
+        ValueError: a file is in its place, or it cannot be made.
+    """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -25,7 +32,15 @@ def output_folder(path: str | Path) -> Path:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it. Raises OSError."""
+    """Write a file beside its place and rename it, so that it appears whole or not at all.
+
+    Args:
+        path: of the file.
+        data: its content.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         beside.write_bytes(data)
@@ -35,24 +50,44 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON, indented."""
+    """Write indented JSON as `write_bytes` does.
+
+    Args:
+        path: of the file.
+        data: anything that `json.dumps` takes.
+    """
     write_bytes(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def write_npy(path: Path, array: np.ndarray) -> None:
-    """Write one array as .npy."""
+    """Write one array as .npy.
+
+    Args:
+        path: of the file.
+        array: of any shape and a dtype without objects.
+    """
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getvalue())
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays as .npz."""
+    """Write named arrays as .npz.
+
+    Args:
+        path: of the file.
+        arrays: by their names.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, with a line break at its end."""
+    """Write UTF-8 text with a line break at its end.
+
+    Args:
+        path: of the file.
+        text: its content.
+    """
     write_bytes(path, (text + "\n").encode())

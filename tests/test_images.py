@@ -185,6 +185,27 @@ def test_fingerprint(photo):
     assert len({same, *(images.fingerprint(other) for other in others)}) == 5
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_shrinking_averages_the_area(dtype):
+    """Stripes of period 8 at a quarter of their size: bilinear sampling reads 2 of 4 pixels, and stays off the mean."""
+    levels = np.array([4, 0, 1, 6, 2, 5, 3, 7]) * (0.125 if dtype == np.float32 else 30)
+    stripes = np.tile(levels, (96, 12)).astype(dtype)
+    means = stripes.astype(np.float64).reshape(96, 24, 4).mean(axis=-1)
+    for picture in (stripes, stripes.T):
+        expected = means[:24] if picture is stripes else means[:24].T
+        found = images.resize(np.ascontiguousarray(picture), 24, 24).astype(np.float64)
+        assert np.abs(found - expected).max() <= (1e-6 if dtype == np.float32 else 0.5)
+
+
+def test_a_zone_plate_fades_where_its_rings_are_finer_than_the_pixels():
+    """The rings at the rim are too fine for a third of the size: what is left of them there is aliasing."""
+    y, x = np.mgrid[-96:96, -96:96]
+    plate = np.rint(127.5 + 127.5 * np.cos((x**2 + y**2) * np.pi / 192)).astype(np.uint8)  # period 2 pixels at the rim
+    small = images.resize(plate, 64, 64).astype(float)
+    rim = np.hypot(*(np.mgrid[0:64, 0:64] - 31.5)) > 28
+    assert small[rim].std() < 0.25 * plate.std(), "single samples keep all of the contrast, as rings that are not there"
+
+
 def test_resize():
     fine = (np.indices((128, 128)).sum(axis=0) % 2 * 254).astype(np.uint8)  # a one-pixel chequer must become its mean
     assert close(images.resize(fine, 32, 32), np.full((32, 32), 127), 1)

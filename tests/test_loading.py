@@ -27,9 +27,9 @@ def street() -> np.ndarray:
 
 @pytest.fixture
 def model(build_model, tiny_preset):
-    made = build_model(tiny_preset, 3)
-    made.temperatures = {"vfm": 0.7, "vlm": 1.0, "fused": 0.4}
-    return made
+    model = build_model(tiny_preset, 3)
+    model.temperatures = {"vfm": 0.7, "vlm": 1.0, "fused": 0.4}
+    return model
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from mfuser.ops import exact
+from tests.train.fit.tiny import GridPoints, ReleasedPoints
+from train.fit.point_sampling import PointSampling
 from train.measure.gpu import fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -88,14 +90,13 @@ def test_the_mask_differs_in_ties_alone(path: str, run, fast, reference_folder: 
 
 
 @pytest.mark.parametrize("path", ["exact", "fast"])
-@pytest.mark.parametrize(("kind", "sampling", "mark"), [("grid112", "grid", 1e-4), ("seed0", "released", 1e-3)])
+@pytest.mark.parametrize(("kind", "points", "mark"), [("grid112", GridPoints, 1e-4), ("seed0", ReleasedPoints, 1e-3)])
 def test_the_31_losses_agree(
-    model, run, fast, reference_folder: Path, path: str, kind: str, sampling: str, mark: float
+    model, run, fast, reference_folder: Path, path: str, kind: str, points: type[PointSampling], mark: float
 ):
     from train.data import CITYSCAPES
     from train.data.targets import make_targets
     from train.fit.losses import LossWeights, compute_losses
-    from train.fit.point_sampling import PointSampling
 
     want = json.loads((reference_folder / "eva_losses.json").read_text())[kind]
     label = np.array(Image.open(reference_folder / "label_512.png"))[None]
@@ -107,7 +108,7 @@ def test_the_31_losses_agree(
             output.mask_logits,
             model.alignment_logits(output.score_map),
             make_targets(label, [CITYSCAPES]),
-            LossWeights(sampling=PointSampling(kind=sampling)),
+            LossWeights(sampling=points()),
         )
     terms = {name: value for name, value in want.items() if "loss" in name}
     assert len(terms) == 31 and got.keys() == terms.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_pair_without_weights_names_the_command(name: str, no_weights):
     if "-l+" in name:
         vlm = name.partition("+")[2]
         assert row["command"].startswith(f"python -m mfuser import-official iter_20000.pth --vlm {vlm} --out ")
-        assert "the authors' release, https://github.com/devinxzhang/MFuser" in row["why"]
+        assert "https://github.com/devinxzhang/MFuser" in row["why"], "where the checkpoint comes from"
     else:
         for encoder in (PRESETS[name].vfm, PRESETS[name].vlm):
             assert f"hf download {encoder.source.repo} {encoder.source.files[0]}" in row["command"]
@@ -119,8 +120,8 @@ def test_siglip_runs_with_its_vocabulary_or_token_ids(name: str, no_weights):
     for file in files_module.weight_files(PRESETS[name]):
         tensors.save(folder / file, {})
     row = status(name)
-    assert (row["runnable"], row["why"]) == (False, "missing: the vocabulary of its class names")
-    assert row["command"].endswith(command)  # behind that of the package tokenizers where that is missing
+    assert not row["runnable"] and "vocabulary" in row["why"] and "safetensors" not in row["why"]
+    assert row["command"].endswith(command)  # after that of the package tokenizers where that is missing
     tensors.save(folder / "stream-fused.safetensors", {}, {"class_ids": "[]"})
     assert (status(name)["runnable"], status(name)["why"], status(name)["command"]) == (True, None, None)
     (folder / "stream-fused.safetensors").write_bytes(b"damaged")
@@ -155,24 +156,60 @@ def test_a_file_instead_of_the_users_folder_is_one_sentence(tmp_path, monkeypatc
     monkeypatch.setenv("MFUSER_WEIGHTS", str(file))
     for words in (["info"], ["segment", "absent.jpg", "--preset", PAPER[0], "--out", str(tmp_path / "out")]):
         assert main(words) == 2
-        said = f"MFUSER_WEIGHTS names a file, {file}: name the folder that holds a folder for each preset.\n"
-        assert capsys.readouterr().err == f"mfuser {words[0]}: {said}"
+        sentence = capsys.readouterr().err
+        assert sentence.startswith(f"mfuser {words[0]}: ") and len(sentence.splitlines()) == 1
+        assert "MFUSER_WEIGHTS" in sentence and str(file) in sentence and "folder" in sentence
 
 
 def test_missing_public_weights_are_one_sentence(no_weights, tmp_path):
     source = PRESETS["dinov2-b+clip-b"].vlm.source
     with pytest.raises(hub.MissingError) as error:
         hub.fetch(source)
-    assert "run `hf download timm/vit_base_patch16_clip_224.openai open_clip_model.safetensors`" in str(error.value)
+    assert f"hf download {source.repo} {source.files[0]}" in str(error.value)
     assert "\n" not in str(error.value)
     given = tmp_path / "my-own.safetensors"
     given.write_bytes(b"x")
     assert hub.fetch(source, given) == given, "a file that is given is taken"
 
 
+@pytest.mark.parametrize(
+    ("environment", "resolved"),
+    [
+        ({}, True),
+        ({"https_proxy": "http://proxy.invalid:3128"}, False),
+        ({"all_proxy": "http://proxy.invalid:3128"}, False),
+        ({"http_proxy": "http://proxy.invalid:3128"}, True),
+        ({"https_proxy": "http://proxy.invalid:3128", "no_proxy": "hub.invalid"}, True),
+        ({"https_proxy": "http://proxy.invalid:3128", "no_proxy": "other.invalid,localhost"}, False),
+        ({"https_proxy": "http://proxy.invalid:3128", "no_proxy": "*"}, True),
+    ],
+    ids=lambda value: (
+        ",".join(f"{k}={v.removeprefix('http://')}" for k, v in value.items()) or "none"
+        if isinstance(value, dict)
+        else ""
+    ),
+)
+def test_the_hubs_name_is_resolved_here_only_without_a_proxy(
+    environment: dict[str, str], resolved: bool, no_weights, tmp_path, monkeypatch
+):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.invalid")
+    asked, fetched = [], tmp_path / "fetched.safetensors"
+    monkeypatch.setattr(hub.socket, "getaddrinfo", lambda host, port: asked.append((host, port)))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repo, name: str(fetched))
+    assert hub.fetch(PRESETS["dinov2-b+clip-b"].vlm.source) == fetched
+    assert asked == ([("hub.invalid", 443)] if resolved else [])
+
+
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ValueError, match="Unknown preset 'nanno'; choose one of nano"):
+    with pytest.raises(ValueError, match="nanno") as error:
         presets.get("nanno")
+    assert all(name in str(error.value) for name in PRESETS)
 
 
 def test_weight_files_follow_the_streams(tiny_preset):

@@ -38,11 +38,12 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and one sentence on stderr."""
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def build_parser() -> Parser:
-    """All commands with their options."""
+    """The parser of all commands with their options."""
     parser = Parser(
         prog="python -m mfuser",
         description="MFuser: features, text similarity and masks of street scenes from two fused encoders.",
@@ -55,7 +56,14 @@ def build_parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; arguments default to the process's own. Returns the exit code; argparse's mistakes exit."""
+    """Run one command.
+
+    Args:
+        arguments: of the command line; None for the process's own.
+
+    Returns:
+        The exit code: 0 all done, 2 bad input, 130 interrupted. Mistakes in options exit with 2.
+    """
     args = build_parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
@@ -74,7 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def log_to_stderr(verbose: bool) -> None:
-    """Log lines of the library: the choice of kernel and the like with -v, warnings otherwise."""
+    """Send the library's log lines to stderr.
+
+    Args:
+        verbose: also the choice of kernel and the like; else warnings only.
+    """
     logger = logging.getLogger("mfuser")
     for handler in [h for h in logger.handlers if h.get_name() == "cli"]:  # of a call before, in the same process
         logger.removeHandler(handler)

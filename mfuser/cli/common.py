@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfuser import config, presets
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".jp2")
-
+from mfuser.picture_files import SUFFIXES, find_pictures, natural_key
 
 # ------------------------------------------------------------------------------------------------ options
 
@@ -21,7 +19,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, examples: str
 ) -> argparse.ArgumentParser:
-    """A subparser with the options that every command has."""
+    """Add a command with the options that every command has.
+
+    Args:
+        commands: the subparsers of `mfuser.cli.build_parser`.
+        name: of the command.
+        run: takes the parsed options and returns the exit code.
+        summary: one sentence for the help.
+        examples: for the end of the help.
+    """
     parser = commands.add_parser(name, help=summary, description=summary, epilog=f"examples:\n{examples}")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is chosen, the scan kernel for one")
     parser.set_defaults(run=run)
@@ -29,11 +35,13 @@ def add_command(
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the image arguments and --quiet."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders of images, or quoted globs")
-    parser.add_argument("--quiet", action="store_true", help="no progress, no lines on stdout; problems are still told")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no lines on stdout; only problems")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `load_model` reads."""
     parser.add_argument("--preset", default="nano", help=f"model: {', '.join(presets.PRESETS)} (default: %(default)s)")
     where = "folder of weights, or a file in it, or a checkpoint of the authors (default: the preset's own)"
     parser.add_argument("--weights", metavar="DIR", help=where)
@@ -43,7 +51,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def comma_list(text: str) -> list[str]:
-    """Parts of a list separated by commas, without the empty ones, each once."""
+    """Parts of a list separated by commas, without empty ones, each once."""
     return list(dict.fromkeys(part for part in map(str.strip, text.split(",")) if part))
 
 
@@ -57,9 +65,14 @@ def streams(text: str) -> list[str]:
 
 
 def load_model(args: argparse.Namespace, classes: Sequence[str] | None = None):
-    """The Segmenter that the options describe, for a class list of the user's own if there is one.
+    """The Segmenter that the options describe.
 
-    Raises ValueError, for a resolution too: not once per image.
+    Args:
+        args: parsed options of `add_model`.
+        classes: names of the user's own, or None.
+
+    Raises:
+        ValueError: a bad option. A bad resolution is found here, not once per image.
     """
     from mfuser.inference.load import load
     from mfuser.inference.windows import working_size
@@ -72,33 +85,52 @@ def load_model(args: argparse.Namespace, classes: Sequence[str] | None = None):
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:
-    """Files that the arguments name, in their order, each once.
+    """Files that the arguments name. What a folder holds besides pictures is named once on stderr.
 
-    A folder gives its image files by name, not those of folders inside; a pattern that names a file is that file,
-    whatever its characters. A plain name that does not exist is kept, so that the others are done all the same.
-    Raises ValueError for a folder without images and a glob without files.
+    Args:
+        patterns: files, folders and globs. A folder gives its picture files in natural order, not those of folders
+            inside. A pattern that names a file is that file, whatever its characters. A plain name that does not exist
+            is kept, so that the others are done all the same.
+
+    Returns:
+        Paths in the order of the arguments, each once.
+
+    Raises:
+        ValueError: a folder without pictures, a glob without files, or a link that leads to itself.
     """
     found: dict[Path, None] = {}
+    notes: dict[str, None] = {}
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
+            files = find_pictures(path)
+            if not files.pictures:
                 raise ValueError(f"The folder {pattern!r} holds no images ({', '.join(s[1:] for s in SUFFIXES)}).")
+            inside = files.pictures
+            notes[files.note()] = None
         elif os.path.lexists(path) or not glob.has_magic(pattern):
-            inside = [path]
+            inside = (path,)
         else:
-            inside = [p for p in map(Path, sorted(glob.glob(pattern, recursive=True))) if p.is_file()]
+            matches = sorted(map(Path, glob.glob(pattern, recursive=True)), key=natural_key)
+            inside = tuple(p for p in matches if p.is_file())
             if not inside:
                 raise ValueError(f"No file matches {pattern!r}.")
         found.update(dict.fromkeys(inside))
+    for note in filter(None, notes):
+        print(f"mfuser: {note}", file=sys.stderr)
     return list(found)
 
 
 def output_names(paths: Iterable[Path]) -> dict[Path, str]:
     """A name for the results of each image: its stem, with -2, -3, ... where two images share one.
 
-    Compared without case, as some file systems do.
+    Names are compared without case, as some file systems do.
+
+    Args:
+        paths: of the images.
+
+    Returns:
+        {path: name}.
     """
     names: dict[Path, str] = {}
     taken: set[str] = set()
@@ -114,10 +146,17 @@ def output_names(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def each_image(args: argparse.Namespace, paths: Sequence[Path], work: Callable[[Path], str]) -> int:
-    """Call `work` for every image, with a progress bar when there are several; its answer is printed.
+    """Do some work for every image, with a progress bar when there are several.
 
-    An image for which it raises ValueError is told on stderr, and the others are done all the same.
-    Returns the exit code: 0, or 2 when an image failed.
+    An image for which it fails is reported on stderr, and the others are done all the same.
+
+    Args:
+        args: parsed options with `command` and `quiet`.
+        paths: of the images.
+        work: takes a path and returns the line to print. It raises ValueError for a bad image.
+
+    Returns:
+        The exit code: 0, or 2 when an image failed.
     """
     from tqdm import tqdm
 

@@ -27,6 +27,7 @@ written to DIR/<name of the image>/ (h, w: the patch grid; C: channels; all floa
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     summary = "Write the patch tokens of every stream and fused layer as .npz, with PCA pictures."
     parser = common.add_command(commands, "features", run, summary, EXAMPLES)
     common.add_images(parser)
@@ -50,6 +51,7 @@ def layers(text: str) -> str | list[int]:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
     names = common.output_names(common.find_images(args.images))
     out = writing.output_folder(args.out)
     segmenter = common.load_model(args)
@@ -73,7 +75,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def tokens(analysis: Analysis, streams: list[str], chosen: Any, before: bool) -> dict[str, np.ndarray]:
-    """Arrays of features.npz by name. Raises ValueError for a layer that does not exist."""
+    """Arrays of features.npz by name.
+
+    Args:
+        analysis: with layers.
+        streams: whose last tokens are written.
+        chosen: indices of fused blocks.
+        before: also the tokens before each adapter.
+
+    Returns:
+        {name: (h, w, C) float16}.
+
+    Raises:
+        ValueError: a block that does not exist.
+    """
     arrays = {f"last/{s}": analysis.tokens[s] for s in streams}
     for index in chosen:
         for encoder in [s for s in ("vfm", "vlm") if s in streams or "fused" in streams]:

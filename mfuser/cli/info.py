@@ -1,4 +1,4 @@
-"""`info`: what is installed, which devices there are, and which presets run here."""
+"""`info`: installed packages, devices, and which presets run here."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ EXAMPLES = """  python -m mfuser info
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     summary = "Versions, devices, scan kernels, and every preset: does it run here, and if not, what would help."
     parser = common.add_command(commands, "info", run, summary, EXAMPLES)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
     facts = collect()
     print(json.dumps(facts, indent=2) if args.json else "\n".join(lines(facts)))
     return 0
 
 
 def collect() -> dict[str, Any]:
-    """Everything `info` tells, as plain data."""
+    """Everything that `info` prints, as plain data."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -48,7 +50,7 @@ def collect() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Installed packages of interest; none is imported."""
+    """Versions of the installed packages of interest. None of them is imported."""
     found = {}
     for name in PACKAGES:
         try:
@@ -59,7 +61,7 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> list[dict[str, str]]:
-    """Usable devices with their precision by default and the scan kernel that runs there."""
+    """Usable devices, with their default precision and scan kernel."""
     import torch
 
     from mfuser.fusion.selective_scan import running_kernel
@@ -74,7 +76,7 @@ def devices() -> list[dict[str, str]]:
 
 
 def weights(preset: config.Preset) -> dict[str, int]:
-    """Bytes of each weight file of a preset that is here."""
+    """Size in bytes of each weight file of a preset that is here, by file name."""
     if (folder := files.folder_of(preset)) is None:
         return {}
     paths = [folder / name for name in files.weight_files(preset)]
@@ -82,7 +84,7 @@ def weights(preset: config.Preset) -> dict[str, int]:
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
-    """The facts for reading."""
+    """The facts of `collect` as lines of text."""
     out = [f"Python {facts['python']} on {facts['system']}"]
     out.append("packages: " + ", ".join(f"{name} {version}" for name, version in facts["packages"].items()))
     for device in facts["devices"]:

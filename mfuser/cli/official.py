@@ -21,6 +21,7 @@ and card.json, which says what became of every entry of the checkpoint. Nothing 
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     summary = "Turn a checkpoint of the authors (iter_20000.pth) into a folder that `--weights` takes."
     parser = common.add_command(commands, "import-official", run, summary, EXAMPLES)
     parser.add_argument("checkpoint", metavar="FILE", help="the authors' checkpoint")
@@ -33,6 +34,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
     from mfuser.loading import MFuser
     from mfuser.weights import folder, official
 
@@ -65,7 +67,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_ids(path: str):
-    """Token ids of a JSON file, (K, T) int64. Raises ValueError."""
+    """Token ids of a JSON file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        (K, T) int64 tensor.
+
+    Raises:
+        ValueError: it is not a list of lists of whole numbers.
+    """
     import torch
 
     try:

@@ -38,6 +38,7 @@ OPACITY = 0.6  # of a similarity map over the image
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     summary = "Segment street scenes with each encoder alone and with both fused."
     parser = common.add_command(commands, "segment", run, summary, EXAMPLES)
     common.add_images(parser)
@@ -74,6 +75,7 @@ def point(text: str) -> tuple[float, float]:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
     query = args.point or common.comma_list("car" if args.query is None else args.query)
     if not query:
         raise ValueError("The text query is empty: type what to look for, for example --query car.")
@@ -82,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
     segmenter = common.load_model(args, None if args.classes is None else class_list(args.classes))
     for text in query if isinstance(query, list) else []:
         if segmenter.is_cut(text):
-            said = f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored"
-            print(said, file=sys.stderr)
+            message = f"mfuser: the query {text[:30]!r}... is too long for the text tower; its end is ignored"
+            print(message, file=sys.stderr)
 
     def work(path: Path) -> str:
         analysis = segmenter.analyse(path, args.windows, args.resolution)
@@ -99,7 +101,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def class_list(text: str) -> list[str]:
-    """The names of --classes. Raises ValueError for none."""
+    """The names of --classes.
+
+    Args:
+        text: names separated by commas.
+
+    Raises:
+        ValueError: no name.
+    """
     from mfuser.inference import open_vocabulary
 
     names = open_vocabulary.split(text)
@@ -109,10 +118,10 @@ def class_list(text: str) -> list[str]:
 
 
 def tell_fallbacks(analysis: Analysis) -> None:
-    """Say on stderr which masks no decoder made, and what would train one."""
+    """Report on stderr which masks come without a trained decoder, and the command that trains one."""
     for stream, command in analysis.ran["training"].items():
-        said = f"the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
-        print(f"mfuser: {said}", file=sys.stderr)
+        message = f"the {stream} mask is {analysis.made[stream]}, for no decoder was trained; to train one: {command}"
+        print(f"mfuser: {message}", file=sys.stderr)
 
 
 def write(
@@ -123,7 +132,19 @@ def write(
     npy: bool,
     source: str,
 ) -> None:
-    """Write everything about one image into an existing folder. Raises ValueError for a point outside the image."""
+    """Write everything about one image into an existing folder.
+
+    Args:
+        analysis: of the image.
+        folder: to write into.
+        query: texts, or a point (x, y) in pixels.
+        streams: to write.
+        npy: write the cosines as .npy too.
+        source: name of the image file.
+
+    Raises:
+        ValueError: the point is outside the image.
+    """
     from mfuser import images
     from mfuser.pictures import charts, visualize
 
@@ -155,13 +176,27 @@ def write(
 def similarities(
     analysis: Analysis, query: list[str] | tuple[float, float], streams: list[str]
 ) -> dict[str, np.ndarray]:
-    """Cosine maps of the streams that can answer: a VFM alone has no text, but it has points."""
+    """Cosine maps of the streams that can answer: a VFM alone has no text space, but it has points.
+
+    Args:
+        analysis: of the image.
+        query: texts, or a point (x, y) in pixels.
+        streams: to ask.
+
+    Returns:
+        {stream: (H, W) float32}.
+    """
     able = streams if isinstance(query, tuple) else [s for s in streams if s != "vfm"]
     return {s: analysis.similarity(query, stream=s) for s in able}
 
 
 def query_label(query: list[str] | tuple[float, float], longest: int = 16) -> str:
-    """The query in as many characters as stand beside a picture."""
+    """The query as a short label beside a picture.
+
+    Args:
+        query: texts, or a point (x, y) in pixels.
+        longest: most characters.
+    """
     text = f"({query[0]:g}, {query[1]:g})" if isinstance(query, tuple) else f"'{', '.join(query)}'"
     return text if len(text) <= longest else text[: longest - 3] + "...'"
 
@@ -174,7 +209,16 @@ def summary(
     scale: tuple[float, float] | None,
     source: str,
 ) -> dict[str, Any]:
-    """What analysis.json holds."""
+    """The content of analysis.json.
+
+    Args:
+        analysis: of the image.
+        query: texts, or a point (x, y) in pixels.
+        streams: that are written.
+        maps: {stream: (H, W) cosines}.
+        scale: (low, high) of the colours of all maps.
+        source: name of the image file.
+    """
     height, width = analysis.size
     asked = {"point": list(query)} if isinstance(query, tuple) else {"texts": query}
     return {
@@ -188,16 +232,21 @@ def summary(
         },
         "classes": list(analysis.classes),
         "classes_trained": analysis.trained_classes,
-        "masks": {s: made(analysis, s) for s in streams if s in analysis.masks},
+        "masks": {s: mask_origin(analysis, s) for s in streams if s in analysis.masks},
         "shares": {s: analysis.shares(s) for s in streams if s in analysis.masks},
         "mean_confidence": {s: float(analysis.confidence[s].mean()) for s in streams if s in analysis.confidence},
         "ran": analysis.ran,
     }
 
 
-def made(analysis: Analysis, stream: str) -> dict[str, str]:
-    """How a mask came about, and what would train a decoder where there is none."""
-    from mfuser.inference.analysis import MADE
+def mask_origin(analysis: Analysis, stream: str) -> dict[str, str]:
+    """How a mask came about, and the command that trains a decoder where there is none.
 
-    told = {"made": analysis.made[stream], "how": MADE[analysis.made[stream]]}
-    return told | ({"train": analysis.ran["training"][stream]} if stream in analysis.ran["training"] else {})
+    Args:
+        analysis: of the image.
+        stream: a stream with a mask.
+    """
+    from mfuser.inference.analysis import MASK_ORIGINS
+
+    origin = {"made": analysis.made[stream], "how": MASK_ORIGINS[analysis.made[stream]]}
+    return origin | ({"train": analysis.ran["training"][stream]} if stream in analysis.ran["training"] else {})

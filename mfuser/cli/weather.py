@@ -19,6 +19,7 @@ which gets <name of the image>-CONDITION-SEVERITY.png.
 
 
 def add_parser(commands: Any) -> None:
+    """Add the command and its options."""
     summary = "Put adverse weather on clear images, at the same size."
     parser = common.add_command(commands, "weather", run, summary, EXAMPLES)
     common.add_images(parser)
@@ -41,6 +42,7 @@ def severities(text: str) -> list[int]:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
     from mfuser import images, weather
 
     conditions = list(weather.CONDITIONS) if args.condition == "all" else common.comma_list(args.condition)
@@ -65,7 +67,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check(conditions: list[str], seed: int) -> None:
-    """Raises ValueError for an unknown condition or seed, before any image is touched."""
+    """Check conditions and seed before any image is touched.
+
+    Args:
+        conditions: as `mfuser.weather.apply` takes them.
+        seed: as `mfuser.weather.apply` takes it.
+
+    Raises:
+        ValueError: unknown condition, or a seed out of range.
+    """
     import numpy as np
 
     from mfuser import weather

@@ -32,7 +32,17 @@ class ClassTexts(nn.Module):
             self.set_ids(self.tokenize(vlm))
 
     def tokenize(self, vlm: VisionLanguageEncoder) -> Tensor:
-        """Token ids of the names, (K, T) int64 on the CPU. Raises MissingError without their vocabulary."""
+        """Token ids of the names.
+
+        Args:
+            vlm: the encoder whose tokenizer reads them.
+
+        Returns:
+            (K, T) int64 on the CPU.
+
+        Raises:
+            MissingError: their vocabulary is not here and cannot be downloaded.
+        """
         try:
             with torch.device("cpu"):  # also inside a model that is made without memory
                 return vlm.tokenize(list(self.names), self.length)
@@ -40,7 +50,14 @@ class ClassTexts(nn.Module):
             raise MissingError(f"The class names need a vocabulary, or token_ids. {error}") from error
 
     def set_ids(self, ids: Tensor) -> None:
-        """Use these token ids, (K, T) int64. Raises ValueError for another shape or dtype."""
+        """Use these token ids.
+
+        Args:
+            ids: (K, T) int64.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
         shape = (len(self.names), self.length)
         if tuple(ids.shape) != shape or ids.dtype != torch.int64:
             got = f"{tuple(ids.shape)} {str(ids.dtype).removeprefix('torch.')}"
@@ -49,7 +66,11 @@ class ClassTexts(nn.Module):
         self.forget()
 
     def forget(self, stream: str | None = None) -> None:
-        """Compute the embeddings anew next time, of one stream or (None) of all."""
+        """Drop the stored embeddings, so that the next call computes them anew.
+
+        Args:
+            stream: whose embeddings; None for all.
+        """
         self._known = {s: known for s, known in self._known.items() if stream is not None and s != stream}
 
     def forward(self, stream: str, vlm: VisionLanguageEncoder, prompts: Tensor) -> Tensor:

@@ -14,7 +14,11 @@ from mfuser.ops import fused_steps
 class MultiScaleDeformableAttention(nn.Module):
     """Every query samples a few points in every level of the pyramid and mixes them.
 
-    width: channels. heads, levels, points: sampled points are heads x levels x points per query.
+    Args:
+        width: channels.
+        heads: of the attention.
+        levels: of the pyramid.
+        points: that a head samples in a level.
     """
 
     def __init__(self, width: int, heads: int = 8, levels: int = 3, points: int = 4):
@@ -45,9 +49,14 @@ class MultiScaleDeformableAttention(nn.Module):
     def forward(self, query: Tensor, pos: Tensor, reference: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
         """Self-attention over a flattened pyramid.
 
-        query: (B, Q, C), levels one after the other. pos: (B or 1, Q, C), added where offsets and weights are
-        predicted, not to the values. reference: (Q, 2) query centres (x, y) in 0..1. sizes: [(h, w)] per level.
-        Returns: (B, Q, C) with the residual added.
+        Args:
+            query: (B, Q, C), levels one after the other.
+            pos: (B or 1, Q, C). It is added where offsets and weights are predicted, not to the values.
+            reference: (Q, 2) centres (x, y) of the queries in 0..1.
+            sizes: (h, w) of each level.
+
+        Returns:
+            (B, Q, C), the residual added.
         """
         placed = query + pos
         offsets, logits = self.sampling_offsets(placed), self.attention_weights(placed)
@@ -58,11 +67,18 @@ class MultiScaleDeformableAttention(nn.Module):
 def sample_plain(
     value: Tensor, offsets: Tensor, logits: Tensor, reference: Tensor, sizes: list[tuple[int, int]], heads: int
 ) -> Tensor:
-    """Every query's mix of points in the maps of all levels; bilinear, zero outside.
+    """Every query's mix of points in the maps of all levels: bilinear, zero outside.
 
-    value: (B, cells, C), levels one after the other, heads side by side. offsets: (B, Q, heads * levels * points * 2),
-    x before y, in cells of the level. logits: (B, Q, heads * levels * points), whose softmax over a head's points mixes
-    them. reference: (Q, 2) query centres (x, y) in 0..1. sizes: [(h, w)] per level. Returns: (B, Q, C).
+    Args:
+        value: (B, cells, C), levels one after the other, heads side by side.
+        offsets: (B, Q, heads * levels * points * 2), x before y, in cells of the level.
+        logits: (B, Q, heads * levels * points). Their softmax over the points of a head mixes the points.
+        reference: (Q, 2) centres (x, y) of the queries in 0..1.
+        sizes: (h, w) of each level.
+        heads: of the attention.
+
+    Returns:
+        (B, Q, C).
     """
     (b, q, _), levels = offsets.shape, len(sizes)
     # Points before queries: the long axis comes last, where softmax, sampling and mixing run contiguously.

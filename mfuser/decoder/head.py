@@ -1,4 +1,4 @@
-"""All that is trained for one stream besides the adapters: prompts, text enhancer, pyramid and the two decoders."""
+"""Everything that is trained for one stream besides the adapters: prompts, text enhancer, pyramid and two decoders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mfuser.fusion.mtenhancer import MTEnhancer
 
 @dataclass(frozen=True)
 class Words:
-    """What a head needs to know of N names."""
+    """Texts and positions of N class names that the decoder was not trained for."""
 
     text: Tensor  # (N, C_t) embeddings of the prompt-tuned tower
     mix: Tensor  # (N, K) weights of the trained positions, each row sums to 1
@@ -25,10 +25,9 @@ class Words:
 
 @dataclass
 class MFuserOutput:
-    """What one forward pass gives. P predictions: one before any decoder layer, one after each.
+    """The result of one forward pass of a stream.
 
-    named: the queries are N names of the user's own, one each (`mfuser.inference.open_vocabulary`); the class logits,
-    whose columns are the K trained classes, then count as "something" or "no object" only.
+    P is the number of predictions: one before any decoder layer, one after each.
     """
 
     class_logits: list[Tensor]  # P x (B, K, K+1), last column "no object"
@@ -37,17 +36,24 @@ class MFuserOutput:
     text: Tensor  # (B, K, C_t) enhanced class embeddings
     visual: Tensor  # (B, 1 + g*g, C_t) visual embeddings, the global one first
     levels: list[Tensor | Upsampled]  # see `pyramid`
+    # Whether the queries are N names of the user's own (`mfuser.inference.open_vocabulary`). The columns of the class
+    # logits are still the K trained classes; they then count as "something" or "no object" only.
     named: bool = False
 
     @property
     def pyramid(self) -> list[Tensor]:
-        """4 x (B, C, ., .), finest first; without gradients the first two are computed here, as nothing needs them."""
+        """The feature pyramid, 4 maps (B, C, ., .), finest first.
+
+        Without gradients the first two are computed here, as nothing else needs them.
+        """
         return [level.tensor() if isinstance(level, Upsampled) else level for level in self.levels]
 
     def semantic(self) -> Tensor:
-        """Class scores of the last prediction, (B, K, h, w), each in [0, K): sums over queries, not probabilities.
+        """Class scores of the last prediction.
 
-        Of names of the user's own (B, N, h, w), each in [0, 1]: the query's mask times its chance to be no "no object".
+        Returns:
+            (B, K, h, w) float32. A score is a sum over the queries in [0, K), not a probability. With `named` it is
+            (B, N, h, w) in [0, 1]: the query's mask times the probability that it is not "no object".
         """
         classes = self.class_logits[-1].float().softmax(-1)[..., :-1]
         if self.named:
@@ -56,11 +62,16 @@ class MFuserOutput:
 
 
 class SegmentationHead(nn.Module):
-    """Taps, class texts and visual embeddings of a stream in, predictions out.
+    """The trained part of one stream: from taps, class texts and visual embeddings to predictions.
 
-    channels: of the taps. text_dim: C_t. text_width: width of the text tower, where prompts are inserted.
-    visual_width: width of an encoder without text space, whose tokens a trained projection brings to C_t; None when
-    the visual embeddings come in C_t already.
+    Args:
+        channels: of the taps.
+        text_dim: channels C_t of the joint text-image space.
+        text_width: of the text tower, where prompts are inserted.
+        classes: number K of trained classes.
+        config: sizes of the decoders.
+        visual_width: channels of an encoder without text space. A trained projection brings its tokens to C_t. None
+            when the visual embeddings come in C_t already.
     """
 
     def __init__(
@@ -94,9 +105,13 @@ class SegmentationHead(nn.Module):
             fine.conv, coarse.conv = self.pyramid.fold(fine.conv, coarse.conv)
 
     def forward(self, taps: list[Tensor], text: Tensor, visual: Tensor, mix: Tensor | None = None) -> MFuserOutput:
-        """taps: 4 maps (B, C, g, g). text: (K, C_t). visual: (B, 1 + g*g, C_t or visual_width), global first.
+        """Predict masks.
 
-        mix: (N, K) when text is of N names of the user's own: how their positions are mixed of the trained ones.
+        Args:
+            taps: 4 maps (B, C, g, g), shallowest first.
+            text: (K, C_t) class embeddings.
+            visual: (B, 1 + g*g, C_t or visual_width), the global embedding first.
+            mix: (N, K) when `text` is of N other names: how their positions are mixed from the trained ones.
         """
         if self.visual_proj is not None:
             visual = self.visual_proj(visual)

@@ -1,4 +1,4 @@
-"""Text-queried pixel decoder: Mask2Former's, with a cross-attention to the class texts in every layer."""
+"""Pixel decoder of Mask2Former (Cheng et al. 2022), with a cross-attention to the class texts in every layer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ from mfuser.decoder.pyramid import Upsampled
 
 
 class PixelDecoder(nn.Module):
-    """Pyramid and class texts in, multi-scale memories and full-resolution mask features out.
+    """From the pyramid and class texts to multi-scale memories and full-resolution mask features.
 
-    in_channels: of every pyramid level. width: of the decoder. text_dim: C_t. classes: K. groups: of GroupNorm.
+    Args:
+        in_channels: of every pyramid level.
+        width: channels of the decoder.
+        text_dim: channels C_t of the texts.
+        classes: number K of trained classes.
+        layers: number of layers.
+        heads: of every attention.
+        ffn: hidden channels of the feed-forward layers.
+        points: that a head samples in a level.
+        groups: of every GroupNorm.
+        levels: of the pyramid that the layers read, the coarsest ones.
     """
 
     def __init__(
@@ -47,9 +57,15 @@ class PixelDecoder(nn.Module):
     def forward(
         self, pyramid: list[Tensor | Upsampled], text: Tensor, mix: Tensor | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """pyramid: 4 maps (B, C, h, w), finest (4g) first. text: (B, K, C_t), or (B, N, C_t) with mix: see `mixed`.
+        """Decode a pyramid.
 
-        Returns: memories, 3 maps (B, width, h, w), coarsest first; mask features (B, width, 4g, 4g).
+        Args:
+            pyramid: 4 maps (B, C, h, w), finest (4g) first.
+            text: (B, K, C_t), or (B, N, C_t) with `mix`.
+            mix: (N, K) for N other names, see `mixed`.
+
+        Returns:
+            Memories, 3 maps (B, width, h, w), coarsest first. Mask features (B, width, 4g, 4g).
         """
         maps = [conv(level) for conv, level in zip(self.input_convs, reversed(pyramid[1:]), strict=True)]
         sizes = [m.shape[-2:] for m in maps]
@@ -84,6 +100,19 @@ class PixelDecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, pos: Tensor, reference: Tensor, sizes: list[tuple[int, int]], text: Tensor, text_pos: Tensor
     ) -> Tensor:
+        """One layer.
+
+        Args:
+            x: (B, Q, C), levels one after the other.
+            pos: (1, Q, C) positions.
+            reference: (Q, 2) centres (x, y) in 0..1.
+            sizes: (h, w) of each level.
+            text: (B, K, C).
+            text_pos: (K, C) positions of the texts.
+
+        Returns:
+            (B, Q, C).
+        """
         x = self.norms[0](self.self_attn(x, pos, reference, sizes))
         x = self.norms[1](x + self.cross_attn(x + pos, text + text_pos, text, need_weights=False)[0])
         return self.norms[2](self.ffn(x))
@@ -97,6 +126,7 @@ class FeedForward(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (..., width) plus the output of the two layers."""
         return x + self.fc2(F.relu(self.fc1(x)))
 
 
@@ -109,17 +139,38 @@ class ConvNorm(nn.Module):
         self.gn = nn.GroupNorm(groups, out_channels)
 
     def forward(self, x: Tensor | Upsampled) -> Tensor:
+        """Convolve and normalise.
+
+        Args:
+            x: (B, C, h, w), or a level that is still to be upsampled.
+
+        Returns:
+            (B, out_channels, h, w) of the level's own size.
+        """
         return self.gn(x.through(self.conv) if isinstance(x, Upsampled) else self.conv(x))
 
 
 def resized(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """x (B, C, h, w) at another size, bilinear; on CUDA in its own dtype, where autocast would take float32."""
+    """A map at another size, bilinear. On CUDA it keeps its dtype, where autocast would take float32.
+
+    Args:
+        x: (B, C, h, w).
+        size: (height, width).
+    """
     with torch.autocast("cuda", enabled=False) if x.is_cuda else nullcontext():
         return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def mixed(rows: Tensor, mix: Tensor | None) -> Tensor:
-    """One row for each of N names that were not trained: mix (N, K) of the trained rows (K, C); those for None."""
+    """Rows for N names that were not trained.
+
+    Args:
+        rows: (K, C) trained rows.
+        mix: (N, K) weights of the trained rows, or None for the trained rows themselves.
+
+    Returns:
+        (N, C), or (K, C) for None.
+    """
     if mix is None:
         return rows
     with torch.autocast(rows.device.type, enabled=False):  # a name that was trained keeps its very row
@@ -127,9 +178,18 @@ def mixed(rows: Tensor, mix: Tensor | None) -> Tensor:
 
 
 def sine_position(size: tuple[int, int], width: int, device: torch.device, temperature: float = 1e4) -> Tensor:
-    """Sine position embedding of a map, (h*w, width): first half of the channels for y, second for x.
+    """Sine position embedding of a map (Carion et al. 2020, DETR).
 
-    Rows and columns count from 1 and are normalised to 2 pi; sine and cosine alternate (Carion et al. 2020, DETR).
+    Rows and columns count from 1 and are normalised to 2 pi. Sine and cosine alternate.
+
+    Args:
+        size: (h, w).
+        width: channels. The first half is for y, the second for x.
+        device: of the result.
+        temperature: largest wavelength factor.
+
+    Returns:
+        (h*w, width) float32.
     """
     h, w = size
     half = width // 2
@@ -146,7 +206,15 @@ def sine_position(size: tuple[int, int], width: int, device: torch.device, tempe
 
 
 def pixel_centres(size: tuple[int, int], device: torch.device) -> Tensor:
-    """Centres (x, y) of a map's cells in 0..1, (h*w, 2)."""
+    """Centres of the cells of a map.
+
+    Args:
+        size: (h, w).
+        device: of the result.
+
+    Returns:
+        (h*w, 2) float32 (x, y) in 0..1.
+    """
     h, w = size
     y = (torch.arange(h, device=device) + 0.5) / h
     x = (torch.arange(w, device=device) + 0.5) / w

@@ -10,9 +10,16 @@ from mfuser.decoder.pixel_decoder import FeedForward, mixed, sine_position
 
 
 class QueryDecoder(nn.Module):
-    """Class texts and memories in, class and mask logits out: before the first layer and after each.
+    """From class texts and memories to class and mask logits, before the first layer and after each.
 
-    width: channels. text_dim: C_t. classes: K queries, query k belonging to class k.
+    Args:
+        width: channels.
+        text_dim: channels C_t of the texts.
+        classes: number K of classes. Query k belongs to class k.
+        layers: number of layers.
+        heads: of every attention.
+        ffn: hidden channels of the feed-forward layers.
+        levels: of memories. The layers read them in turn.
     """
 
     def __init__(
@@ -40,10 +47,17 @@ class QueryDecoder(nn.Module):
     def forward(
         self, text: Tensor, memories: list[Tensor], mask_features: Tensor, mix: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """text: (B, K, C_t). memories: 3 maps (B, C, h, w), coarsest first. mask_features: (B, C, 4g, 4g).
+        """Decode masks.
 
-        Returns: class logits, list of (B, K, K+1), last column "no object"; mask logits, list of (B, K, 4g, 4g).
-        With mix (N, K), for N other names (`pixel_decoder.mixed`): of N queries, whose class logits stay K+1.
+        Args:
+            text: (B, K, C_t), or (B, N, C_t) with `mix`.
+            memories: 3 maps (B, C, h, w), coarsest first.
+            mask_features: (B, C, 4g, 4g).
+            mix: (N, K) for N other names, see `pixel_decoder.mixed`. There are N queries then, and still K + 1 class
+                logits.
+
+        Returns:
+            Class logits, a list of (B, K, K + 1), the last column "no object". Mask logits, a list of (B, K, 4g, 4g).
         """
         sizes = [m.shape[-2:] for m in memories]
         values = [
@@ -64,7 +78,17 @@ class QueryDecoder(nn.Module):
     def predict(
         self, query: Tensor, mask_features: Tensor, size: tuple[int, int]
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Class and mask logits of the queries, and where the next layer must not look, (B*heads, K, h*w) bool."""
+        """Predict from the queries, and derive the mask of the next layer's attention.
+
+        Args:
+            query: (B, K, C).
+            mask_features: (B, C, 4g, 4g).
+            size: (h, w) of the memory that the next layer reads.
+
+        Returns:
+            Class logits (B, K, classes + 1) and mask logits (B, K, 4g, 4g). Where the next layer must not look, (B *
+            heads, K, h*w) bool.
+        """
         n = self.post_norm(query)
         masks = torch.einsum("bkc, bchw -> bkhw", self.mask_embed(n), mask_features)
         small = F.interpolate(masks.detach(), size=size, mode="bilinear", align_corners=False)
@@ -84,6 +108,18 @@ class QueryDecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, query: Tensor, pos: Tensor, key: Tensor, value: Tensor, blocked: Tensor) -> Tensor:
+        """One layer.
+
+        Args:
+            query: (B, K, C).
+            pos: (K, C) positions of the queries.
+            key: (B, h*w, C) memory with positions.
+            value: (B, h*w, C) memory.
+            blocked: (B * heads, K, h*w) bool, true where a query must not look.
+
+        Returns:
+            (B, K, C).
+        """
         x = query + self.cross_attn(query + pos, key, value, attn_mask=blocked, need_weights=False)[0]
         x = self.norms[0](x)
         q = x + pos

@@ -1,4 +1,4 @@
-"""The interface of every encoder: tokens in blocks, so that adapters can act between them."""
+"""The interface of every encoder: tokens pass block by block, so that adapters can act between the blocks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from mfuser.encoders.text import PromptedText
 class VisionEncoder(nn.Module):
     """A vision transformer taken apart: `embed`, then `block` by block, then `norm`.
 
-    width: channels C. depth: number of blocks. patch: pixels per token side. prefix: tokens before the patches (cls).
-    Frozen by whoever builds it. Pixels are float RGB 0..255; each encoder normalises for itself.
+    Whoever builds it freezes it. Pixels are float RGB 0..255; each encoder normalises them itself.
+
+    Attributes:
+        width: channels C of a token.
+        depth: number of blocks.
+        patch: side of a patch in pixels.
+        prefix: number of tokens before the patches (cls).
     """
 
     width: int
@@ -24,28 +29,45 @@ class VisionEncoder(nn.Module):
 
     @abstractmethod
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """pixels (B, 3, H, W) float RGB 0..255 -> tokens (B, prefix + h*w, C) entering block 0, and the grid (h, w)."""
+        """Turn pixels into the tokens that enter block 0.
+
+        Args:
+            pixels: (B, 3, H, W) float RGB 0..255.
+
+        Returns:
+            Tokens (B, prefix + h*w, C), and the patch grid (h, w).
+        """
 
     @abstractmethod
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Apply block `index` to tokens (B, L, C)."""
+        """Apply one block.
+
+        Args:
+            index: of the block, from 0.
+            tokens: (B, L, C).
+            grid: (h, w) of the patches.
+
+        Returns:
+            (B, L, C).
+        """
 
     @abstractmethod
     def norm(self, tokens: Tensor) -> Tensor:
         """Final normalisation of tokens (B, L, C)."""
 
     def stored_bits(self) -> dict[str, int]:
-        """Names in the state dict -> 4 or 8, of matrices that float16 files keep as integers."""
+        """Matrices that float16 files keep as integers: {name in the state dict: 4 or 8 bits}."""
         return {}
 
     def for_inference(self) -> None:  # noqa: B027  most encoders have nothing to prepare
         """Prepare weights for speed, in place; the encoder can no longer be trained or saved."""
 
     def for_half_precision(self) -> list[nn.Module]:
-        """Prepare for inference in half precision, in place, before weights are rounded; safe to call again.
+        """Prepare for inference in half precision, in place, before weights are rounded. Safe to call again.
 
-        Returns the modules, none for most encoders, that from now on run in float32 under autocast too and whose
-        weights `precision.store_weights` therefore leaves in float32.
+        Returns:
+            Modules that from now on run in float32 under autocast too; none for most encoders.
+            `precision.store_weights` leaves their weights in float32.
         """
         return []
 
@@ -54,14 +76,25 @@ class VisionEncoder(nn.Module):
         return tokens[:, self.prefix :]
 
     def to_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patch tokens as a map, (B, C, h, w)."""
+        """Patch tokens as a map.
+
+        Args:
+            tokens: (B, prefix + h*w, C).
+            grid: (h, w) of the patches.
+
+        Returns:
+            (B, C, h, w).
+        """
         return self.patches(tokens).transpose(1, 2).unflatten(-1, grid)
 
 
 class VisionLanguageEncoder(VisionEncoder):
-    """A vision encoder with a projection into the joint text-image space and a text tower.
+    """A vision encoder with a projection into the joint text-image space, and a text tower.
 
-    embed_dim: C_t of the joint space. text: the tower. temperature: the alignment loss divides cosines by it.
+    Attributes:
+        embed_dim: channels C_t of the joint space.
+        text: the text tower.
+        temperature: the alignment loss divides cosines by it.
     """
 
     embed_dim: int
@@ -70,18 +103,38 @@ class VisionLanguageEncoder(VisionEncoder):
 
     @abstractmethod
     def dense(self, normed: Tensor) -> Tensor:
-        """Normed tokens (B, prefix + h*w, C) -> joint embeddings (B, 1 + h*w, C_t), the global one first."""
+        """Project tokens into the joint text-image space.
+
+        Args:
+            normed: (B, prefix + h*w, C) tokens after `norm`.
+
+        Returns:
+            (B, 1 + h*w, C_t), the global embedding first.
+        """
 
     @abstractmethod
     def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
-        """Token ids (K, length) int64; length None uses the whole position table."""
+        """Token ids of texts.
+
+        Args:
+            texts: K texts.
+            length: tokens of each; None for the whole position table. Longer texts are cut.
+
+        Returns:
+            (K, length) int64.
+        """
 
     def vocabulary_is_here(self) -> bool:
-        """True when `tokenize` needs nothing that would have to be downloaded."""
+        """True when `tokenize` needs no download."""
         return True
 
     def fits(self, text: str, length: int) -> bool:
-        """False when a text has more tokens than `length`, so that its end would be cut."""
+        """Whether a text has at most so many tokens, so that nothing of it is cut.
+
+        Args:
+            text: one text.
+            length: number of tokens.
+        """
         return bool((self.tokenize([text], length + 1)[0] != 0).sum() <= length)
 
 
@@ -89,11 +142,21 @@ OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26
 
 
 def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], inverse: bool = False) -> Tensor:
-    """pixels (B, 3, H, W) float 0..255 -> (pixels / 255 - mean) / std, with statistics of the range 0..1; or back."""
+    """Normalise pixels with the statistics of an encoder's training.
+
+    Args:
+        pixels: (B, 3, H, W) float RGB 0..255.
+        mean: of each channel, in 0..1.
+        std: of each channel, in 0..1.
+        inverse: undo the normalisation instead.
+
+    Returns:
+        (pixels / 255 - mean) / std, of the same shape.
+    """
     shift, scale = (pixels.new_tensor(x).view(3, 1, 1) * 255 for x in (mean, std))
     return pixels * scale + shift if inverse else (pixels - shift) / scale
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Evaluation mode, no gradients."""
+    """Put a module into evaluation mode without gradients; returns it."""
     return module.eval().requires_grad_(False)

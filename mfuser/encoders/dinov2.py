@@ -18,9 +18,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class DINOv2(VisionEncoder):
     """timm's ViT taken apart.
 
-    model: timm's name. patch: pixels per token side; other than 14, the kernel is resampled when public weights are
-    loaded. grid: patches per side of the position table that is stored; other grids interpolate it (bicubic).
-    changes: of timm's arguments, as depth.
+    Args:
+        model: timm's name.
+        patch: side of a patch in pixels. For another side than 14 the kernel is resampled when public weights are
+            loaded.
+        grid: patches per side of the stored position table. Other grids interpolate it (bicubic).
+        changes: of timm's arguments, for example depth.
     """
 
     prefix = 1
@@ -34,6 +37,7 @@ class DINOv2(VisionEncoder):
         self.width, self.depth = self.trunk.embed_dim, len(self.trunk.blocks)
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """See `VisionEncoder.embed`."""
         # By way of CLIP's normalisation, as released: the detour rounds, and 24 fused blocks amplify what is rounded.
         pixels = normalise(normalise(pixels, OPENAI_MEAN, OPENAI_STD), OPENAI_MEAN, OPENAI_STD, inverse=True)
         x = self.trunk.patch_embed.proj(normalise(pixels, MEAN, STD))  # a rest of less than a patch is not seen
@@ -44,12 +48,21 @@ class DINOv2(VisionEncoder):
         return torch.cat([cls, tokens], dim=1) + places, grid
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `VisionEncoder.block`."""
         return self.trunk.blocks[index](tokens)
 
     def norm(self, tokens: Tensor) -> Tensor:
+        """See `VisionEncoder.norm`."""
         return self.trunk.norm(tokens)
 
     def from_public(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State of this encoder from timm's or the authors' checkpoint of DINOv2; the mask token is left out."""
+        """Rename a public checkpoint's tensors.
+
+        Args:
+            state: timm's or the authors' checkpoint of DINOv2.
+
+        Returns:
+            The state of this encoder, without the mask token, at this encoder's patch and grid.
+        """
         kept = {f"trunk.{name}": t for name, t in state.items() if name != "mask_token"}
         return fit_grid(kept, "trunk.patch_embed.proj.weight", "trunk.pos_embed", self, "bicubic", "bicubic")

@@ -1,8 +1,8 @@
-"""The built-in encoders: a small convolutional trunk as tokenizer, transformer blocks on top.
+"""The built-in encoders: a small convolutional trunk as tokenizer, and transformer blocks after it.
 
-Two of them of complementary character. The VFM has the larger trunk, reads all of its stages and is distilled without
-labels. The VLM reads the coarse stages of a smaller one (strides 16, 32), is aligned with text and has a text tower.
-Weights come from `python -m train pretrain`.
+The two have complementary character. The VFM has the larger trunk, reads all of its stages, and is distilled without
+labels. The VLM reads the coarse stages of a smaller trunk (strides 16 and 32), is aligned with text, and has a text
+tower. `python -m train pretrain` makes the weights.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ VOCABULARY = ASSETS / "nano" / "vocabulary.txt"
 class Trunk(nn.Module):
     """EfficientNet-Lite up to the last stage that is asked for; returns one map per stride.
 
-    size: key of `TRUNKS`.
-    exact: run in float32 under autocast too. Filters of the first stage subtract what is nearly equal, and their batch
-    norm multiplies the difference by up to 56: in fog, where neighbouring pixels hardly differ, half precision leaves
-    noise of it, and one pixel in ten gets another class. Training rounds: it keeps these maps, the largest of all.
+    `exact` makes it run in float32 under autocast too. Filters of the first stage subtract nearly equal values, and
+    their batch norm multiplies the difference by up to 56. In fog neighbouring pixels hardly differ: half precision
+    leaves rounding noise, and one pixel in ten gets another class. Training does not set it and keeps these maps, the
+    largest of all, in half precision.
+
+    Args:
+        strides: of the maps to return, keys of `STAGES`.
+        size: key of `TRUNKS`.
     """
 
     def __init__(self, strides: tuple[int, ...], size: str = "lite0"):
@@ -48,6 +52,14 @@ class Trunk(nn.Module):
         self.exact = False
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
+        """Run the trunk.
+
+        Args:
+            x: (B, 3, H, W) float, normalised.
+
+        Returns:
+            {stride: (B, C, H / stride, W / stride)}.
+        """
         with torch.autocast(x.device.type, enabled=False) if self.exact else nullcontext():
             x, maps = self.stem(x), {}
             for i, stage in enumerate(self.stages):
@@ -58,9 +70,16 @@ class Trunk(nn.Module):
 
 
 class NanoVision(VisionEncoder):
-    """Hybrid ViT: trunk maps brought to stride 16, one token per cell, then pre-norm blocks.
+    """Hybrid ViT: the trunk's maps are brought to stride 16, each cell becomes one token, and pre-norm blocks follow.
 
-    strides: trunk stages read. trunk: its size, a key of `TRUNKS`. Input sides must be multiples of 32.
+    Input sides must be multiples of 32.
+
+    Args:
+        width: channels C of a token.
+        depth: number of blocks.
+        heads: of their attention.
+        strides: of the trunk's maps that are read.
+        trunk: its size, a key of `TRUNKS`.
     """
 
     patch, prefix = 16, 1
@@ -86,7 +105,14 @@ class NanoVision(VisionEncoder):
         nn.init.normal_(self.cls_token, std=0.02)
 
     def cells(self, pixels: Tensor) -> Tensor:
-        """Trunk features of every cell before the blocks, (B, C, h, w)."""
+        """Trunk features of every cell before the blocks.
+
+        Args:
+            pixels: (B, 3, H, W) float RGB 0..255.
+
+        Returns:
+            (B, C, h, w).
+        """
         x = (pixels / 255 - MEAN) / STD
         maps = self.trunk(x.contiguous(memory_format=torch.channels_last))  # depthwise convolutions are faster there
         total = 0
@@ -100,35 +126,47 @@ class NanoVision(VisionEncoder):
         return total
 
     def for_inference(self) -> None:
+        """See `VisionEncoder.for_inference`: batch norms are folded."""
         fold_batch_norms(self.trunk)
 
     def for_half_precision(self) -> list[nn.Module]:
+        """See `VisionEncoder.for_half_precision`: the trunk stays in float32."""
         self.trunk.exact = True
         return [self.trunk]
 
     def stored_bits(self) -> dict[str, int]:
         """8 bits for the matrices of the blocks and the convolutions of the trunk's last two stages, by name.
 
-        These are most of the weights. The stages before them stay exact: see `Trunk`.
+        These are most of the weights. The stages before them stay exact, see `Trunk`.
         """
         late = tuple(f"trunk.stages.{i}." for i in range(STAGES[16] + 1, len(self.trunk.stages)))
         names = [n for n, t in self.state_dict().items() if t.ndim in (2, 4) and n.startswith(("blocks.", *late))]
         return dict.fromkeys(names, 8)
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """See `VisionEncoder.embed`."""
         return self.with_positions(self.cells(pixels))
 
     def with_positions(self, cells: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Cells (B, C, h, w) -> tokens (B, 1 + h*w, C) with cls token and positions, and the grid."""
+        """Add cls token and positions to cells.
+
+        Args:
+            cells: (B, C, h, w).
+
+        Returns:
+            Tokens (B, 1 + h*w, C), and the grid (h, w).
+        """
         grid = cells.shape[-2:]
         tokens = self.token_norm(cells.flatten(2).transpose(1, 2))
         tokens = tokens + self.position_scale * _position(grid, self.width, tokens.device).to(tokens.dtype)
         return torch.cat([self.cls_token.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1), tuple(grid)
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `VisionEncoder.block`."""
         return self.blocks[index](tokens)
 
     def norm(self, tokens: Tensor) -> Tensor:
+        """See `VisionEncoder.norm`."""
         return self.final_norm(tokens)
 
 
@@ -144,7 +182,21 @@ def _position(grid: tuple[int, int], width: int, device: torch.device) -> Tensor
 
 
 class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
-    """NanoVision with a projection into the text space and a text tower that began as a sentence encoder."""
+    """NanoVision with a projection into the text space, and a text tower that was initialised from a sentence encoder.
+
+    Args:
+        width: channels C of a token.
+        depth: number of blocks.
+        heads: of their attention.
+        strides: of the trunk's maps that are read.
+        trunk: its size, a key of `TRUNKS`.
+        embed_dim: channels C_t of the joint space.
+        text_width: channels of the text tower.
+        text_layers: its number of blocks.
+        text_heads: of its attention.
+        text_length: rows of its position table.
+        pieces: entries of its vocabulary.
+    """
 
     temperature = 0.05
 
@@ -169,15 +221,17 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
         self._tokenizer = WordPieceTokenizer(VOCABULARY, text_length)
 
     def dense(self, normed: Tensor) -> Tensor:
+        """See `VisionLanguageEncoder.dense`."""
         return self.head(normed)
 
     def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
+        """See `VisionLanguageEncoder.tokenize`."""
         return self._tokenizer(texts, length)
 
     def stored_bits(self) -> dict[str, int]:
-        """Those of the vision tower, and of the text tower: 4 bits for the table of word pieces, 8 for its blocks.
+        """Those of the vision tower and of the text tower: 4 bits for the table of word pieces, 8 for the blocks.
 
-        The projection behind them is kept exactly, and can make up for what they lose.
+        The projection after them is kept exactly, and can make up for what they lose.
         """
         names = [n for n, t in self.state_dict().items() if n.startswith("text.blocks.") and t.ndim == 2]
         return super().stored_bits() | {"text.table.weight": 4, **dict.fromkeys(names, 8)}

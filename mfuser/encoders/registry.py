@@ -1,4 +1,4 @@
-"""Families of encoders by the name that a preset gives them."""
+"""The families of encoders, by the name that a preset gives them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Position tables and patch kernels at other sizes: plain interpolation, as released.
+"""Position tables and patch kernels at other sizes, by plain interpolation as in the released code.
 
-No antialiasing, no pseudo-inverse, no renormalisation: what timm and open_clip do when they load other sizes is not
-what the released checkpoints were trained with.
+No antialiasing, no pseudo-inverse, no renormalisation. timm and open_clip do use these when they load other sizes, but
+the released checkpoints were trained without them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,19 @@ from mfuser.encoders.base import VisionEncoder
 
 
 def resample_positions(table: Tensor, grid: tuple[int, int], prefix: int, mode: str) -> Tensor:
-    """Table (prefix + n*n, C) of a square grid -> (prefix + h*w, C); the rows of the prefix are kept.
+    """Interpolate a position table. The rows of the prefix are kept.
 
-    mode: "bicubic" or "bilinear". A table of that grid already is returned untouched.
-    Raises ValueError for a table that is not square.
+    Args:
+        table: (prefix + n*n, C) of a square grid.
+        grid: (h, w) of the result.
+        prefix: number of rows before those of the patches.
+        mode: "bicubic" or "bilinear".
+
+    Returns:
+        (prefix + h*w, C). A table of that grid already is returned as it is.
+
+    Raises:
+        ValueError: the table is not square.
     """
     rows = len(table) - prefix
     side = round(rows**0.5)
@@ -31,16 +40,36 @@ def resample_positions(table: Tensor, grid: tuple[int, int], prefix: int, mode: 
 
 
 def resample_kernel(kernel: Tensor, patch: int, mode: str) -> Tensor:
-    """Patch kernel (C, 3, p, p) -> (C, 3, patch, patch). Its sum grows with its area, as released."""
+    """Interpolate a patch kernel. Its sum grows with its area, as released.
+
+    Args:
+        kernel: (C, 3, p, p).
+        patch: side of the result.
+        mode: "bicubic" or "bilinear".
+
+    Returns:
+        (C, 3, patch, patch).
+    """
     return kernel if kernel.shape[-1] == patch else _resize(kernel, (patch, patch), mode)
 
 
 def fit_grid(
     state: dict[str, Tensor], kernel: str, positions: str, encoder: VisionEncoder, kernel_mode: str, position_mode: str
 ) -> dict[str, Tensor]:
-    """The same state with patch kernel and position table (by their names in it) at an encoder's patch and grid.
+    """Bring patch kernel and position table of a state to an encoder's patch and grid.
 
-    What is missing stays missing, for the loader to name.
+    What is missing stays missing: the loader names it.
+
+    Args:
+        state: tensors by name; changed in place.
+        kernel: name of the patch kernel in it.
+        positions: name of the position table in it.
+        encoder: whose patch and grid are taken.
+        kernel_mode: interpolation of the kernel.
+        position_mode: interpolation of the table.
+
+    Returns:
+        The state itself.
     """
     if kernel in state:
         state[kernel] = resample_kernel(state[kernel], encoder.patch, kernel_mode)

@@ -1,5 +1,8 @@
-"""A sentence encoder as text tower: bidirectional, normalised after each branch, the mean token as output (BERT, Devlin
-et al. 2019; Sentence-BERT, Reimers and Gurevych 2019), with learned prompt tokens inserted as in `PromptedText`."""
+"""A sentence encoder as text tower, with learned prompt tokens inserted as in `PromptedText`.
+
+It is bidirectional, normalises after each branch, and returns the mean token (BERT, Devlin et al. 2019; Sentence-BERT,
+Reimers and Gurevych 2019).
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,29 @@ class PostNormBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x: (K, L, C). mask: (K, 1, 1, L) bool, which tokens are read."""
+        """One block.
+
+        Args:
+            x: (K, L, C).
+            mask: (K, 1, 1, L) bool, true for tokens that are read.
+
+        Returns:
+            (K, L, C).
+        """
         x = self.norm1(x + self.attn(x, attn_mask=mask))
         return self.norm2(x + self.mlp(x))
 
 
 class SentenceText(nn.Module):
-    """Encodes token ids, with or without prompt tokens after the first token.
+    """Encodes token ids, with or without prompt tokens after the first token. The interface is that of `PromptedText`.
 
-    pieces: entries of the vocabulary. width, layers, heads: of the blocks. length: rows of the position table.
-    embed_dim: C_t. The interface of `PromptedText`.
+    Args:
+        pieces: entries of the vocabulary.
+        width: channels of the blocks.
+        layers: number of blocks.
+        heads: of their attention.
+        length: rows of the position table.
+        embed_dim: channels C_t of the result.
     """
 
     def __init__(self, pieces: int, width: int, layers: int, heads: int, length: int, embed_dim: int):
@@ -52,10 +68,20 @@ class SentenceText(nn.Module):
         return self.position.shape[0]
 
     def forward(self, ids: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """ids: (K, T) int64, zero-padded. prompts: (1, P, width) or None. Returns: (K, C_t), not normalised.
+        """Embed texts.
 
-        Prompts act on a text's tokens through attention; the mean is over the text's own, so that a longer text is not
-        diluted less than a short one. Raises ValueError when T + P exceeds the position table.
+        Prompts act on a text's own tokens through attention. The mean is over the text's own tokens, so that the number
+        of prompts does not weigh on short texts more than on long ones.
+
+        Args:
+            ids: (K, T) int64, zero-padded.
+            prompts: (1, P, width) or None.
+
+        Returns:
+            (K, C_t), not normalised.
+
+        Raises:
+            ValueError: T + P exceeds the position table.
         """
         x, own = self.table(ids), ids != PAD
         read, added = own, 0

@@ -1,4 +1,4 @@
-"""Parts of timm's and open_clip's vision towers in fewer kernels and passes over memory."""
+"""Parts of timm's and open_clip's vision towers, rewritten for fewer kernels and passes over memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ MULTIPLE = 8  # half-precision products run at full speed when every row starts 
 
 
 def streamline_parts(module: nn.Module) -> None:
-    """Fold what a block's products can hold, and replace attention and SwiGLU of EVA02's kind; not their parts."""
+    """Rewrite one module for speed, in place.
+
+    Scales and QuickGELU of a block are folded into its products. Among its children, attention and SwiGLU of EVA02 are
+    replaced. Grandchildren are left to further calls.
+
+    Args:
+        module: any module.
+    """
     if isinstance(module, Block):
         fold_layer_scales(module)
     elif isinstance(module, ResidualAttentionBlock):
@@ -32,7 +39,7 @@ def streamline_parts(module: nn.Module) -> None:
 
 
 def fold_layer_scales(block: Block) -> None:
-    """The learned scale of each residual branch into the product that ends the branch."""
+    """Fold the learned scale of each residual branch into the product that ends the branch, in place."""
     for name, product in (("ls1", block.attn.proj), ("ls2", block.mlp.fc2)):
         scale = getattr(block, name)
         if isinstance(scale, LayerScale):
@@ -44,7 +51,10 @@ def fold_layer_scales(block: Block) -> None:
 
 
 def fold_quick_gelu(mlp: nn.Module) -> None:
-    """x sigmoid(1.702 x) is SiLU(1.702 x) / 1.702: one pass instead of three, the factors in the products around it."""
+    """Replace QuickGELU by SiLU, in place: x sigmoid(1.702 x) = SiLU(1.702 x) / 1.702.
+
+    The two factors go into the products around it. That makes one pass over memory instead of three.
+    """
     if isinstance(mlp.gelu, QuickGELU):
         for parameter in mlp.c_fc.parameters():
             parameter.data = parameter.data * 1.702
@@ -67,11 +77,22 @@ class RotaryAttention(nn.Module):
 
     @staticmethod
     def can_be(source: EvaAttention) -> bool:
+        """True for an attention that this class computes: separate projections, no gate, no norms inside."""
         normed = not isinstance(source.q_norm, nn.Identity)
         return source.qkv is None and not normed and source.gate is None and not source.rotate_half
 
     def forward(self, x: Tensor, rope: Tensor | None = None, attn_mask: None = None, is_causal: bool = False) -> Tensor:
-        """x: (B, N, C). rope: (N, 2 * head_dim), see `kernels.rotate`."""
+        """Attention among tokens.
+
+        Args:
+            x: (B, N, C).
+            rope: (N, 2 * head_dim), see `fused_steps.rotate_plain`; None for no positions.
+            attn_mask: not looked at; timm passes it.
+            is_causal: not looked at; timm passes it.
+
+        Returns:
+            (B, N, C).
+        """
         packed = self.qkv(x).unflatten(-1, (3 * self.num_heads, -1))  # (B, N, 3 * heads, D)
         both, v = packed.split([2 * self.num_heads, self.num_heads], dim=2)
         if rope is not None:
@@ -84,7 +105,7 @@ class RotaryAttention(nn.Module):
 class PaddedSwiGLU(nn.Module):
     """timm's SwiGLU with one product for gates and values, its hidden width padded to a multiple of 8.
 
-    The norm looks at the real channels alone; those of the padding are zero before the last product and add nothing.
+    The norm reads the real channels alone. Those of the padding are zero before the last product and add nothing.
     """
 
     def __init__(self, source: SwiGLU):
@@ -105,16 +126,23 @@ class PaddedSwiGLU(nn.Module):
 
     @staticmethod
     def can_be(source: SwiGLU) -> bool:
+        """True for a SwiGLU that this class computes: with a LayerNorm, and SiLU as activation."""
         return type(source.norm) in LAYER_NORMS and type(source.act) is nn.SiLU
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) to (B, N, C)."""
         return self.fc2(fused_steps.gated_norm(self.fc1(x), self.weight, self.bias, self.real, self.eps))
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A layer of these values, without gradients."""
+    """A linear layer with given values, without gradients.
+
+    Args:
+        weight: (M, C).
+        bias: (M,) or None.
+    """
     with torch.device("meta"):
-        made = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-    return made.eval()
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+    return layer.eval()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 class PromptedText(nn.Module):
     """Encodes token ids, with or without prompt tokens after the first token.
 
-    tower: open_clip's TextTransformer: causal with the end token's output (CLIP, EVA02-CLIP), or bidirectional with the
-    last position's output (SigLIP).
+    Args:
+        tower: open_clip's TextTransformer. It is causal and returns the end token's output (CLIP, EVA02-CLIP), or
+            bidirectional and returns the last position's output (SigLIP).
     """
 
     def __init__(self, tower: TextTransformer):
@@ -25,9 +26,13 @@ class PromptedText(nn.Module):
                 self.tower.attn_mask = self.tower.build_causal_mask()
 
     def shorten(self, positions: int) -> None:
-        """Make room for a position table of fewer rows, as the authors' checkpoints keep; its values are to be loaded.
+        """Make the position table shorter, as in the authors' checkpoints. Its values are to be loaded afterwards.
 
-        Raises ValueError for more rows than there are.
+        Args:
+            positions: rows of the new table.
+
+        Raises:
+            ValueError: more rows than there are.
         """
         if positions > self.positions:
             raise ValueError(f"A text tower of {self.positions} positions cannot have {positions}.")
@@ -38,6 +43,7 @@ class PromptedText(nn.Module):
 
     @property
     def width(self) -> int:
+        """Channels of the tower."""
         return self.tower.width
 
     @property
@@ -46,9 +52,17 @@ class PromptedText(nn.Module):
         return self.tower.positional_embedding.shape[0]
 
     def forward(self, ids: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """ids: (K, T) int64, zero- or </s>-padded. prompts: (1, P, width) or None. Returns: (K, C_t), not normalised.
+        """Embed texts.
 
-        Raises ValueError when T + P exceeds the position table.
+        Args:
+            ids: (K, T) int64, padded with zeros or with </s>.
+            prompts: (1, P, width) or None.
+
+        Returns:
+            (K, C_t), not normalised.
+
+        Raises:
+            ValueError: T + P exceeds the position table.
         """
         tower = self.tower
         x = tower.token_embedding(ids)  # (K, T, width)

@@ -1,6 +1,7 @@
 """The paper's vision-language models, with weights in open_clip's layout: EVA02-CLIP, CLIP and SigLIP.
 
-Each is taken apart the same way; where the released code differs from open_clip or timm, it is followed and said.
+Each is taken apart the same way. Where the released code differs from open_clip or timm, this file follows the released
+code, and a comment says so.
 """
 
 from __future__ import annotations
@@ -24,10 +25,15 @@ from mfuser.encoders.vocabulary import SigLIPTokenizer
 
 
 class OpenCLIPEncoder(VisionLanguageEncoder):
-    """What the families share.
+    """What the three families share.
 
-    model: open_clip's name. patch: pixels per token side. grid: patches per side of the stored position table; other
-    grids interpolate it. vision, text: changes of the towers' arguments, as depth; embed_dim: of the joint space.
+    Args:
+        model: open_clip's name.
+        patch: side of a patch in pixels.
+        grid: patches per side of the stored position table. Other grids interpolate it.
+        vision: changes of the vision tower's arguments, for example depth.
+        text: changes of the text tower's arguments.
+        embed_dim: channels C_t of the joint space; None for open_clip's.
     """
 
     mean, std = OPENAI_MEAN, OPENAI_STD
@@ -58,7 +64,12 @@ class OpenCLIPEncoder(VisionLanguageEncoder):
         self.text = PromptedText(tower)
 
     def build_trunk(self, config: Mapping[str, Any], changes: dict[str, Any]) -> nn.Module:
-        """timm's vision tower of open_clip's configuration, its head a projection to the joint space."""
+        """The vision tower, its head a projection to the joint space.
+
+        Args:
+            config: open_clip's configuration of the vision tower, with the changes.
+            changes: the changes alone, which timm takes as arguments.
+        """
         return timm.create_model(
             config["timm_model_name"],
             pretrained=False,
@@ -68,22 +79,52 @@ class OpenCLIPEncoder(VisionLanguageEncoder):
         )
 
     def build_tokenizer(self, name: str | None, length: int) -> Any:
+        """The tokenizer.
+
+        Args:
+            name: of a vocabulary on the hub, or None.
+            length: tokens of a text.
+        """
         return SimpleTokenizer(context_length=length)
 
     def tokenize(self, texts: list[str], length: int | None = None) -> Tensor:
+        """See `VisionLanguageEncoder.tokenize`."""
         return self._tokenizer(texts, context_length=length or self.text.positions)
 
     def to_patches(self, pixels: Tensor, conv: nn.Module) -> tuple[Tensor, tuple[int, int]]:
-        """pixels -> (B, h*w, C) and the grid; a rest of less than a patch is not seen."""
+        """Normalise pixels and embed their patches. A remainder of less than a patch is not seen.
+
+        Args:
+            pixels: (B, 3, H, W) float RGB 0..255.
+            conv: the patch embedding.
+
+        Returns:
+            (B, h*w, C), and the grid (h, w).
+        """
         x = conv(normalise(pixels, self.mean, self.std))
         return x.flatten(2).transpose(1, 2), tuple(x.shape[-2:])
 
     def places(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Position table (prefix + n*n, C) at a grid."""
+        """Position table at a grid.
+
+        Args:
+            table: (prefix + n*n, C).
+            grid: (h, w).
+
+        Returns:
+            (prefix + h*w, C).
+        """
         return resample_positions(table, grid, self.prefix, self.position_mode)
 
     def from_public(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State of this encoder from open_clip's checkpoint of both towers."""
+        """Rename a public checkpoint's tensors.
+
+        Args:
+            state: open_clip's checkpoint of both towers.
+
+        Returns:
+            The state of this encoder, at its patch and grid.
+        """
         kept = {}
         for name, tensor in state.items():
             if name in ("logit_scale", "logit_bias") or name.startswith("visual.trunk.rope."):
@@ -95,39 +136,57 @@ class OpenCLIPEncoder(VisionLanguageEncoder):
 
 
 class EVA02CLIP(OpenCLIPEncoder):
-    """EVA02-CLIP (Sun et al. 2023): sub-LayerNorm, SwiGLU, rotary positions besides the learned ones."""
+    """EVA02-CLIP (Sun et al. 2023): sub-LayerNorm, SwiGLU, and rotary positions besides the learned ones."""
 
     prefix = 1
     position_mode = "bicubic"
     span = 16  # rotary positions run from 0 to 16 across any grid, the grid of pre-training
 
     def build_trunk(self, config: Mapping[str, Any], changes: dict[str, Any]) -> nn.Module:
+        """See `OpenCLIPEncoder.build_trunk`."""
         trunk = super().build_trunk(config, changes)
         trunk.rope = None  # its table is made for one grid
         self.width, self.depth = trunk.embed_dim, len(trunk.blocks)
         return trunk
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """See `VisionEncoder.embed`."""
         tokens, grid = self.to_patches(pixels, self.trunk.patch_embed.proj)
         cls = self.trunk.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1)
         return torch.cat([cls, tokens], dim=1) + self.places(self.trunk.pos_embed[0], grid).to(tokens.dtype), grid
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `VisionEncoder.block`."""
         block = self.trunk.blocks[index]
         rows = getattr(block.attn, "table_prefix", 0)  # timm's attention takes no rows for the class token
         return block(tokens, rope=rotary_table(grid, block.attn.head_dim, self.span, tokens.device, rows))
 
     def norm(self, tokens: Tensor) -> Tensor:
+        """See `VisionEncoder.norm`."""
         return self.trunk.norm(tokens)
 
     def dense(self, normed: Tensor) -> Tensor:
+        """See `VisionLanguageEncoder.dense`."""
         return self.trunk.head(normed)
 
 
 @lru_cache(maxsize=8)
 def rotary_table(grid: tuple[int, int], width: int, span: int, device: torch.device, prefix: int = 0) -> Tensor:
-    """Sines and cosines (prefix + h*w, 2 * width) float32 of rotary positions: the first half of a head's channels
-    turns with the row, the second with the column, and neighbouring channels form a pair; the prefix does not turn."""
+    """Sines and cosines of rotary positions.
+
+    The first half of a head's channels turns with the row, the second half with the column. Neighbouring channels form
+    a pair. The rows of the prefix do not turn.
+
+    Args:
+        grid: (h, w) of the patches.
+        width: channels of a head.
+        span: positions run from 0 to this across any grid.
+        device: of the result.
+        prefix: rows before those of the patches.
+
+    Returns:
+        (prefix + h*w, 2 * width) float32, sines then cosines.
+    """
     with torch.inference_mode(False):  # a cached inference tensor could not take part in training
         half = width // 2
         frequency = 1 / 10000 ** (torch.arange(0, half, 2, device=device).float() / half)
@@ -150,6 +209,7 @@ class CLIP(OpenCLIPEncoder):
     activation = QuickGELU
 
     def build_trunk(self, config: Mapping[str, Any], changes: dict[str, Any]) -> nn.Module:
+        """See `OpenCLIPEncoder.build_trunk`."""
         self.width, self.depth = config["width"], config["layers"]
         return VisionTransformer(
             image_size=self.patch * self.grid,
@@ -163,6 +223,7 @@ class CLIP(OpenCLIPEncoder):
         )
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """See `VisionEncoder.embed`."""
         tokens, grid = self.to_patches(pixels, self.trunk.conv1)
         places = self.places(self.trunk.positional_embedding, grid)
         cls = self.trunk.class_embedding + (places[:1] + self.trunk.class_embedding)  # twice, as released
@@ -170,18 +231,24 @@ class CLIP(OpenCLIPEncoder):
         return self.trunk.ln_pre(torch.cat([cls, tokens + places[1:].to(tokens.dtype)], dim=1)), grid
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `VisionEncoder.block`."""
         return self.trunk.transformer.resblocks[index](tokens)
 
     def norm(self, tokens: Tensor) -> Tensor:
+        """See `VisionEncoder.norm`."""
         return self.trunk.ln_post(tokens)
 
     def dense(self, normed: Tensor) -> Tensor:
+        """See `VisionLanguageEncoder.dense`."""
         return normed @ self.trunk.proj
 
 
 class SigLIP(OpenCLIPEncoder):
-    """SigLIP (Zhai et al. 2023): no class token; its attention pooling makes the global and, applied to every patch,
-    the dense embedding, as released. tanh GELU in both towers, which timm and open_clip do not set."""
+    """SigLIP (Zhai et al. 2023), without class token.
+
+    Its attention pooling gives the global embedding and, applied to every patch, the dense embeddings, as released.
+    Both towers use tanh GELU, which timm and open_clip do not set.
+    """
 
     prefix = 0
     mean = std = (0.5, 0.5, 0.5)
@@ -193,29 +260,36 @@ class SigLIP(OpenCLIPEncoder):
         self.register_buffer("logit_scale", torch.tensor(self.default_scale))
 
     @property
-    def temperature(self) -> Tensor:  # the bias of the logits cancels in a softmax over the classes
+    def temperature(self) -> Tensor:
+        """Temperature of the cosines, 0-d. The bias of SigLIP's logits cancels in a softmax over the classes."""
         return torch.exp(-self.logit_scale)
 
     def build_trunk(self, config: Mapping[str, Any], changes: dict[str, Any]) -> nn.Module:
+        """See `OpenCLIPEncoder.build_trunk`."""
         trunk = super().build_trunk(config, {"num_classes": 0, "act_layer": "gelu_tanh", **changes})
         self.width, self.depth = trunk.embed_dim, len(trunk.blocks)
         return trunk
 
     def build_tokenizer(self, name: str | None, length: int) -> Any:
+        """See `OpenCLIPEncoder.build_tokenizer`."""
         return SigLIPTokenizer(name, length)
 
     def embed(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """See `VisionEncoder.embed`."""
         tokens, grid = self.to_patches(pixels, self.trunk.patch_embed.proj)
         tokens = tokens.contiguous()  # sums keep the layout of their first term: all blocks would add across rows
         return tokens + self.places(self.trunk.pos_embed[0], grid).to(tokens.dtype), grid
 
     def block(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `VisionEncoder.block`."""
         return self.trunk.blocks[index](tokens)
 
     def norm(self, tokens: Tensor) -> Tensor:
+        """See `VisionEncoder.norm`."""
         return self.trunk.norm(tokens)
 
     def dense(self, normed: Tensor) -> Tensor:
+        """See `VisionLanguageEncoder.dense`."""
         pool = self.trunk.attn_pool
         k, v = pool.kv(normed).unflatten(-1, (2, pool.num_heads, -1)).permute(2, 0, 3, 1, 4)
         probe = pool.latent.to(normed.dtype).expand(len(normed), -1, -1)
@@ -224,12 +298,15 @@ class SigLIP(OpenCLIPEncoder):
         return x + pool.mlp(pool.norm(x))
 
     def vocabulary_is_here(self) -> bool:
+        """See `VisionLanguageEncoder.vocabulary_is_here`."""
         return self._tokenizer.here()
 
     def fits(self, text: str, length: int) -> bool:
+        """See `VisionLanguageEncoder.fits`."""
         return self._tokenizer.count(text) <= length
 
     def from_public(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `OpenCLIPEncoder.from_public`. The logit scale is kept where it is there."""
         own = super().from_public(state)
         if "logit_scale" in state:
             own["logit_scale"] = state["logit_scale"].reshape(())

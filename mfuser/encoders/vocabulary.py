@@ -1,4 +1,4 @@
-"""Word pieces: SigLIP's, whose vocabulary is a file of the hub, and those of the built-in text tower."""
+"""Tokenizers by word pieces: SigLIP's, whose vocabulary is a file of the hub, and that of the built-in text tower."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ END = 1  # </s>, also the padding
 
 
 class SigLIPTokenizer:
-    """Texts to ids; the vocabulary is read when it is first needed. repo: of `tokenizer.json` on the hub."""
+    """SigLIP's tokenizer. The vocabulary is read when it is first needed.
+
+    Args:
+        repo: of `tokenizer.json` on the hub.
+        length: tokens of a text.
+    """
 
     def __init__(self, repo: str, length: int):
         self.source, self.length = Source(repo, ("tokenizer.json",)), length
@@ -31,11 +36,18 @@ class SigLIPTokenizer:
         return torch.tensor([row + [END] * (length - len(row)) for row in rows])
 
     def count(self, text: str) -> int:
-        """Tokens of a text with its end token."""
+        """Number of tokens of a text, its end token included."""
         return len(self.pieces(text)) + 1
 
     def pieces(self, text: str) -> list[int]:
-        """Ids of a text without end token: lower case, without punctuation. Raises hub.MissingError."""
+        """Ids of a text without end token. The text is read in lower case and without punctuation.
+
+        Args:
+            text: one text.
+
+        Raises:
+            hub.MissingError: the vocabulary is not here and cannot be downloaded.
+        """
         if self._pieces is None:
             self._pieces = self._read()
         return [i for i in self._pieces.encode(get_clean_fn("canonicalize")(text)).ids if i != END]
@@ -64,9 +76,11 @@ def _installed() -> bool:
 
 
 class WordPieceTokenizer:
-    """Texts to ids of BERT's word pieces: lower case, a first and an end token, zero-padded.
+    """BERT's tokenizer: lower case, a first and an end token, zero-padded.
 
-    path: one piece a line. The file is read when it is first needed.
+    Args:
+        path: of the vocabulary, one piece a line. It is read when it is first needed.
+        length: tokens of a text.
     """
 
     def __init__(self, path: Path, length: int):
@@ -84,7 +98,14 @@ class WordPieceTokenizer:
         return torch.tensor(rows, dtype=torch.int64).view(len(texts), length)
 
     def pieces(self, text: str) -> list[int]:
-        """Ids of a text with its first and end token. Raises hub.MissingError without the vocabulary."""
+        """Ids of a text with its first and end token.
+
+        Args:
+            text: one text.
+
+        Raises:
+            hub.MissingError: the vocabulary is not here.
+        """
         if self._pieces is None:
             self._pieces = self._read()
         return self._pieces.encode(text).ids

@@ -1,7 +1,8 @@
-"""What the paper compares MVFuser with (Tables 3 and 4), behind one interface, chosen by `FusionConfig.kind`.
+"""The adapters that the paper compares MVFuser with (Tables 3 and 4). `FusionConfig.kind` chooses one.
 
-An adapter takes both encoders' tokens one after the other and returns the offsets to add to them; where the paper gives
-no detail, the usual structure is taken and said. All start as small offsets: a learned scale multiplies the output.
+An adapter takes the tokens of both encoders, one after the other, and returns the offsets to add to them. Where the
+paper gives no detail, the docstring says which usual structure was taken. All start with small offsets, because a
+learned scale multiplies the output.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ Grid = tuple[int, int]
 
 
 class Adapter(nn.Module):
-    """Interface. Subclasses give `offsets`; the scale and the dropout of MVFuser's output apply to all."""
+    """Interface of the adapters. Subclasses implement `offsets`.
+
+    The scale and the dropout of MVFuser's output apply to all.
+
+    Args:
+        width: channels C of the tokens.
+        config: of the fusion.
+    """
 
     def __init__(self, width: int, config: FusionConfig):
         super().__init__()
@@ -27,12 +35,30 @@ class Adapter(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, lengths: tuple[int, int], grid: Grid) -> Tensor:
-        """tokens: (B, L_d + L_v, C), VFM first. lengths: (L_d, L_v). grid: (h, w), the last h*w tokens of each encoder;
-        those before are class tokens. Returns: (B, L_d + L_v, C)."""
+        """The offsets to add to the tokens.
+
+        Args:
+            tokens: (B, L_d + L_v, C), those of the VFM first.
+            lengths: (L_d, L_v).
+            grid: (h, w) of the patches, which are the last h*w tokens of each encoder. Class tokens come before them.
+
+        Returns:
+            (B, L_d + L_v, C).
+        """
         vfm, vlm = tokens.split(lengths, dim=1)
         return self.scale * self.dropout(torch.cat(self.offsets(vfm, vlm, grid), dim=1))
 
     def offsets(self, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """The offsets before dropout and scale.
+
+        Args:
+            vfm: (B, L_d, C) tokens.
+            vlm: (B, L_v, C) tokens.
+            grid: (h, w) of the patches, the last h*w tokens of each.
+
+        Returns:
+            (B, L_d, C) and (B, L_v, C).
+        """
         raise NotImplementedError
 
 
@@ -45,7 +71,15 @@ class Attention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
-        """query: (B, L, C). memory: (B, M, C). Returns: (B, L, C)."""
+        """Attention of `query` over `memory`.
+
+        Args:
+            query: (B, L, C).
+            memory: (B, M, C).
+
+        Returns:
+            (B, L, C).
+        """
         inputs = ((self.q_proj, query), (self.k_proj, memory), (self.v_proj, memory))
         q, k, v = (proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for proj, x in inputs)
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
@@ -59,6 +93,7 @@ class SelfAttention(Adapter):
         self.attention = Attention(width)
 
     def offsets(self, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """See `Adapter.offsets`."""
         tokens = torch.cat([vfm, vlm], dim=1)
         return self.attention(tokens, tokens).split([vfm.shape[1], vlm.shape[1]], dim=1)
 
@@ -71,15 +106,17 @@ class SeparateAttention(Adapter):
         self.to_vfm, self.to_vlm = Attention(width), Attention(width)
 
     def offsets(self, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """See `Adapter.offsets`."""
         return self.to_vfm(vfm, vlm), self.to_vlm(vlm, vfm)
 
 
 class DeformableAttention(Adapter):
-    """Table 3, "bi-deform-attn": every token samples a few points in the other encoder's map.
+    """Table 3, "bi-deform-attn": every token samples a few points in the map of the other encoder.
 
-    Deformable DETR's module (Zhu et al. 2021, equation 2): one level, 4 points a head, heads of 64 channels, one set of
-    weights for both directions. (The paper's figures want every parameter to meet every token, which rules out weights
-    of their own for each direction; heads, points and levels it does not give.) Class tokens look from the centre.
+    This is Deformable DETR's module (Zhu et al. 2021, equation 2) with one level, 4 points a head and heads of 64
+    channels. Both directions share one set of weights: the FLOPs and parameters that the paper reports need every
+    parameter to be applied to every token. The paper does not give heads, points and levels.
+    Class tokens sample around the centre of the map.
     """
 
     points = 4
@@ -100,10 +137,20 @@ class DeformableAttention(Adapter):
             self.sampling_offsets.bias.copy_((direction[:, None] * steps).flatten())
 
     def offsets(self, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """See `Adapter.offsets`."""
         return self.sample(vfm, vlm, grid), self.sample(vlm, vfm, grid)
 
     def sample(self, query: Tensor, other: Tensor, grid: Grid) -> Tensor:
-        """query: (B, L, C) tokens of one encoder, other: of the other, both with patches last. Returns: (B, L, C)."""
+        """What the tokens of one encoder sample from the other.
+
+        Args:
+            query: (B, L, C) tokens of one encoder, patches last.
+            other: (B, M, C) tokens of the other encoder, patches last.
+            grid: (h, w) of the patches.
+
+        Returns:
+            (B, L, C).
+        """
         (h, w), (b, length, _) = grid, query.shape
         values = self.value_proj(other[:, -h * w :]).transpose(1, 2)
         maps = values.reshape(b * self.heads, -1, h, w)
@@ -118,10 +165,10 @@ class DeformableAttention(Adapter):
 
 
 class Convolution(Adapter):
-    """Table 4, "Convolution": the spatial branch of MVFuser alone, with depthwise convolutions on the token maps.
+    """Table 4, "Convolution": the spatial branch of MVFuser alone, with depthwise convolutions over the token maps.
 
-    Both encoders share the weights, and both maps lie side by side in the channels of one gate, so that they meet;
-    class tokens pass through the projections unconvolved.
+    Both encoders share the weights. Both maps lie side by side in the channels of one gate, so that they are mixed.
+    Class tokens pass the projections without a convolution.
     """
 
     def __init__(self, width: int, config: FusionConfig):
@@ -133,6 +180,7 @@ class Convolution(Adapter):
         self.out_proj = nn.Linear(half, width, bias=False)
 
     def offsets(self, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """See `Adapter.offsets`."""
         patches, sides = grid[0] * grid[1], [self.in_proj(vfm), self.in_proj(vlm)]
         maps = torch.cat([x[:, -patches:] for x in sides], dim=-1).transpose(1, 2).unflatten(-1, grid)
         both = self.mix(F.silu(self.conv(maps)).flatten(2).transpose(1, 2)).chunk(2, dim=-1)
@@ -141,10 +189,10 @@ class Convolution(Adapter):
 
 
 class LearnableTokens(Adapter):
-    """Table 4, "Cross-Attention": both encoders attend to one set of learned tokens (after Wei et al. 2024, Rein).
+    """Table 4, "Cross-Attention": both encoders attend to one set of learned tokens (after Rein, Wei et al. 2024).
 
-    Token similarity with the learned tokens, softmax without the first of them (so that a token may take nothing), and
-    a linear layer with the residual of the input, as there.
+    As in Rein, a token's similarities with the learned tokens pass a softmax. The first learned token is then left out,
+    so that a token may take nothing. A linear layer follows, with the input added before it.
     """
 
     count = 100
@@ -156,6 +204,7 @@ class LearnableTokens(Adapter):
         self.value_proj, self.output_proj = nn.Linear(width, width), nn.Linear(width, width)
 
     def offsets(self, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+        """See `Adapter.offsets`."""
         values = self.value_proj(self.learned[1:])
 
         def attend(x: Tensor) -> Tensor:
@@ -166,29 +215,36 @@ class LearnableTokens(Adapter):
 
 
 class SeparateMVFuser(nn.Module):
-    """Table 4, "Sep. MVFuser": one MVFuser for each encoder, which never meet."""
+    """Table 4, "Sep. MVFuser": one MVFuser for each encoder. The encoders are not mixed."""
 
     def __init__(self, width: int, config: FusionConfig):
         super().__init__()
         self.vfm, self.vlm = mvfuser(width, config), mvfuser(width, config)
 
     def forward(self, tokens: Tensor, lengths: tuple[int, int], grid: Grid) -> Tensor:
+        """See `Adapter.forward`."""
         vfm, vlm = tokens.split(lengths, dim=1)
         return torch.cat([self.vfm(vfm), self.vlm(vlm)], dim=1)
 
 
 class NoAdapter(nn.Module):
-    """Table 4, "w.o. finetune": the encoders' features are concatenated for the decoder, and nothing else."""
+    """Table 4, "w.o. finetune": the features of both encoders are concatenated for the decoder, and nothing else."""
 
     def __init__(self, width: int, config: FusionConfig):
         super().__init__()
 
     def forward(self, tokens: Tensor, lengths: tuple[int, int], grid: Grid) -> Tensor:
+        """See `Adapter.forward`. The offsets are zero."""
         return torch.zeros_like(tokens)
 
 
 def mvfuser(width: int, config: FusionConfig) -> MVFuser:
-    """The paper's adapter."""
+    """The paper's adapter.
+
+    Args:
+        width: channels C of the tokens.
+        config: of the fusion.
+    """
     return MVFuser(width, config.state, config.conv, config.dropout, config.init_scale)
 
 
@@ -205,12 +261,21 @@ ADAPTERS: dict[str, Callable[[int, FusionConfig], nn.Module]] = {
 
 
 def heads_of(width: int) -> int:
-    """Heads of 64 channels; narrower ones where 64 does not divide the width."""
+    """Number of heads of 64 channels, or of the next narrower size that divides the width."""
     return next(width // size for size in (64, 48, 32, 16, 8, 4, 2, 1) if width % size == 0)
 
 
 def centres(grid: Grid, length: int, device: torch.device) -> Tensor:
-    """(x, y) in 0..1 of each token, (length, 2): cell centres for patches, the map's centre for tokens before them."""
+    """Place of each token in the map.
+
+    Args:
+        grid: (h, w) of the patches.
+        length: number of tokens, patches last.
+        device: of the result.
+
+    Returns:
+        (length, 2) float32 (x, y) in 0..1: centres of the patches, and the map's centre for the tokens before them.
+    """
     h, w = grid
     y, x = ((torch.arange(n, device=device) + 0.5) / n for n in grid)
     cells = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)

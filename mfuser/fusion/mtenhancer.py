@@ -10,9 +10,14 @@ from mfuser.fusion.mvfuser import MVFuser
 
 
 class MTEnhancer(nn.Module):
-    """Text embeddings and image tokens in, the change of the text embeddings out.
+    """The change of the class text embeddings, computed from them and the image tokens.
 
-    embed_dim: joint text-image dimension C_t. width, heads, layers: of the enhancer itself.
+    Args:
+        embed_dim: channels C_t of the joint text-image space.
+        width: channels of the enhancer itself.
+        heads: of its self-attention.
+        layers: number of layers.
+        dropout: share of activations that training drops.
     """
 
     def __init__(self, embed_dim: int, width: int = 256, heads: int = 4, layers: int = 1, dropout: float = 0.1):
@@ -24,7 +29,15 @@ class MTEnhancer(nn.Module):
         self.apply(_init_linear)
 
     def forward(self, text: Tensor, visual: Tensor) -> Tensor:
-        """text: (B, K, C_t). visual: (B, L, C_t), global token first. Returns the change, (B, K, C_t)."""
+        """Refine class texts by an image.
+
+        Args:
+            text: (B, K, C_t) class embeddings.
+            visual: (B, L, C_t) image embeddings, the global one first.
+
+        Returns:
+            (B, K, C_t), to be scaled and added to `text`.
+        """
         x, memory = self.text_proj(text), self.memory_proj(visual)
         for layer in self.layers:
             x = layer(x, memory)
@@ -32,7 +45,7 @@ class MTEnhancer(nn.Module):
 
 
 class EnhancerLayer(nn.Module):
-    """Self-attention among the classes, one MVFuser over [text; image; text], an MLP; all residual."""
+    """Self-attention among the classes, one MVFuser over [text; image; text], and an MLP, each with a residual."""
 
     def __init__(self, width: int, heads: int, dropout: float = 0.1):
         super().__init__()
@@ -48,6 +61,15 @@ class EnhancerLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """One layer.
+
+        Args:
+            x: (B, K, C) class texts.
+            memory: (B, L, C) image tokens.
+
+        Returns:
+            (B, K, C).
+        """
         classes = x.shape[1]
         x = x + self.self_attn(self.norm1(x))
         t = self.norm2(x)
@@ -71,6 +93,7 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attention among the classes, (B, K, C) to (B, K, C)."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
         q, k, v = (p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in projections)
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, K, C)

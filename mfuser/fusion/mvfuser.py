@@ -1,4 +1,15 @@
-"""MVFuser: the Mamba co-adapter between two frozen encoders (paper equations 2-6)."""
+"""MVFuser: the Mamba co-adapter between two frozen encoders (paper equations 2-6).
+
+in_proj maps the concatenated tokens to two halves of the channels, x and z:
+
+    x_seq = RMSNorm(SSM(SiLU(conv(x))))    the sequential branch (equation 4)
+    x_spa = SiLU(SiLU(conv(z)))            the spatial branch (equation 5)
+    offsets = scale * proj(x_seq * x_spa)  the gate (equation 6)
+
+The norm, the second SiLU and the learned scale are those of the released code.
+The gate is in `MVFuser.offsets`. `MVFuser.folded` computes the same in half precision on CUDA. The choice of the scan's
+kernel is in `selective_scan`.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +25,23 @@ from mfuser.fusion.scan_kernels import compiled, cuda
 from mfuser.fusion.selective_scan import running_kernel, selective_scan
 from mfuser.ops import fused_steps
 
-ALIGNED = 8  # half-precision rows that start at a multiple of so many start at 16 bytes, as the widest loads need
-PIECE = 2048  # tokens at a time on a CPU: longer ones leave the caches, and memory of 32 MB is mapped anew at every use
+ALIGNED = 8  # values: half-precision rows that start at a multiple of 8 start at 16 bytes, as the widest loads need
+PIECE = 2048  # tokens at a time on a CPU: longer pieces leave the caches, and 32 MB of memory are mapped anew each time
 
 
 class MVFuser(nn.Module):
-    """Two gated branches over the concatenated tokens of both encoders, in a bottleneck of half the width.
+    """Two branches over the concatenated tokens of both encoders (paper equations 2-6), in half the width.
 
-    The sequential branch is a selective scan, the spatial branch a short convolution that gates it. Computes what the
-    released code computes, its two peculiarities included: the time-step bias counts twice, and the gate passes SiLU
-    twice.
+    The sequential branch is a selective scan. The spatial branch is a short convolution that gates it. The module
+    computes what the released code computes, with its two peculiarities: the time-step bias counts twice, and the gate
+    passes SiLU twice.
 
-    width: channels C of the tokens. state: scan states per channel. conv: depthwise kernel (odd, 'same' padding).
+    Args:
+        width: channels C of the tokens.
+        state: scan states per channel.
+        conv: width of the depthwise convolutions, odd; 'same' padding.
+        dropout: share of the output that training drops.
+        init_scale: first value of the learned factor on the output.
     """
 
     def __init__(self, width: int, state: int = 16, conv: int = 3, dropout: float = 0.1, init_scale: float = 1e-3):
@@ -55,9 +71,15 @@ class MVFuser(nn.Module):
     def forward(
         self, tokens: Tensor, lengths: tuple[int, int] | None = None, grid: tuple[int, int] | None = None
     ) -> Tensor:
-        """tokens: (B, L, C), both encoders' tokens one after the other. Returns the offsets to add, (B, L, C).
+        """The offsets to add to the tokens (paper equation 2).
 
-        lengths and grid, which other adapters need (see `alternatives.Adapter`), are not looked at.
+        Args:
+            tokens: (B, L, C), those of both encoders one after the other.
+            lengths: not looked at; other adapters need it (`alternatives.Adapter`).
+            grid: not looked at; other adapters need it.
+
+        Returns:
+            (B, L, C).
         """
         if self.scale is None:
             return self.folded([tokens])[0]
@@ -66,8 +88,18 @@ class MVFuser(nn.Module):
         return self.offsets(tokens, selective_scan)
 
     def offsets(self, tokens: Tensor, scan: Callable[..., Tensor], own: slice = slice(None)) -> Tensor:
-        """Offsets of the tokens `own` of (B, L, C); the others are there for the convolutions."""
+        """The offsets of some of the tokens.
+
+        Args:
+            tokens: (B, L, C). Those outside `own` serve the convolutions of their neighbours.
+            scan: `selective_scan`, or a function of the same arguments.
+            own: the tokens that are computed.
+
+        Returns:
+            (B, n, C).
+        """
         x, z = self.in_proj(tokens).chunk(2, dim=-1)  # 2 x (B, L, C/2)
+        # x enters the sequential branch (equation 4); z is the spatial branch, x_spa (equation 5).
         x, z = conv_silu(x, self.conv1d_x)[:, own], conv_silu(z, self.conv1d_z)[:, own]
         dt, b, c = self.x_proj(x).split([self.rank, self.state, self.state], dim=-1)
         y = scan(
@@ -82,6 +114,8 @@ class MVFuser(nn.Module):
         )
         y = y.transpose(1, 2)
         y = y.contiguous() if y.is_cuda else y  # or every operator from here would read across rows
+        # The gate (equation 6): x_seq * x_spa. As released, x_seq is normalised first, and x_spa, which has passed SiLU
+        # already, passes it once more.
         y = self.norm(y) * F.silu(z)  # (B, L, C/2)
         return self.scale * self.dropout(self.out_proj(y))
 
@@ -91,7 +125,16 @@ class MVFuser(nn.Module):
         return not torch.is_grad_enabled() and running_kernel(tokens.device) == "compiled"
 
     def in_pieces(self, tokens: Tensor) -> Tensor:
-        """What `forward` gives, PIECE tokens after the other; the scan goes on where it was. CPU, without gradients."""
+        """What `forward` returns, computed for `PIECE` tokens at a time. For CPUs, without gradients.
+
+        Each piece of the scan starts from the states in which the piece before it ended.
+
+        Args:
+            tokens: (B, L, C).
+
+        Returns:
+            (B, L, C).
+        """
         batch, length, _ = tokens.shape
         scan = partial(compiled.scan, states=compiled.no_states(batch, self.half, self.state))
         out: Tensor | None = None
@@ -116,15 +159,21 @@ class MVFuser(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Tokens on either side that a convolution sees."""
+        """Number of tokens on either side that a convolution sees."""
         return self.conv1d_x.kernel_size[0] // 2
 
     def framed(self, parts: list[Tensor]) -> Tensor:
-        """Parts (B, n, C) one after the other between rows of zeros, (B, rows, C).
+        """Concatenate parts between rows of zeros, which take the place of the convolutions' padding.
 
-        The zeros before are so many that a causal convolution, whose output of a token lies `reach` rows later, puts
-        that of the first token in a row that is a multiple of 8 (row 8 for kernels of 3 to 17); those behind are at
-        least `reach`, and as many more as make all rows a multiple of 8.
+        A causal convolution puts the output of a token `reach` rows later. There are as many zero rows before the
+        tokens as bring the output of the first token to a row that is a multiple of 8 (row 8 for kernels of 3 to 17).
+        There are at least `reach` zero rows after them, and as many more as make the number of rows a multiple of 8.
+
+        Args:
+            parts: tensors (B, n, C).
+
+        Returns:
+            (B, rows, C).
         """
         length = sum(part.shape[1] for part in parts)
         front = -self.reach % ALIGNED
@@ -133,12 +182,17 @@ class MVFuser(nn.Module):
         return torch.cat([before, *parts, after], dim=1)
 
     def folded(self, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """What `forward` gives for one or two parts (B, ., C) one after the other, each part's in one piece: sums with
-        slices of a whole are three times as slow. The second is empty where there is one part.
+        """What `forward` returns, after `fold_scales`, for tokens that come in one or two parts.
 
-        The side of the scan runs channels first, as the scan reads it, so that nothing is transposed or copied. The
-        zero rows stand for the convolutions' padding, and with them every product and every row of the scan starts at
-        16 bytes.
+        Each part of the result lies in one piece of memory: sums with slices of a whole are three times as slow.
+        The side of the scan runs channels first, as the scan reads it, so that nothing is transposed or copied. With
+        the zero rows of `framed`, every product and every row of the scan starts at 16 bytes.
+
+        Args:
+            parts: one or two tensors (B, n, C).
+
+        Returns:
+            The offsets of each part, (B, n, C). The second is empty where there is one part.
         """
         rows, own = self.framed(parts), parts[0].shape[1]
         batch, length = len(rows), sum(part.shape[1] for part in parts)
@@ -158,13 +212,19 @@ class MVFuser(nn.Module):
             delta_bias=2 * self.dt_proj.bias.float(),  # twice, as released
             delta_softplus=True,
         )
+        # The gate (equation 6), as in `offsets`: the norm of x_seq times SiLU of x_spa.
         gated = fused_steps.gated_rms(y, z.transpose(1, 2)[:, here], self.norm.eps, own)
         first, second = self.out_proj(gated).split([batch * own, batch * (length - own)])
         return first.unflatten(0, (batch, own)), second.unflatten(0, (batch, length - own))
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last axis, computed in float32."""
+    """Root-mean-square norm over the last axis, computed in float32.
+
+    Args:
+        width: channels of the last axis.
+        eps: added to the mean square.
+    """
 
     def __init__(self, width: int, eps: float = 1e-5):
         super().__init__()
@@ -172,6 +232,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (..., width); returns its shape and dtype."""
         y = x.float()
         if x.is_cuda:  # one kernel instead of five
             return F.rms_norm(y, self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
@@ -181,15 +242,23 @@ class RMSNorm(nn.Module):
 
 @lru_cache(maxsize=1)
 def causal_conv_installed() -> bool:
-    """True when causal-conv1d is installed and can be imported; asked for CUDA tensors only, as it imports."""
+    """True when causal-conv1d is installed and can be imported. It imports the package: ask for CUDA tensors only."""
     return cuda.importable("causal_conv1d", "causal-conv1d")
 
 
 def conv_silu(x: Tensor, conv: nn.Conv1d) -> Tensor:
-    """SiLU of a depthwise 'same' convolution over the tokens of (B, L, C).
+    """SiLU of a depthwise 'same' convolution over the tokens.
 
-    On CUDA with causal-conv1d present its fused kernel runs: that one is causal, so the sequence is padded at its end
-    by half the kernel and the output is shifted back by as much. On a CPU shifted products take its place, in float32.
+    On CUDA the fused kernel of causal-conv1d runs where it is installed. It is causal: the sequence is padded at its
+    end by half the kernel, and the output is shifted back by as much. On a CPU `shifted_conv` takes its place, in
+    float32.
+
+    Args:
+        x: (B, L, C).
+        conv: its weight is (C, 1, taps), its taps odd.
+
+    Returns:
+        (B, L, C).
     """
     kernel = conv.kernel_size[0]
     if not x.is_cuda:
@@ -205,9 +274,16 @@ def conv_silu(x: Tensor, conv: nn.Conv1d) -> Tensor:
 
 
 def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> Tensor:
-    """SiLU of a depthwise causal convolution over the rows of `MVFuser.framed`, (B, C, rows) in any layout.
+    """SiLU of a depthwise causal convolution over the rows of `MVFuser.framed`.
 
-    Outputs of a 'same' convolution lie half a kernel later in it.
+    The outputs of a 'same' convolution lie half a kernel later in it.
+
+    Args:
+        x: (B, C, rows) in any layout.
+        conv: its weight is (C, 1, taps).
+
+    Returns:
+        (B, C, rows).
     """
     if causal_fits(x, conv.kernel_size[0]):
         from causal_conv1d import causal_conv1d_fn
@@ -217,19 +293,39 @@ def conv_silu_framed(x: Tensor, conv: nn.Conv1d) -> Tensor:
 
 
 def causal_fits(x: Tensor, kernel: int) -> bool:
-    """True when causal-conv1d takes a (B, C, rows) tensor and such a kernel as they are."""
+    """True when causal-conv1d takes a tensor and a kernel as they are.
+
+    Args:
+        x: (B, C, rows).
+        kernel: width of the convolution.
+    """
     return x.is_cuda and kernel == 3 and x.shape[1] % 8 == 0 and causal_conv_installed()
 
 
 def product(weight: Tensor, x: Tensor) -> Tensor:
-    """weight (M, C) times x (B, C, N) -> (B, M, N), rows side by side whatever the layout of x."""
+    """Matrix product with rows that are contiguous whatever the layout of x.
+
+    Args:
+        weight: (M, C).
+        x: (B, C, N).
+
+    Returns:
+        (B, M, N).
+    """
     return torch.bmm(weight.expand(len(x), -1, -1), x)
 
 
 def shifted_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """Depthwise 'same' convolution over axis 1 of (B, L, C) as one product per tap; weight: (C, 1, odd).
+    """Depthwise 'same' convolution over the tokens as one product per tap.
 
-    Reads and writes whole rows, and needs no transpose: twenty times faster on a CPU than a grouped Conv1d.
+    It reads and writes whole rows and needs no transpose: twenty times faster on a CPU than a grouped Conv1d.
+
+    Args:
+        x: (B, L, C).
+        weight: (C, 1, taps), the number of taps odd.
+
+    Returns:
+        (B, L, C).
     """
     taps = weight[:, 0].unbind(1)  # odd x (C,)
     middle, length = len(taps) // 2, x.shape[1]

@@ -1,10 +1,17 @@
-"""The selective scan of Mamba: the choice between its kernels.
+"""The selective scan of Mamba, and the dispatch to its kernels.
 
-Per channel d and state n, with h_0 = 0 (Gu and Dao 2023, "Mamba", equation 2 with zero-order-hold A and Euler B):
+For each channel d and state n, with h_0 = 0 (Gu and Dao 2023, "Mamba", equation 2 with zero-order-hold A and Euler B):
 
     h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t          y_t = C_t . h_t + D u_t
 
-All kernels share one signature and compute the same function; `selective_scan` picks the fastest that is valid.
+All kernels share one signature and compute the same function. `selective_scan` picks the fastest that is valid:
+
+| where                             | kernel     | file                        |
+|-----------------------------------|------------|-----------------------------|
+| CUDA with mamba-ssm               | "cuda"     | `scan_kernels/cuda.py`      |
+| CPU with numba, without gradients | "compiled" | `scan_kernels/compiled.py`  |
+| everywhere else                   | "chunked"  | `scan_kernels/chunked.py`   |
+| on request, for comparisons       | "reference"| `scan_kernels/reference.py` |
 """
 
 from __future__ import annotations
@@ -41,21 +48,27 @@ def selective_scan(
     delta_softplus: bool = False,
     kernel: str | None = None,
 ) -> Tensor:
-    """Selective scan over the last axis.
+    """Selective scan over the last axis. The recurrence runs in float32 whatever the input dtype.
 
-    | argument   | shape                  |
-    |------------|------------------------|
-    | u, delta   | (batch, dim, length)   |
-    | A          | (dim, state), negative |
-    | B, C       | (batch, state, length) |
-    | D          | (dim,) or None         |
-    | delta_bias | (dim,) or None         |
+    Args:
+        u: (batch, dim, length) float, the input.
+        delta: (batch, dim, length) float, the time steps.
+        A: (dim, state) float, negative.
+        B: (batch, state, length) float.
+        C: (batch, state, length) float.
+        D: (dim,) float or None, the skip connection.
+        delta_bias: (dim,) float or None, added to delta first.
+        delta_softplus: apply softplus to delta after its bias.
+        kernel: "reference", "chunked" (plain torch), "compiled" (CPU without gradients, numba), "cuda" (mamba-ssm),
+            or None for the fastest valid one ("chunked" on a CPU inside `exact.plain_torch`).
 
-    delta_bias is added to delta first; delta_softplus then applies softplus. The recurrence runs in float32 whatever
-    the input dtype. kernel: "reference", "chunked" (plain torch), "compiled" (CPU without gradients, numba), "cuda"
-    (mamba-ssm) or None for the fastest valid one ("chunked" on a CPU inside `exact.plain_torch`).
-    Returns: (batch, dim, length), dtype of u. Raises ValueError for an unknown kernel or one that cannot run here.
+    Returns:
+        (batch, dim, length), dtype of u.
+
+    Raises:
+        ValueError: unknown kernel, or one that cannot run here.
     """
+    # The dispatch: the kernel that was asked for, or the fastest valid one; then what it needs is checked.
     arguments = (u, delta, A, B, C, D, delta_bias)
     grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in arguments)
     name = kernel or running_kernel(u.device, grad)
@@ -69,8 +82,15 @@ def selective_scan(
 
 
 def running_kernel(device: torch.device, grad: bool = False) -> str:
-    """Name of the scan that `selective_scan` runs on a device unless told otherwise: `fastest_kernel`, but "chunked"
-    where the compiled one does not work (numba is imported to see that) or may not run, inside `exact.plain_torch`."""
+    """Name of the kernel that `selective_scan` runs by default.
+
+    It is `fastest_kernel`, with two exceptions on CPUs. It is "chunked" inside `exact.plain_torch`. It is "chunked" as
+    well where the compiled kernel does not work; numba is imported to find out.
+
+    Args:
+        device: of the tensors.
+        grad: whether gradients are needed.
+    """
     if device.type == "cpu" and plain():
         return "chunked"
     name = fastest_kernel(device, grad)
@@ -79,7 +99,12 @@ def running_kernel(device: torch.device, grad: bool = False) -> str:
 
 @lru_cache(maxsize=16)
 def fastest_kernel(device: torch.device, grad: bool = False) -> str:
-    """Name of the fastest scan valid on a device, with or without gradients; each choice is logged once."""
+    """Name of the fastest kernel that is valid; each choice is logged once.
+
+    Args:
+        device: of the tensors.
+        grad: whether gradients are needed.
+    """
     name = "chunked"
     if device.type == "cuda" and cuda.installed():
         name = "cuda"

@@ -12,10 +12,18 @@ from mfuser.fusion.mvfuser import MVFuser
 
 
 class CoAdapters(nn.Module):
-    """One adapter per pair of blocks: MVFuser, or what `config.kind` names among `alternatives.ADAPTERS`.
+    """One adapter per pair of blocks: MVFuser, or what `config.kind` names in `alternatives.ADAPTERS`.
 
-    Encoders of different depth are paired evenly; of different width, the VFM's tokens pass linear layers on their way
-    into and out of the adapter.
+    Encoders of different depth are paired evenly. Where the widths differ, the VFM's tokens pass a linear layer before
+    the adapter, and their offsets another one after it.
+
+    Args:
+        config: of the fusion.
+        vfm: the vision foundation model.
+        vlm: the vision-language model. The adapters have its width.
+
+    Raises:
+        ValueError: unknown kind.
     """
 
     def __init__(self, config: FusionConfig, vfm: VisionEncoder, vlm: VisionEncoder):
@@ -35,9 +43,16 @@ class CoAdapters(nn.Module):
             nn.init.zeros_(self.joint.bias)
 
     def forward(self, index: int, vfm: Tensor, vlm: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Offsets of pair `index`: vfm (B, L_d, C_d) and vlm (B, L_v, C_v) tokens after their blocks -> same shapes.
+        """Offsets to add after one pair of blocks (paper equation 2).
 
-        grid: (h, w) of the patches, which are the last h*w tokens of each.
+        Args:
+            index: of the pair.
+            vfm: (B, L_d, C_d) tokens after their block.
+            vlm: (B, L_v, C_v) tokens after their block.
+            grid: (h, w) of the patches, which are the last h*w tokens of each encoder.
+
+        Returns:
+            (B, L_d, C_d) for the VFM and (B, L_v, C_v) for the VLM.
         """
         own = vfm if self.vfm_in is None else self.vfm_in[index](vfm)
         lengths = (vfm.shape[1], vlm.shape[1])
@@ -51,7 +66,15 @@ class CoAdapters(nn.Module):
 
 
 def pair_blocks(vfm_depth: int, vlm_depth: int) -> list[tuple[int, int]]:
-    """Block indices (vfm, vlm) after which an adapter acts: as many pairs as the shallower encoder has blocks, the
-    last pair joining both last blocks."""
+    """Pair the blocks of two encoders evenly.
+
+    Args:
+        vfm_depth: number of blocks of the VFM.
+        vlm_depth: number of blocks of the VLM.
+
+    Returns:
+        Indices (vfm, vlm) of the blocks after which an adapter acts: as many pairs as the shallower encoder has
+        blocks. The last pair joins both last blocks.
+    """
     n = min(vfm_depth, vlm_depth)
     return [((i + 1) * vfm_depth // n - 1, (i + 1) * vlm_depth // n - 1) for i in range(n)]

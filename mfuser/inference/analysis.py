@@ -1,4 +1,4 @@
-"""What one look at an image gives: CPU arrays, and everything that is cheap to derive from them."""
+"""What `Segmenter.analyse` returns: CPU arrays, and everything that is cheap to derive from them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mfuser.pictures import visualize
 TextEncoder = Callable[[Sequence[str], str], np.ndarray]
 
 
-CLUSTERS = 24  # of a VFM's patches: more than a street has kinds of things, fewer than it has things
-# How a mask came about -> what it and its confidence are. Only a decoder was trained to segment.
-MADE = {
+CLUSTERS = 24  # taste: more than a street has kinds of things, fewer than it has things
+# How a mask came about -> what the mask and its confidence mean. Only a decoder was trained to segment.
+MASK_ORIGINS = {
     "decoder": "by a decoder trained for this stream; confidence: the best class's share of the scores, at the "
     "temperature fitted for the trained classes",
     "zero-shot": "no decoder was trained: the class name of the highest cosine with the patch; confidence: the softmax "
@@ -30,24 +30,27 @@ MADE = {
 
 @dataclass
 class Analysis:
-    """Made by `Segmenter.analyse`. H, W: size of the image after EXIF rotation; h, w: patch grid; K: classes.
+    """The result of `Segmenter.analyse` for one image.
 
-    Picklable; text queries need `bind(segmenter)` after unpickling, everything else works as it is.
+    H, W are the size of the image after EXIF rotation. h, w are the patch grid. K is the number of classes, C the
+    channels of a token, C_t the channels of the joint text-image space.
+
+    An analysis can be pickled. Text queries then need `bind(segmenter)`; everything else works as it is.
     """
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names of the K classes
     masks: dict[str, np.ndarray]  # stream -> (H, W) uint8 indices of `classes`
-    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MADE
+    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MASK_ORIGINS
     tokens: dict[str, np.ndarray]  # stream -> (h, w, C) float16 normed last patch tokens
     dense: dict[str, np.ndarray]  # "vlm", "fused" -> (h, w, C_t) float16 unit embeddings in the text space
     layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: (before, after), (h, w, C) float16
     offset_norms: list[dict[str, np.ndarray]]  # per fused block: name -> (h, w) float32
     texts: tuple[np.ndarray, np.ndarray]  # (K, C_t) class embeddings before and after MTEnhancer
     ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows and their layout, milliseconds
-    encode_text: TextEncoder | None = field(default=None, repr=False)
-    made: dict[str, str] = field(default_factory=dict)  # stream -> key of MADE: how its mask came about
-    _queries: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)
+    encode_text: TextEncoder | None = field(default=None, repr=False)  # None after unpickling, see `bind`
+    made: dict[str, str] = field(default_factory=dict)  # stream -> key of MASK_ORIGINS: how its mask came about
+    _queries: dict[tuple[str, str], np.ndarray] = field(default_factory=dict, repr=False)  # (text, stream) -> embedding
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,7 +64,7 @@ class Analysis:
 
     @property
     def trained_classes(self) -> bool:
-        """False for a class list of the user's own (experimental), which no labels are in."""
+        """False for a class list of the user's own (experimental), for which no decoder was trained."""
         return self.classes == CLASSES
 
     @property
@@ -70,41 +73,68 @@ class Analysis:
         return palette(self.classes)
 
     def title(self, stream: str, before: str = "") -> str:
-        """What the stream is called beside its mask: "VFM only", or "VFM only (clusters)" where no decoder made it.
+        """The heading for the stream's mask: "VFM only", or "VFM only (clusters)" where no decoder made the mask.
 
-        before: words inside the brackets, where more than the mask is beside the title.
+        Args:
+            stream: "vfm", "vlm" or "fused".
+            before: words to put first inside the brackets, where the heading covers more than the mask.
         """
-        made = self.made.get(stream, "decoder")
-        return visualize.STREAM_TITLES[stream] + ("" if made == "decoder" else f" ({before}{made})")
+        origin = self.made.get(stream, "decoder")
+        return visualize.STREAM_TITLES[stream] + ("" if origin == "decoder" else f" ({before}{origin})")
 
     def shares(self, stream: str = "fused") -> dict[str, float]:
-        """Fraction of the pixels of each class that occurs, largest first."""
+        """Fraction of the pixels that each class covers.
+
+        Args:
+            stream: a stream with a mask.
+
+        Returns:
+            {class name: fraction in (0, 1]}, largest first. Classes without a pixel are left out.
+
+        Raises:
+            ValueError: the stream has no mask.
+        """
         counts = np.bincount(self._of(self.masks, stream).ravel(), minlength=256)[: len(self.classes)]
         order = np.argsort(-counts, kind="stable")
         return {self.classes[k]: float(counts[k]) / self.masks[stream].size for k in order if counts[k]}
 
     def pca(self, stream: str = "fused", foreground: bool = False) -> np.ndarray:
-        """First three principal components of the last patch tokens as (H, W, 3) uint8 RGB.
+        """First three principal components of the last patch tokens, as a picture.
 
-        "fused" takes both encoders' tokens, concatenated. foreground: fit on what the stream's mask does not call
-        road, sidewalk or sky; the rest is grey.
+        Args:
+            stream: "vfm", "vlm" or "fused". "fused" takes the tokens of both encoders, concatenated.
+            foreground: fit on the patches that the stream's mask does not call road, sidewalk or sky. The rest is grey.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: unknown stream.
         """
         tokens = self._of(self.tokens, stream)
         return visualize.pca_rgb(tokens, self.size, self._foreground(stream) if foreground else None)
 
     def similarity(self, query: str | Sequence[str] | tuple[float, float], stream: str = "fused") -> np.ndarray:
-        """Cosine with a text, the largest over several texts, or with the patch at a pixel (x, y).
+        """Cosine of every pixel with a query.
 
-        Returns: (H, W) float32 in [-1, 1]. Text is compared in the joint text-image space: "vlm" with the original
-        text tower, "fused" with the prompt-tuned one. A VFM has no text space: text with "vfm" raises ValueError, as
-        do an empty text and a point outside the image.
+        Args:
+            query: a text, several texts (the largest cosine counts), or a pixel (x, y) whose patch is compared.
+            stream: "vfm", "vlm" or "fused". Texts are read by the original text tower for "vlm", and by the
+                prompt-tuned one for "fused".
+
+        Returns:
+            (H, W) float32 in [-1, 1], bilinear between the patches.
+
+        Raises:
+            ValueError: a text with "vfm", which has no text space; an empty text; a point outside the image; an unknown
+                stream; or a new text for an unpickled analysis without `bind`.
         """
         if is_point(query):
-            field_ = self._point_similarity(query, stream)
+            cosines = self._point_similarity(query, stream)
         else:
-            field_ = self._text_similarity([query] if isinstance(query, str) else list(query), stream)
+            cosines = self._text_similarity([query] if isinstance(query, str) else list(query), stream)
         h, w = self.size
-        return np.clip(cv2.resize(field_, (w, h), interpolation=cv2.INTER_LINEAR), -1, 1)
+        return np.clip(cv2.resize(cosines, (w, h), interpolation=cv2.INTER_LINEAR), -1, 1)
 
     def _point_similarity(self, point: Sequence[float], stream: str) -> np.ndarray:
         (h, w), tokens = self.size, self._of(self.tokens, stream).astype(np.float32)
@@ -131,25 +161,61 @@ class Analysis:
         return (self._of(self.dense, stream).astype(np.float32) @ embeddings.T).max(-1)
 
     def offsets(self, layer: int) -> dict[str, np.ndarray]:
-        """Norm of what MVFuser added after a fused block, per patch: {"vfm": (h, w), "vlm": (h, w)} float32."""
+        """Norm of what MVFuser added to each patch token after one fused block (paper equation 3).
+
+        Args:
+            layer: index of the fused block, from 0.
+
+        Returns:
+            {"vfm": (h, w), "vlm": (h, w)} float32.
+
+        Raises:
+            ValueError: no such block.
+        """
         return self.offset_norms[self._layer(layer)]
 
     def layer(self, index: int, stream: str, before: bool = False) -> np.ndarray:
-        """Patch tokens (h, w, C) float16 of a fused block, of "vfm" or "vlm", before or after the adapter's offset."""
+        """Patch tokens of the fused stream at one block.
+
+        Args:
+            index: index of the fused block, from 0.
+            stream: the encoder, "vfm" or "vlm".
+            before: the tokens before the adapter's offset is added, instead of after.
+
+        Returns:
+            (h, w, C) float16.
+
+        Raises:
+            ValueError: no such block or encoder.
+        """
         return self._of(self.layers[self._layer(index)], stream)[0 if before else 1]
 
     def text(self, before: bool = False) -> np.ndarray:
-        """Class embeddings of the fused stream (K, C_t) float32, before or after MTEnhancer."""
+        """Class embeddings of the fused stream.
+
+        Args:
+            before: the embeddings before MTEnhancer (paper equations 7-10), instead of after.
+
+        Returns:
+            (K, C_t) float32.
+        """
         return self.texts[0 if before else 1]
 
     def bind(self, segmenter: Any) -> Analysis:
-        """Give text queries back their tower, after unpickling. segmenter: of the same preset and weights."""
+        """Give an unpickled analysis its text tower back.
+
+        Args:
+            segmenter: a `Segmenter` of the same preset and weights.
+
+        Returns:
+            The analysis itself.
+        """
         self.encode_text = segmenter.encode_text
         return self
 
     @property
     def bytes(self) -> int:
-        """Memory that the arrays take, for bounded caches."""
+        """Size of all arrays in bytes, for caches with a limit."""
         arrays = [self.image, *self.texts]
         for group in (self.masks, self.confidence, self.tokens, self.dense, *self.offset_norms):
             arrays += group.values()

@@ -1,4 +1,4 @@
-"""What the encoders gave for a picture, and a memory of it, so that another class list runs the decoders only."""
+"""The encoders' outputs for a picture, and a cache of them, so that another class list runs the decoders only."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ from mfuser.model import Features
 
 @dataclass
 class Encoded:
-    """All of a picture that does not depend on the classes. Arrays as in Analysis; features stay on the device, for
-    the decoders. milliseconds: of each encoder's embedding, and of each stream's blocks."""
+    """Everything about a picture that does not depend on the classes. The arrays are those of `Analysis`."""
 
-    features: dict[str, Features] = field(default_factory=dict)
-    tokens: dict[str, np.ndarray] = field(default_factory=dict)
-    dense: dict[str, np.ndarray] = field(default_factory=dict)
-    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=list)
-    offset_norms: list[dict[str, np.ndarray]] = field(default_factory=list)
-    milliseconds: dict[str, float] = field(default_factory=dict)
+    features: dict[str, Features] = field(default_factory=dict)  # per stream, on the device: the decoders read them
+    tokens: dict[str, np.ndarray] = field(default_factory=dict)  # see `Analysis.tokens`
+    dense: dict[str, np.ndarray] = field(default_factory=dict)  # see `Analysis.dense`
+    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=list)  # see `Analysis.layers`
+    offset_norms: list[dict[str, np.ndarray]] = field(default_factory=list)  # see `Analysis.offset_norms`
+    milliseconds: dict[str, float] = field(default_factory=dict)  # of "embed vfm", "embed vlm", each stream's blocks
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Size of all tensors and arrays in bytes."""
         tensors = [t for f in self.features.values() for t in (*f.taps, f.visual, f.vfm, f.vlm) if t is not None]
         arrays = [*self.tokens.values(), *self.dense.values(), *(a for n in self.layers for p in n.values() for a in p)]
         return sum(x.nbytes for x in (*tensors, *arrays))
 
 
 def encode(model: MFuser, pixels: Tensor) -> Encoded:
-    """Run both encoders, each alone and fused. pixels: (1, 3, H, W) float RGB 0..255, on the model's device."""
+    """Run both encoders: each alone, and both fused.
+
+    Args:
+        model: the network.
+        pixels: (1, 3, H, W) float RGB 0..255, on the model's device.
+    """
     encoded, clock = Encoded(), Clock(pixels.device)
     embedded = {}
     for name in ("vfm", "vlm"):
@@ -70,25 +74,31 @@ def encode(model: MFuser, pixels: Tensor) -> Encoded:
     return encoded
 
 
-class Memory:
-    """Keeps what was encoded, within a number of bytes; the least recently used goes first. Not safe for threads."""
+class EncodedCache:
+    """A cache of `Encoded` with a limit in bytes. The least recently stored goes first. Not safe for threads."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Encoded] = OrderedDict()
 
     def get(self, key: Hashable) -> Encoded | None:
-        """What was encoded, or None when it is not (or no longer) here."""
-        return self._kept.get(key)
+        """The entry of a key, or None when there is none (or no longer)."""
+        return self._entries.get(key)
 
-    def keep(self, key: Hashable, encoded: Encoded, limit: int) -> None:
-        """Keep it, as the most recently used; what is larger than `limit` bytes is not kept."""
-        self._kept[key] = encoded
-        self._kept.move_to_end(key)
-        while self._kept and sum(e.nbytes for e in self._kept.values()) > limit:
-            self._kept.popitem(last=False)
+    def put(self, key: Hashable, encoded: Encoded, limit: int) -> None:
+        """Store an entry as the most recent one, then drop the oldest until the limit holds.
+
+        Args:
+            key: what the entry is found by.
+            encoded: the entry. It is not kept when it alone is larger than the limit.
+            limit: bytes that all entries may take together.
+        """
+        self._entries[key] = encoded
+        self._entries.move_to_end(key)
+        while self._entries and sum(e.nbytes for e in self._entries.values()) > limit:
+            self._entries.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
 
 class Clock:

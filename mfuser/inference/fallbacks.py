@@ -1,8 +1,8 @@
-"""Masks for streams that no decoder was trained for, from what their frozen encoder gives alone.
+"""Masks for streams without a trained decoder, from the outputs of their frozen encoder alone.
 
-The paper trains one decoder, behind the fused features. The columns beside it are filled truthfully all the same, and
-are called what they are wherever they are shown: a VLM by its own words (zero-shot), a VFM, which has none, by groups
-of patches that look alike (clusters), coloured by what the fused mask says there most often.
+The paper trains one decoder, on the fused features. The other streams get a mask all the same, and every place that
+shows it says how it came about. A VLM classifies each patch by the class names (zero-shot). A VFM has no text space:
+its patches are clustered, and each cluster takes the class that the fused mask has there most often.
 """
 
 from __future__ import annotations
@@ -17,22 +17,33 @@ from mfuser.inference.analysis import CLUSTERS
 
 
 def zero_shot(dense: np.ndarray, texts: np.ndarray, temperature: float) -> tuple[Tensor, Tensor]:
-    """Cosines of every patch with every class name, and the softmax over the names of the best one.
+    """Classify patches by their cosines with the class names.
 
-    dense: (h, w, C_t) unit embeddings. texts: (K, C_t) unit. temperature: that of the encoder's own alignment. Returns:
-    scores (1, K, h, w), to be upsampled before the argmax; confidence (1, 1, h, w) in [1/K, 1], which was fitted to
-    nothing: it says how far the best name is ahead of the others, not how often it is right.
+    Args:
+        dense: (h, w, C_t) float, unit embeddings of the patches.
+        texts: (K, C_t) float, unit embeddings of the class names.
+        temperature: of the encoder's own image-text alignment. The cosines are divided by it.
+
+    Returns:
+        Scores (1, K, h, w) float32, to be upsampled before the argmax. Confidence (1, 1, h, w) float32 in [1/K, 1]:
+        the largest softmax value. It was fitted to nothing: it says how far the best name is ahead of the others, not
+        how often it is right.
     """
     cosines = torch.from_numpy(dense.astype(np.float32) @ texts.T.astype(np.float32)).permute(2, 0, 1)[None]
     return cosines, (cosines / temperature).softmax(1).amax(1, keepdim=True)
 
 
 def cluster(tokens: np.ndarray, count: int = CLUSTERS) -> Tensor:
-    """k-means of the directions of patch tokens: closeness to each centre, (1, k, h, w), to be upsampled before the
-    argmax, which then names the nearest centre.
+    """k-means over the directions of patch tokens.
 
-    tokens: (h, w, C). k is `count`, or the number of different tokens where there are fewer. Seeded, and in one thread:
-    the same tokens give the same clusters.
+    The seed is fixed and one thread runs, so that the same tokens give the same clusters.
+
+    Args:
+        tokens: (h, w, C) float.
+        count: number of clusters k. It falls to the number of different tokens where there are fewer.
+
+    Returns:
+        (1, k, h, w) float32: closeness to each centre, to be upsampled before the argmax, which is the nearest centre.
     """
     h, w, _ = tokens.shape
     rows = F.normalize(torch.from_numpy(tokens.astype(np.float32)), dim=-1).flatten(0, 1).numpy()
@@ -45,11 +56,16 @@ def cluster(tokens: np.ndarray, count: int = CLUSTERS) -> Tensor:
     return torch.from_numpy(-distance.reshape(h, w, k)).permute(2, 0, 1)[None]
 
 
-def coloured(clusters: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def label_clusters(clusters: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give each cluster the class that a mask has there most often.
 
-    clusters, mask: (H, W) uint8, without 255. Returns: (H, W) uint8 train ids; (H, W) float32 in (0, 1], the share of
-    the cluster's pixels that the mask gives this class: how pure the cluster is, not how right the mask.
+    Args:
+        clusters: (H, W) uint8, index of the cluster.
+        mask: (H, W) uint8 train ids, without 255.
+
+    Returns:
+        Mask (H, W) uint8 train ids. Purity (H, W) float32 in (0, 1]: the share of the cluster's pixels to which
+        `mask` gives that class. It measures how pure the cluster is, not how right the mask is.
     """
     pairs = np.bincount(clusters.ravel().astype(np.int64) * 256 + mask.ravel(), minlength=256 * 256).reshape(256, 256)
     purity = pairs.max(1) / np.maximum(pairs.sum(1), 1)

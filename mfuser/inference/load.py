@@ -23,27 +23,32 @@ def load(
     weights: str | Path | None = None,
     classes: Sequence[str] | None = None,
 ) -> Segmenter:
-    """Load a model, ready to analyse images.
+    """Load a model that is ready to analyse images.
 
-    preset: name of a preset, a folder that `python -m train fit` or `python -m mfuser import-official` wrote (a file of
-    such a folder stands for it), or a checkpoint of the authors (.pth; its vision-language model is recognised).
-    device: "cpu", "cuda", ... (default: cuda when there is one). precision: "float32" or "bf16" (default: bf16 where
-    the device computes in it natively). weights: such a folder or checkpoint, for a preset given by name (default: the
-    preset's own). classes: names of the user's own instead of the trained ones, at most 40 (experimental, see
-    `mfuser.inference.open_vocabulary`).
+    Args:
+        preset: one of
+            - the name of a preset;
+            - a folder that `python -m train fit` or `python -m mfuser import-official` wrote, or a file in it;
+            - a checkpoint of the authors (.pth). Its vision-language model is recognised.
+        device: "cpu", "cuda", "cuda:1", ...; None takes CUDA when there is one.
+        precision: "float32" or "bf16"; None takes bf16 where the device computes in it natively.
+        weights: such a folder or checkpoint, for a preset given by name; None takes the preset's own weights.
+        classes: 2 to 40 class names in place of the trained ones (experimental, see
+            `mfuser.inference.open_vocabulary`).
 
-    Raises ValueError with the way out for an unknown preset, folder, device or precision; WeightsError, a
-    ValueError, for weights that are missing, damaged or another model's.
+    Raises:
+        ValueError: an unknown preset, folder, device or precision. The message names the way out.
+        WeightsError: weights that are missing, damaged, or another model's. It is a ValueError.
     """
-    named, certain = str(preset) in presets.PRESETS, True
+    by_name, preset_is_stated = str(preset) in presets.PRESETS, True
     checkpoint_file = _checkpoint(preset, weights)
-    if named:
+    if by_name:
         built = presets.get(str(preset))
         folder = _folder(Path(weights)) if weights and checkpoint_file is None else None
     elif checkpoint_file is None:
-        built, folder, certain = _of_folder(_folder(Path(preset)), weights)
+        built, folder, preset_is_stated = _of_folder(_folder(Path(preset)), weights)
     if checkpoint_file is not None:
-        return _official(checkpoint_file, str(preset) if named else None, device, precision, classes)
+        return _official(checkpoint_file, str(preset) if by_name else None, device, precision, classes)
     if classes is not None:
         open_vocabulary.check(classes, built.classes)  # before gigabytes are read
     device = usable_device(device)
@@ -51,7 +56,7 @@ def load(
     try:
         model = MFuser.from_preset(built, weights=folder)
     except files.MisfitError as error:
-        if certain:
+        if preset_is_stated:
             raise
         raise WeightsError(
             f"{folder} does not say which preset its weights are for, and they do not fit {built.name!r}: "
@@ -62,7 +67,7 @@ def load(
 
 
 def _checkpoint(preset: str | Path, weights: str | Path | None) -> Path | None:
-    """The authors' checkpoint among the arguments. Raises ValueError when there is more than that."""
+    """The authors' checkpoint among the arguments, or None. Raises ValueError for two sources of weights."""
     found = [Path(p) for p in (preset, weights) if p is not None and Path(p).suffix.lower() in FOREIGN]
     if found and Path(preset) in found and weights is not None:
         raise ValueError(f"Two sources of weights, {preset} and {weights}: pass one of them.")
@@ -83,14 +88,14 @@ def _official(
 
 
 def _folder(path: Path) -> Path:
-    """A folder of weights as it was given, or the one around a file of it. Raises WeightsError for any other file."""
+    """The folder itself, or the folder of a file that belongs in one. Raises WeightsError for any other file."""
     if path.is_file() and not files.is_ours(path):
         raise WeightsError(f"{path} is a file, not a folder of weights: pass the folder, or a checkpoint (.pth).")
     return path.parent if path.is_file() else path
 
 
 def _of_folder(folder: Path, weights: str | Path | None) -> tuple[config.Preset, Path, bool]:
-    """Preset of a folder's weights, the folder, and False when the preset is a guess because the files name none."""
+    """Preset of a folder's weights, the folder, and whether its files state that preset. Else the preset is a guess."""
     if not folder.is_dir():
         known = ", ".join(presets.PRESETS)
         raise ValueError(

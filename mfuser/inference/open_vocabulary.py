@@ -1,10 +1,12 @@
-"""Experimental: a class list of the user's own in front of decoders that were trained for another one.
+"""Experimental: a class list of the user's own, for decoders that were trained for another one.
 
-A decoder keeps three things of its K trained classes: a position for each query, a position for each text that the
-pixels look at, and the columns of its class head. Another name gets a mix of the trained positions, weighted by a
-softmax over the cosines of its text with the trained ones; and since no column is its own, its score is its mask times
-the chance that its query is no "no object" (`MFuserOutput.semantic`). A name that was trained keeps its very text and
-positions. With exactly the trained list nothing of this runs.
+A decoder stores three things for each of its K trained classes: a position of the query, a position of the text that
+the pixels attend to, and a column of the class head.
+A new name gets a mix of the trained positions. The weights are a softmax over the cosines of its text with the texts
+of the trained names.
+No column of the class head belongs to a new name. Its score is its mask times the probability that its query is not
+"no object" (`MFuserOutput.semantic`).
+A name that was trained keeps its own text and positions. With exactly the trained list nothing of this runs.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from torch import Tensor
 from mfuser.decoder.head import Words
 from mfuser.loading import MFuser
 
-MOST, CHARACTERS = 40, 60
-# Of the softmax: sharp, so that it is a mix only between names almost equally close. Flatter mixes lost most of nano's
-# classes by other names when its text tower was a smaller one; with this one 0.001 to 0.03 find the same:
-# `python -m pytest tests/test_open_vocabulary.py -m slow -s` measures it.
+MOST, CHARACTERS = 40, 60  # names in a list, and characters in a name
+# Of the softmax. It is low, so that only names that are almost equally close are mixed. Higher values lost most of
+# nano's renamed classes when its text tower was a smaller one. With the present tower 0.001 to 0.03 do equally well:
+# `python -m pytest tests/inference/test_open_vocabulary.py -m slow -s` measures it.
 TEMPERATURE = 0.01
 
 
@@ -31,9 +33,17 @@ def split(text: str) -> list[str]:
 
 
 def check(classes: Sequence[str], trained: Sequence[str]) -> tuple[str, ...] | None:
-    """A class list in order, white space tidied and trained names as they were trained; None for the trained list.
+    """Tidy and check a class list.
 
-    Raises ValueError for fewer than two names or more than 40, an empty or long name, and one that is there twice.
+    Args:
+        classes: names in the order of their indices.
+        trained: names that the decoder was trained for.
+
+    Returns:
+        The names, with white space tidied and trained names spelled as they were trained. None for the trained list.
+
+    Raises:
+        ValueError: fewer than 2 names or more than 40, an empty or long name, or a name that is there twice.
     """
     if isinstance(classes, str):
         raise ValueError(f"Classes are a list of names, not one text: pass {split(classes)}.")
@@ -58,9 +68,16 @@ def check(classes: Sequence[str], trained: Sequence[str]) -> tuple[str, ...] | N
 
 
 def words(model: MFuser, stream: str, classes: Sequence[str], temperature: float = TEMPERATURE) -> Words:
-    """Texts and mixes of names for the decoder of a stream, float32 also inside autocast.
+    """Texts and mixing weights of class names for the decoder of one stream, in float32 also inside autocast.
 
-    Raises ValueError for a name that the text tower cannot read to its end.
+    Args:
+        model: the network.
+        stream: a stream with a decoder.
+        classes: N names, as `check` returns them.
+        temperature: of the softmax over the cosines with the trained names.
+
+    Raises:
+        ValueError: a name is longer than the text tower reads.
     """
     trained, own = list(model.preset.classes), model.class_text(stream)  # (K, C_t)
     text = own.new_empty(len(classes), own.shape[1])
@@ -80,7 +97,19 @@ def words(model: MFuser, stream: str, classes: Sequence[str], temperature: float
 
 
 def token_ids(model: MFuser, names: Sequence[str], prompts: int) -> Tensor:
-    """(n, T) int64: as long as the trained names are tokenized, or, where a name is longer, as the tower reads."""
+    """Token ids of class names.
+
+    Args:
+        model: the network whose text tower will read them.
+        names: n names.
+        prompts: number of prompt tokens, which take up positions of the text tower.
+
+    Returns:
+        (n, T) int64. T is the length of the trained names, or all that the tower reads where a name is longer.
+
+    Raises:
+        ValueError: a name is longer than the text tower reads.
+    """
     length = model.preset.decoder.class_tokens
     if not all(model.vlm.fits(name, length) for name in names):
         length = model.vlm.text.positions - prompts

@@ -16,7 +16,14 @@ LARGE_TABLE = 20_000_000  # entries; the token tables of the paper's text towers
 
 
 def usable_device(name: str | None = None) -> str:
-    """The device of a name, CUDA or else the CPU for None. Raises ValueError for one that cannot be used here."""
+    """Check the name of a device.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1", ...; None takes CUDA when there is one, else the CPU.
+
+    Raises:
+        ValueError: the device cannot be used here. The message lists those that can.
+    """
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -28,9 +35,12 @@ def usable_device(name: str | None = None) -> str:
 
 
 def native_precision(device: str | torch.device) -> str:
-    """ "bf16" on a device that computes in it natively, "float32" elsewhere.
+    """ "bf16" on a device that computes in it natively, else "float32".
 
-    Emulated bfloat16 is slower than float32; native it takes two thirds of the time or less.
+    Emulated bfloat16 is slower than float32. Native bfloat16 takes two thirds of the time or less.
+
+    Args:
+        device: a usable device.
     """
     if torch.device(device).type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
@@ -40,12 +50,16 @@ def native_precision(device: str | torch.device) -> str:
 
 
 def store_weights(model: MFuser, dtype: torch.dtype) -> None:
-    """Store the weights of products, convolutions and large tables in `dtype`, one module after the other.
+    """Store the weights of matrix products, convolutions and large tables in another dtype, in place.
 
-    Norms, scan parameters, prompts and positions are small and stay as they are: float32, as what they compute, but for
-    the parameters of layer and group norms on CUDA, which `streamline` has put into the half dtype before. The text
-    tower stays float32 but for its table of tokens: its embeddings are computed once for all images. So do the modules
-    that an encoder computes in float32, see `VisionEncoder.for_half_precision`.
+    Norms, scan parameters, prompts and positions are small. They stay as they are: float32, except for the layer and
+    group norms on CUDA, which `streamline` has put into the half dtype before. The text tower stays float32 except for
+    its token table, because its embeddings are computed once for all images. The modules that an encoder computes in
+    float32 (`VisionEncoder.for_half_precision`) stay float32 too.
+
+    Args:
+        model: the network.
+        dtype: of the stored weights, a half precision.
     """
     parts = (model.vlm.text, *model.vfm.for_half_precision(), *model.vlm.for_half_precision())
     kept = {module for part in parts for module in part.modules()}

@@ -1,10 +1,10 @@
-"""A model's copy for inference in half precision on CUDA: the same function in fewer kernels and passes over memory.
+"""Change a model for inference in half precision on CUDA: the same function in fewer kernels and passes over memory.
 
-Under autocast a norm casts its input to float32, its parameters hold its output there, and every product behind it
-casts once more; float32 scales lift whole token streams to float32. Here norms keep the dtype of their input (the
-kernels compute in float32 inside), scales are folded into the products before them, products of one input are one
-product, and widths that make slow products are padded. The keys of the state dict change: what was prepared is for
-inference alone.
+Under autocast a norm casts its input to float32 and its parameters keep its output there, so that every product after
+it casts once more. Scales in float32 lift whole token streams to float32.
+Here norms keep the dtype of their input (the kernels compute in float32 inside). Scales are folded into the products
+before them. Products that share an input become one product. Widths that make slow products are padded.
+The keys of the state dict change: a prepared model serves inference alone.
 """
 
 from __future__ import annotations
@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 
 
 def lower(model: MFuser, device: torch.device, dtype: torch.dtype) -> None:
-    """Prepare a model on a device for inference in half precision, in place: on CUDA `streamline` and trusted kernels,
-    everywhere the weights of products in `dtype`. It can no longer be trained or saved. Safe to call again."""
+    """Prepare a model for inference in half precision, in place. It can no longer be trained or saved.
+
+    On CUDA it runs `streamline` and the trusted fused kernels. On every device it stores the weights of products in
+    `dtype`. Safe to call again.
+
+    Args:
+        model: the network.
+        device: where it runs.
+        dtype: the half precision.
+    """
     for stream in model.heads if model.class_ids is not None else ():
         model.class_text(stream)  # before weights are rounded: they are computed once, and so exactly
     if device.type == "cuda":
@@ -39,9 +47,12 @@ def lower(model: MFuser, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def streamline(model: nn.Module, dtype: torch.dtype, skip: nn.Module | None = None) -> None:
-    """Prepare every module but those of `skip`, in place; safe to call again.
+    """Prepare every module for half precision, in place. Safe to call again.
 
-    dtype: in which norms keep their parameters; products are rounded by `precision.store_weights` afterwards.
+    Args:
+        model: the network, or a part of it.
+        dtype: in which norms keep their parameters. Products are rounded by `precision.store_weights` afterwards.
+        skip: a module that is left alone with all of its parts.
     """
     left = set() if skip is None else set(skip.modules())
     for module in [m for m in model.modules() if m not in left]:
@@ -69,6 +80,7 @@ class LayerNorm(nn.LayerNorm):
     """nn.LayerNorm in the dtype of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Args as nn.LayerNorm; returns the dtype of x."""
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
         with native(x):
             return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
@@ -78,16 +90,18 @@ class GroupNorm(nn.GroupNorm):
     """nn.GroupNorm in the dtype of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Args as nn.GroupNorm; returns the dtype of x."""
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
         with native(x):
             return F.group_norm(x, self.num_groups, weight, bias, self.eps)
 
 
 class Attention(nn.MultiheadAttention):
-    """nn.MultiheadAttention over (B, L, C) without its transposes and copies; no dropout, no weights returned."""
+    """nn.MultiheadAttention over (B, L, C) without its transposes and copies. No dropout; no weights are returned."""
 
     @staticmethod
     def can_be(module: nn.MultiheadAttention) -> bool:
+        """True for a module that this class computes: batch first, equal widths, no extra keys."""
         plain = module.bias_k is None and module.bias_v is None and not module.add_zero_attn
         return plain and module.batch_first and module._qkv_same_embed_dim
 
@@ -102,8 +116,25 @@ class Attention(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, None]:
-        """attn_mask: (L, S), (1, L, S) or (B * heads, L, S), bool and true where not to look, or what is added to the
-        scores. Raises ValueError for key_padding_mask and is_causal, which are put into attn_mask instead."""
+        """Attention of `query` over `key` and `value`.
+
+        Args:
+            query: (B, L, C).
+            key: (B, S, C).
+            value: (B, S, C).
+            key_padding_mask: not supported; put it into attn_mask.
+            need_weights: not looked at; weights are never returned.
+            attn_mask: (L, S), (1, L, S) or (B * heads, L, S). A bool mask is true where a query must not look; a float
+                mask is added to the scores.
+            average_attn_weights: not looked at.
+            is_causal: not supported; put it into attn_mask.
+
+        Returns:
+            (B, L, C), and None in place of the weights.
+
+        Raises:
+            ValueError: key_padding_mask or is_causal is given.
+        """
         if key_padding_mask is not None or is_causal:
             raise ValueError("Streamlined attention takes neither key_padding_mask nor is_causal: pass attn_mask.")
         weight, bias = self.in_proj_weight, self.in_proj_bias
@@ -124,14 +155,26 @@ class Attention(nn.MultiheadAttention):
 def compile_blocks(model: MFuser, dynamic: bool | None = None) -> None:
     """Let torch.compile fuse what lies between the products of every encoder block, in place, at the first pass.
 
-    dynamic: as `torch.compile`'s; None makes a second graph, of any size, when a second size comes.
+    Args:
+        model: the network.
+        dynamic: as for `torch.compile`. None compiles a second graph, for any size, when a second size comes.
+
+    Raises:
+        ValueError: an encoder keeps its blocks in no list.
     """
     for block in blocks_of(model):
         block.compile(dynamic=dynamic)
 
 
 def blocks_of(model: MFuser) -> list[nn.Module]:
-    """The transformer blocks of both vision towers. Raises ValueError for an encoder that keeps them in no list."""
+    """The transformer blocks of both vision towers.
+
+    Args:
+        model: the network.
+
+    Raises:
+        ValueError: an encoder keeps its blocks in no list.
+    """
     return [block for encoder in (model.vfm, model.vlm) for block in _blocks_of(encoder)]
 
 

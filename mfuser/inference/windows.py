@@ -1,4 +1,4 @@
-"""At which size the network sees an image, whole or in the paper's sliding windows, and the scores of the windows."""
+"""The size at which the network sees an image, whole or in the paper's sliding windows, and the windows' scores."""
 
 from __future__ import annotations
 
@@ -16,17 +16,42 @@ CROP, STRIDE = 512, 341  # the paper's sliding windows, in pixels
 def network_size(
     size: tuple[int, int], preset: Preset, windows: str = "single", resolution: int | None = None
 ) -> tuple[int, int]:
-    """(height, width) of an image before the network: `sliding_size` for windows "sliding" of a preset that has one,
-    else `working_size`. Raises ValueError for a resolution out of range."""
+    """Size of an image before the network.
+
+    It is `sliding_size` for sliding windows of a preset that has one, and `working_size` otherwise.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        preset: of the model.
+        windows: "single" or "sliding".
+        resolution: short side in pixels; None for the preset's.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        ValueError: the resolution is out of range.
+    """
     working = working_size(size, preset, resolution)
     return sliding_size(size, preset, resolution) if windows == "sliding" and preset.sliding is not None else working
 
 
 def working_size(size: tuple[int, int], preset: Preset, resolution: int | None = None) -> tuple[int, int]:
-    """(height, width) at which the network sees an image: short side near `resolution`, long side within
-    `preset.longest`, both rounded to multiples of `preset.divisor` (the aspect changes by less than one multiple).
+    """Size at which the network sees a whole image.
 
-    Raises ValueError for a resolution below one multiple or above `preset.longest`.
+    The short side comes near `resolution`, and the long side stays within `preset.longest`. Both are rounded to
+    multiples of `preset.divisor`, so that the aspect changes by less than one multiple.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        preset: of the model.
+        resolution: short side in pixels; None for the preset's.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        ValueError: the resolution is below one multiple or above `preset.longest`.
     """
     resolution = preset.resolution if resolution is None else int(resolution)
     if not preset.divisor <= resolution <= preset.longest:
@@ -37,8 +62,18 @@ def working_size(size: tuple[int, int], preset: Preset, resolution: int | None =
 
 
 def sliding_size(size: tuple[int, int], preset: Preset, resolution: int | None = None) -> tuple[int, int]:
-    """(height, width) of an image for sliding windows: its ratio kept, as large as fits into `preset.sliding`, the
-    short side at most `resolution` if given. An image of a Cityscapes camera, 1024 x 2048, stays as it is."""
+    """Size of an image for sliding windows: as large as fits into `preset.sliding`, with the image's aspect.
+
+    An image of a Cityscapes camera, 1024 x 2048, keeps its size.
+
+    Args:
+        size: (height, width) of the image in pixels.
+        preset: of the model, with `sliding` set.
+        resolution: most pixels of the short side; None for the preset's.
+
+    Returns:
+        (height, width) in pixels.
+    """
     short, long = preset.sliding
     scale = min((resolution or short) / min(size), long / max(size))
     return tuple(max(preset.divisor, int(n * scale + 0.5)) for n in size)
@@ -47,7 +82,19 @@ def sliding_size(size: tuple[int, int], preset: Preset, resolution: int | None =
 def window_places(
     height: int, width: int, crop: int = CROP, stride: int = STRIDE
 ) -> Iterator[tuple[int, int, int, int]]:
-    """(y, x, h, w) of the paper's windows: the last ones are shifted inside; a smaller image is one window."""
+    """Places of the paper's windows in an image.
+
+    The last window of a row or column is shifted inside. A smaller image is one window.
+
+    Args:
+        height: of the image in pixels.
+        width: of the image in pixels.
+        crop: side of a window in pixels.
+        stride: distance of neighbouring windows in pixels.
+
+    Returns:
+        (y, x, h, w) of each window in pixels, row by row.
+    """
 
     def starts(n: int) -> list[int]:
         return [min(i * stride, n - crop) for i in range(-(-(n - crop) // stride) + 1)] if n > crop else [0]
@@ -60,10 +107,16 @@ def window_places(
 def sliding_scores(
     scores: Callable[[Tensor], dict[str, Tensor]], pixels: Tensor, batch: int | None = None
 ) -> dict[str, Tensor]:
-    """Scores averaged over the overlapping windows of an image, (B, K, H, W) float32 of every stream.
+    """Class scores averaged over the overlapping windows of an image.
 
-    scores: crops (b, 3, h, w) -> class scores (b, K, ., .) of every stream, which are brought to the size of the crops.
-    pixels: (B, 3, H, W). batch: crops at once, at least one window of every image; None for just that.
+    Args:
+        scores: takes crops (b, 3, h, w) and returns the class scores (b, K, ., .) of every stream. They are brought to
+            the size of the crops.
+        pixels: (B, 3, H, W) float RGB.
+        batch: crops at once, at least one window of every image; None for just that.
+
+    Returns:
+        {stream: (B, K, H, W) float32}.
     """
     images, _, height, width = pixels.shape
     places = list(window_places(height, width))

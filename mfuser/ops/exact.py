@@ -1,7 +1,7 @@
 """The switch from a CPU's fast paths to torch's own operators.
 
-Fast and plain compute the same function and differ in rounding: oneDNN's products sum in another order than torch's
-(`mfuser.ops.linear`), and the compiled scan has an exponential of its own (`mfuser.fusion.scan_kernels.compiled`).
+Fast and plain paths compute the same function and round differently. oneDNN's products sum in another order than
+torch's (`mfuser.ops.linear`). The compiled scan has an exponential of its own (`mfuser.fusion.scan_kernels.compiled`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _plain: ContextVar[bool] = ContextVar("plain torch", default=False)
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """While open, in this thread: products by torch's `linear`, and the chunked scan where the compiled one is valid.
+    """While open, in this thread: torch's own `linear` runs, and the chunked scan in place of the compiled one.
 
-    For comparisons with values that torch computed; slower.
+    It serves comparisons with values that torch computed. It is slower.
     """
     before = _plain.set(True)
     try:

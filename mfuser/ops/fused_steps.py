@@ -1,7 +1,7 @@
-"""Steps that are many passes over memory in torch and one in Triton: on CUDA in half precision, without gradients.
+"""Steps that are many passes over memory in torch and one pass in Triton: on CUDA in half precision, without gradients.
 
-Each is written twice. The plain one is the meaning and runs everywhere; Triton's runs after `trust` has seen it compute
-the same on the device at hand. Triton comes with torch's CUDA builds for Linux.
+Each step is written twice. The plain version defines its meaning and runs everywhere. Triton's version runs after
+`trust` has seen it compute the same on the device at hand. Triton comes with torch's CUDA builds for Linux.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ MARK = 1e-2  # relative, of norms: half precision rounds each value by 4e-3 at m
 
 
 class Kernel:
-    """A step: called, it runs Triton's version where that is trusted, and the plain one elsewhere.
+    """A step with two versions. Calling it runs Triton's where that is trusted, and the plain one elsewhere.
 
-    name: of Triton's version in `triton_kernels`. examples: arguments, made on a device, to compare both: a tuple for
-    each layout that runs, larger than a tile of Triton's, in bfloat16 but for parameters that stay float32.
+    Args:
+        name: of Triton's version in `triton_kernels`.
+        plain: the plain version.
+        examples: takes a device and returns arguments to compare both versions, a tuple for each layout that occurs.
+            They are larger than a tile of Triton's, and in bfloat16 except for parameters that stay float32.
     """
 
     def __init__(self, name: str, plain: Callable[..., Tensor], examples: Callable[[torch.device], list[tuple]]):
@@ -41,6 +44,7 @@ class Kernel:
         return (self.fused if fused else self.plain)(x, *arguments)
 
     def fused(self, x: Tensor, *arguments: Any) -> Tensor:
+        """Run Triton's version. Args and returns are those of the plain one."""
         from mfuser.ops import triton_kernels
 
         with torch.cuda.device(x.device) if x.is_cuda else nullcontext():  # Triton launches on the current device
@@ -48,7 +52,11 @@ class Kernel:
 
     @torch.no_grad()
     def error(self, device: torch.device) -> float:
-        """Relative difference of both versions on the examples, the largest; infinite where a value is not finite."""
+        """Largest relative difference between both versions on the examples; infinite where a value is not finite.
+
+        Args:
+            device: where both run.
+        """
         return max(self._error(arguments, device) for arguments in self.examples(device))
 
     def _error(self, arguments: tuple, device: torch.device) -> float:
@@ -60,9 +68,12 @@ class Kernel:
 
 
 def trust(device: torch.device) -> None:
-    """Compare every kernel with its plain version on a CUDA device, once; what fails or differs is not used there.
+    """Compare every kernel with its plain version on a CUDA device, once. What fails or differs is not used there.
 
-    What cannot run, for want of a compiler say, is told by an info line; what computes something else, by a warning.
+    What cannot run, for example without a compiler, gives an info line. What computes something else gives a warning.
+
+    Args:
+        device: to check. Nothing happens for other devices than CUDA.
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return
@@ -82,7 +93,12 @@ def trust(device: torch.device) -> None:
 
 
 def example_values(device: torch.device, *shapes: tuple[int, ...]) -> list[Tensor]:
-    """Normal values in bfloat16, the same on every device."""
+    """Normal values in bfloat16, the same on every device.
+
+    Args:
+        device: of the tensors.
+        shapes: one for each tensor.
+    """
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(shape, generator=generator).to(device, torch.bfloat16) for shape in shapes]
 
@@ -91,9 +107,14 @@ def example_values(device: torch.device, *shapes: tuple[int, ...]) -> list[Tenso
 
 
 def rotate_plain(x: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring channels of x (B, N, heads, D) by the angles of their token.
+    """Rotary positions: turn pairs of neighbouring channels by the angles of their token, in float32.
 
-    table: (N, 2 D) float32, sines then cosines of each channel. Computed in float32; returns the shape and dtype of x.
+    Args:
+        x: (B, N, heads, D).
+        table: (N, 2 D) float32, sines then cosines of each channel.
+
+    Returns:
+        Shape and dtype of x.
     """
     sine, cosine = table[:, None].chunk(2, dim=-1)
     turned = torch.stack([-x[..., 1::2], x[..., ::2]], dim=-1).flatten(-2)
@@ -111,9 +132,17 @@ def _rotate_examples(device: torch.device) -> list[tuple]:
 
 
 def gated_norm_plain(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: float) -> Tensor:
-    """LayerNorm of SiLU(gate) * value over the first `real` channels of a padded width W.
+    """LayerNorm of SiLU(gate) * value over the real channels of a padded width W.
 
-    x: (..., 2 W), gates then values. weight, bias: (W,). Returns (..., W), zero in the padding.
+    Args:
+        x: (..., 2 W), gates then values.
+        weight: (W,) of the norm.
+        bias: (W,) of the norm.
+        real: number of real channels, which come first.
+        eps: of the norm.
+
+    Returns:
+        (..., W), zero in the padding.
     """
     gate, value = (part[..., :real] for part in x.chunk(2, dim=-1))
     weight, bias = (p[:real].to(x.dtype) for p in (weight, bias))
@@ -131,7 +160,15 @@ def _gated_norm_examples(device: torch.device) -> list[tuple]:
 
 
 def conv_silu_plain(x: Tensor, weight: Tensor) -> Tensor:
-    """SiLU of a depthwise causal convolution. x: (B, C, N) in any layout. weight: (C, 1, taps). Returns (B, C, N)."""
+    """SiLU of a depthwise causal convolution.
+
+    Args:
+        x: (B, C, N) in any layout.
+        weight: (C, 1, taps).
+
+    Returns:
+        (B, C, N).
+    """
     taps = weight.shape[-1]
     return F.silu(F.conv1d(x, weight.to(x.dtype), padding=taps - 1, groups=len(weight))[..., : x.shape[-1]])
 
@@ -146,10 +183,17 @@ def _conv_silu_examples(device: torch.device) -> list[tuple]:
 
 
 def gated_rms_plain(y: Tensor, z: Tensor, eps: float, first: int) -> Tensor:
-    """Root-mean-square norm of y over its channels, times SiLU of z.
+    """MVFuser's gate (paper equation 6): root-mean-square norm of y over its channels, times SiLU of z.
 
-    y: (B, C, L), as a scan gives it. z: (B, L, C). Returns (B * L, C): the first `first` tokens of every sequence, then
-    the others of every sequence, so that either part lies in one piece.
+    Args:
+        y: (B, C, L), as a scan returns it.
+        z: (B, L, C).
+        eps: of the norm.
+        first: number of tokens of the first part.
+
+    Returns:
+        (B * L, C): the first `first` tokens of every sequence, then the others of every sequence, so that either part
+        lies in one piece.
     """
     y = y.transpose(1, 2).float()
     gated = (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(z.dtype) * F.silu(z)

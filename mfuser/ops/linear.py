@@ -1,7 +1,7 @@
 """Linear layers that run oneDNN's float32 product on CPUs in inference.
 
-torch sends float32 products to MKL, which on some CPUs (AMD's with AVX-512 among them) reaches half of what oneDNN
-does; for bfloat16 torch chooses oneDNN itself. `python -m mfuser bench` shows both rates.
+torch sends float32 products to MKL, which on some CPUs (AMD's with AVX-512 among them) reaches half of oneDNN's rate.
+For bfloat16 torch chooses oneDNN itself. `python -m mfuser bench` shows both rates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ logger = logging.getLogger(__name__)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """F.linear; without gradients, on a CPU and in float32 by oneDNN, outside `exact.plain_torch`."""
+    """F.linear. Without gradients, on a CPU, in float32 and outside `exact.plain_torch` it runs by oneDNN.
+
+    Args:
+        x: (..., C).
+        weight: (M, C).
+        bias: (M,) or None.
+
+    Returns:
+        (..., M).
+    """
     if (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
@@ -39,7 +48,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @lru_cache(maxsize=1)
 def usable() -> bool:
-    """True when this torch has the operator, which is not public, and it computes what it should."""
+    """True when this torch has the operator, which is not public, and it computes the same as F.linear."""
     if not torch.backends.mkldnn.is_available():
         return False
     x, weight, bias = torch.arange(24.0).view(2, 3, 4), torch.arange(20.0).view(5, 4), torch.arange(5.0)
@@ -55,11 +64,12 @@ class Linear(nn.Linear):
     """nn.Linear by way of `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., M)."""
         return linear(x, self.weight, self.bias)
 
 
 def use_fast_products(model: nn.Module) -> None:
-    """Turn every plain nn.Linear into `Linear`, in place; names, weights and gradients stay what they are."""
+    """Turn every plain nn.Linear into `Linear`, in place. Names, weights and gradients stay as they are."""
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear

@@ -1,7 +1,7 @@
-"""Triton's kernels behind `mfuser.ops.fused_steps`, where shapes and meanings are told. Needs Triton.
+"""Triton's versions of the steps in `mfuser.ops.fused_steps`, which documents shapes and meanings. Needs Triton.
 
-All read every tensor in its own dtype, compute in float32, and write the dtype of their first tensor; `gated_rms` has
-that of its gate.
+Each reads every tensor in its own dtype, computes in float32, and writes the dtype of its first tensor. `gated_rms`
+writes the dtype of its gate.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def _rotate(x, table, out, tokens, width, sb, sn, head: tl.constexpr, block: tl.
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """See `fused_steps.rotate_plain`."""
     b, n, heads, head = x.shape
     x = x if x.stride(-1) == 1 and x.stride(-2) == head else x.contiguous()
     out = torch.empty((b, n, heads, head), dtype=x.dtype, device=x.device)
@@ -57,6 +58,7 @@ def _gated_norm(x, weight, bias, out, sn, real, padded, eps, block: tl.constexpr
 
 
 def gated_norm(x: Tensor, weight: Tensor, bias: Tensor, real: int, eps: float) -> Tensor:
+    """See `fused_steps.gated_norm_plain`."""
     x, padded = x.contiguous(), len(weight)
     out = torch.empty((*x.shape[:-1], padded), dtype=x.dtype, device=x.device)
     rows, block = out.numel() // padded, triton.next_power_of_2(padded)
@@ -86,6 +88,7 @@ def _conv_silu(
 
 
 def conv_silu(x: Tensor, weight: Tensor) -> Tensor:
+    """See `fused_steps.conv_silu_plain`."""
     b, channels, length = x.shape
     out = torch.empty_like(x)  # the same layout
     many, long = (32, 128) if x.stride(2) == 1 else (128, 32)  # long reads along what lies side by side
@@ -114,6 +117,7 @@ def _gated_rms(
 
 
 def gated_rms(y: Tensor, z: Tensor, eps: float, first: int) -> Tensor:
+    """See `fused_steps.gated_rms_plain`."""
     b, width, length = y.shape
     y = y if y.stride(-1) == 1 else y.contiguous()
     z = z if z.stride(-1) == 1 else z.contiguous()
@@ -175,6 +179,7 @@ def _places(sizes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
 def sample(
     value: Tensor, offsets: Tensor, logits: Tensor, reference: Tensor, sizes: list[tuple[int, int]], heads: int
 ) -> Tensor:
+    """See `mfuser.decoder.deformable_attention.sample_plain`."""
     b, cells, width = value.shape
     queries, levels = len(reference), len(sizes)
     value = value if value.stride(-1) == 1 and value.stride(0) == cells * value.stride(1) else value.contiguous()

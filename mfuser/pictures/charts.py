@@ -1,6 +1,6 @@
-"""Legends, charts and contact sheets: pure functions, numbers or pictures in, (H, W, 3) uint8 RGB out.
+"""Legends, charts and contact sheets: pure functions from numbers or pictures to (H, W, 3) uint8 RGB.
 
-`dark` makes them sit on a dark page instead of a light one.
+`dark` draws them for a dark page instead of a light one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,20 @@ STREAM_MARKERS = {"vfm": "s", "vlm": "^", "fused": "o"}
 def colour_bar(
     low: float, high: float, label: str, cmap: str = "inferno", width: int = 640, height: int = 84, dark: bool = False
 ) -> np.ndarray:
-    """A colour bar, upright where height > width. Returns: (height, width, 3) uint8."""
+    """A colour bar, upright where height > width.
+
+    Args:
+        low: value at its lower end.
+        high: value at its upper end.
+        label: its text.
+        cmap: one of `visualize.COLOUR_MAPS`.
+        width: in pixels.
+        height: in pixels.
+        dark: for a dark page.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
     figure = make_figure(width, height, dark)
     axes = figure.add_subplot()
     upright = height > width
@@ -45,9 +58,17 @@ def colour_bar(
 
 
 def legend(shares: Mapping[str, float], classes: Sequence[str] = CLASSES) -> list[tuple[str, str, float]]:
-    """Rows of a legend: (class name, "#rrggbb", fraction), largest share first, classes without a pixel left out.
+    """Rows of a legend.
 
-    classes: the list that the names and their colours are of. Raises ValueError for a name that is not in it.
+    Args:
+        shares: {class name: fraction of pixels}.
+        classes: the class list that has these names, which decides their colours.
+
+    Returns:
+        (class name, "#rrggbb", fraction), the largest first. Classes without a pixel are left out.
+
+    Raises:
+        ValueError: a name is not in the list.
     """
     unknown = sorted(set(shares) - set(classes))
     if unknown:
@@ -60,7 +81,17 @@ def legend(shares: Mapping[str, float], classes: Sequence[str] = CLASSES) -> lis
 def legend_picture(
     shares: Mapping[str, float], width: int = 960, dark: bool = False, classes: Sequence[str] = CLASSES
 ) -> np.ndarray:
-    """The legend as a picture: swatch, name and share in columns. Returns: (h, width, 3) uint8, h by the rows."""
+    """The legend as a picture: swatch, name and share, in columns.
+
+    Args:
+        shares: {class name: fraction of pixels}.
+        width: in pixels.
+        dark: for a dark page.
+        classes: the class list that has these names.
+
+    Returns:
+        (h, width, 3) uint8 RGB. The number of rows decides h.
+    """
     rows, columns, line = legend(shares, classes), max(1, width // 235), 30
     height = line * max(1, -(-len(rows) // columns)) + 12
     figure = make_figure(width, height, dark, layout=None)
@@ -81,10 +112,18 @@ def class_bars(
     dark: bool = False,
     titles: Mapping[str, str] = STREAM_TITLES,
 ) -> np.ndarray:
-    """Grouped horizontal bars per class, most frequent class on top; for shares or IoU.
+    """Grouped horizontal bars per class, the most frequent class on top; for shares or IoU.
 
-    shares_by_stream: {stream: {class name: fraction in [0, 1]}}; NaN and missing classes draw no bar; classes that no
-    stream reaches with 0.05 % are left out. Returns: (h, width, 3) uint8, h by the number of classes.
+    Args:
+        shares_by_stream: {stream: {class name: fraction in [0, 1]}}. NaN and missing classes draw no bar. Classes that
+            reach 0.05 % in no stream are left out.
+        label: of the axis.
+        width: in pixels.
+        dark: for a dark page.
+        titles: {stream: title}.
+
+    Returns:
+        (h, width, 3) uint8 RGB. The number of classes decides h.
     """
     names = {name for shares in shares_by_stream.values() for name in shares}
     best = {n: max((float(np.nan_to_num(s.get(n, 0))) for s in shares_by_stream.values()), default=0) for n in names}
@@ -112,9 +151,18 @@ def retention_chart(
     height: int = 520,
     dark: bool = False,
 ) -> np.ndarray:
-    """One line per stream over severity. series: {stream: {severity: value in [0, 1]}}, 0 = clear; NaN leaves a gap.
+    """One line per stream over severity.
 
-    Returns: (height, width, 3) uint8.
+    Args:
+        series: {stream: {severity: value in [0, 1]}}. Severity 0 is clear weather. NaN leaves a gap.
+        label: of the axis.
+        title: of the chart.
+        width: in pixels.
+        height: in pixels.
+        dark: for a dark page.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
     """
     figure = make_figure(width, height, dark)
     axes = make_axes(figure, dark, grid="y")
@@ -141,10 +189,21 @@ def cosine_matrix(
     width: int = 960,
     dark: bool = False,
 ) -> np.ndarray:
-    """Class-to-class cosines with the numbers in the cells.
+    """Cosines between classes, with the numbers in the cells.
 
-    matrix: (K, K) float in [-1, 1]; names: K; scale: give the same (low, high) to two matrices that are compared.
-    Returns: (width, width, 3) uint8. Raises ValueError when names and matrix disagree.
+    Args:
+        matrix: (K, K) float in [-1, 1].
+        names: K class names.
+        title: of the chart.
+        scale: (low, high) of the colours. Give the same to two matrices that are compared.
+        width: in pixels.
+        dark: for a dark page.
+
+    Returns:
+        (width, width, 3) uint8 RGB.
+
+    Raises:
+        ValueError: names and matrix do not match.
     """
     matrix = np.asarray(matrix, np.float64)
     if matrix.shape != (len(names), len(names)):
@@ -176,10 +235,22 @@ def contact_sheet(
     cell_width: int = 480,
     dark: bool = False,
 ) -> np.ndarray:
-    """Pictures in a labelled grid. rows: lists of (H, W, 3) uint8 pictures, None for a cell that does not exist.
+    """Pictures in a labelled grid.
 
-    Cells take the shape of the first picture; others are fitted inside, centred. Returns: (h, w, 3) uint8.
-    Raises ValueError when titles and pictures do not match or there is no picture.
+    Cells take the shape of the first picture. Others are fitted inside and centred.
+
+    Args:
+        rows: lists of (H, W, 3) uint8 pictures, None for a cell that does not exist.
+        row_titles: one per row.
+        column_titles: one per column.
+        cell_width: in pixels.
+        dark: for a dark page.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: titles and pictures do not match, or there is no picture.
     """
     pictures = [picture for row in rows for picture in row if picture is not None]
     if not pictures or len(rows) != len(row_titles) or any(len(row) != len(column_titles) for row in rows):

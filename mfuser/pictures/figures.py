@@ -15,7 +15,14 @@ _DPI = 160
 
 
 def make_figure(width: int, height: int, dark: bool, layout: str | None = "constrained") -> Figure:
-    """An empty figure of width x height pixels; layout None leaves every position to the caller."""
+    """An empty figure.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        dark: for a dark page.
+        layout: "constrained", or None to leave every position to the caller.
+    """
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=THEMES[dark][0], layout=layout)
     if layout == "constrained":
         pad = min(0.08, 0.05 * min(figure.get_size_inches()))  # inches, so that nothing touches the rim
@@ -27,8 +34,14 @@ def make_figure(width: int, height: int, dark: bool, layout: str | None = "const
 def make_axes(
     figure: Figure, dark: bool, grid: str | None = None, place: tuple[int, int, int] = (1, 1, 1)
 ) -> matplotlib.axes.Axes:
-    """Axes in the colours of the page; grid: "x" or "y", the axis whose values have lines. place: rows and columns of
-    axes that the figure has, and the number of these, from 1."""
+    """Axes in the colours of the page.
+
+    Args:
+        figure: to add them to.
+        dark: for a dark page.
+        grid: "x" or "y", the axis whose values have lines; None for no lines.
+        place: rows and columns of axes in the figure, and the number of these axes, from 1.
+    """
     page, ink, line = THEMES[dark]
     axes = figure.add_subplot(*place, facecolor=page)
     axes.spines[["top", "right"]].set_visible(False)
@@ -43,6 +56,13 @@ def make_axes(
 
 
 def render(figure: Figure) -> np.ndarray:
-    """Draw a figure. Returns: (height, width, 3) uint8 RGB."""
+    """Draw a figure.
+
+    Args:
+        figure: of `make_figure`.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()

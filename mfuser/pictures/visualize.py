@@ -1,4 +1,4 @@
-"""Pictures of features, similarities and masks: pure functions, arrays in, arrays out. No model code, no page code.
+"""Pictures of features, similarities and masks: pure functions from arrays to arrays. No model code, no page code.
 
 Pictures are (H, W, 3) uint8 RGB. Numbers are drawn in `charts`.
 """
@@ -22,10 +22,19 @@ GREY = 128
 def pca_rgb(tokens: np.ndarray, size: tuple[int, int], foreground: np.ndarray | None = None) -> np.ndarray:
     """First three principal components of a token grid as red, green and blue (as DINOv2, Oquab et al. 2023, Fig. 1).
 
-    Each component is stretched between its 1st and 99th percentile. Signs are fixed by the rule that the loading of
-    largest magnitude is positive. A component without variance (constant tokens, C < 3) is mid-grey.
-    tokens: (h, w, C) float; size: (H, W) in pixels; foreground: (h, w) bool, the tokens to fit and show, the rest grey.
-    Returns: (H, W, 3) uint8. Raises ValueError for a wrong shape or tokens that are not finite.
+    Each component is stretched between its 1st and 99th percentile. Its sign makes the loading of largest magnitude
+    positive. A component without variance (constant tokens, C < 3) is mid-grey.
+
+    Args:
+        tokens: (h, w, C) float.
+        size: (H, W) in pixels.
+        foreground: (h, w) bool, the tokens to fit and show; the rest is grey. None for all.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: wrong shape, or tokens that are not finite.
     """
     tokens = np.asarray(tokens, dtype=np.float32)
     if tokens.ndim != 3 or tokens.size == 0:
@@ -58,7 +67,17 @@ def pca_rgb(tokens: np.ndarray, size: tuple[int, int], foreground: np.ndarray | 
 
 
 def heat(values: np.ndarray, low: float, high: float, cmap: str = "inferno") -> np.ndarray:
-    """Colour a map. values: (H, W) float, clipped to [low, high]; NaN is drawn as low. Returns: (H, W, 3) uint8."""
+    """Colour a map.
+
+    Args:
+        values: (H, W) float, clipped to [low, high]. NaN is drawn as low.
+        low: value of the first colour.
+        high: value of the last colour.
+        cmap: one of `COLOUR_MAPS`.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     values = np.nan_to_num(np.asarray(values, np.float32), nan=low, posinf=high, neginf=low)
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
     # Matplotlib's own lookup, through OpenCV in half of its time: every answer to a query waits for two or three.
@@ -67,14 +86,34 @@ def heat(values: np.ndarray, low: float, high: float, cmap: str = "inferno") -> 
 
 
 def overlay(image: np.ndarray, colour: np.ndarray, opacity: float) -> np.ndarray:
-    """Blend two (H, W, 3) uint8 pictures; opacity 0 shows image, 1 shows colour. Raises ValueError if sizes differ."""
+    """Blend two pictures.
+
+    Args:
+        image: (H, W, 3) uint8, shown at opacity 0.
+        colour: (H, W, 3) uint8, shown at opacity 1.
+        opacity: of `colour`, clipped to [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
     _same_size(image, colour)
     opacity = float(np.clip(opacity, 0, 1))
     return cv2.addWeighted(np.ascontiguousarray(image), 1 - opacity, np.ascontiguousarray(colour), opacity, 0)
 
 
 def boundaries(mask: np.ndarray, width: int = 1) -> np.ndarray:
-    """Borders between classes. mask: (H, W) integers; width in pixels. Returns: (H, W) bool."""
+    """Borders between classes.
+
+    Args:
+        mask: (H, W) integers.
+        width: of the borders in pixels.
+
+    Returns:
+        (H, W) bool.
+    """
     mask = np.asarray(mask)
     edges = np.zeros(mask.shape, bool)
     edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
@@ -88,10 +127,20 @@ def boundaries(mask: np.ndarray, width: int = 1) -> np.ndarray:
 def mask_overlay(
     image: np.ndarray, mask: np.ndarray, opacity: float = 0.55, edges: bool = True, colours: np.ndarray = PALETTE
 ) -> np.ndarray:
-    """A mask in colours over a picture; unlabelled pixels (255) show the picture.
+    """A mask in colours over a picture. Unlabelled pixels (255) show the picture.
 
-    image: (H, W, 3) uint8; mask: (H, W) uint8 train ids; edges: draw thin borders in a darker tone of the class;
-    colours: (K, 3) uint8 of the classes. Returns: (H, W, 3) uint8. Raises ValueError if sizes differ.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8 train ids.
+        opacity: of the mask, in [0, 1].
+        edges: draw thin borders in a darker tone of the class.
+        colours: (K, 3) uint8 RGB of the classes.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the sizes differ.
     """
     colour = colorize(mask, colours)
     blended = overlay(image, colour, opacity)
@@ -104,9 +153,16 @@ def mask_overlay(
 
 
 def similarity_scale(maps: Sequence[np.ndarray]) -> tuple[float, float]:
-    """One colour scale for all columns: the lowest 1st and the highest 99.9th percentile of the maps.
+    """One colour scale for several maps: the lowest 1st and the highest 99.9th percentile.
 
-    maps: (H, W) float each, NaN left out. Returns: low < high always. Raises ValueError for an empty list.
+    Args:
+        maps: (H, W) float each. NaN is left out.
+
+    Returns:
+        (low, high), always low < high.
+
+    Raises:
+        ValueError: no map.
     """
     if not len(maps):
         raise ValueError("A shared scale needs at least one similarity map.")
@@ -119,13 +175,31 @@ def similarity_scale(maps: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def disagreement(masks: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Number of distinct answers minus one, at each pixel; 255 is no answer. Returns: (H, W) uint8."""
+    """Number of distinct answers minus one, at each pixel. 255 is no answer.
+
+    Args:
+        masks: {stream: (H, W) uint8 train ids}.
+
+    Returns:
+        (H, W) uint8.
+    """
     stack = np.sort(np.stack(list(masks.values())), axis=0)  # (streams, H, W)
     return ((stack[1:] != stack[:-1]) & (stack[1:] != IGNORE)).sum(axis=0).astype(np.uint8)
 
 
 def disagreement_picture(masks: Mapping[str, np.ndarray], image: np.ndarray | None = None) -> np.ndarray:
-    """Where the streams differ: the darkened grey picture where they agree, brighter the more answers there are."""
+    """Where the streams differ: dark grey where they agree, brighter the more answers there are.
+
+    Args:
+        masks: {stream: (H, W) uint8 train ids}.
+        image: (H, W, 3) uint8 RGB to show in grey, or None.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
     counts = disagreement(masks)
     base = np.full((*counts.shape, 3), 40, np.uint8)
     if image is not None:
@@ -136,10 +210,20 @@ def disagreement_picture(masks: Mapping[str, np.ndarray], image: np.ndarray | No
 
 
 def agreement(mask_a: np.ndarray, mask_b: np.ndarray, groups: dict[str, tuple[int, ...]] | None = None) -> float:
-    """Mean IoU of two masks over the classes present in either one, in [0, 1].
+    """Mean IoU of two masks over the classes that either of them has.
 
-    Pixels that are 255 in either mask are left out. With nothing left to compare the answer is 0.0, never NaN.
-    mask_a, mask_b: (H, W) uint8 train ids; groups: merge classes first (cityscapes.COMMON). Raises ValueError on sizes.
+    Pixels that are 255 in either mask are left out.
+
+    Args:
+        mask_a: (H, W) uint8 train ids.
+        mask_b: (H, W) uint8 train ids.
+        groups: classes to merge first, for example `cityscapes.COMMON`; None for none.
+
+    Returns:
+        A fraction in [0, 1]; 0.0 with nothing to compare, never NaN.
+
+    Raises:
+        ValueError: the sizes differ.
     """
     _same_size(mask_a, mask_b)
     if groups is not None:
@@ -155,7 +239,14 @@ def agreement(mask_a: np.ndarray, mask_b: np.ndarray, groups: dict[str, tuple[in
 
 
 def colour_map(name: str) -> matplotlib.colors.Colormap:
-    """A colour map by name. Raises ValueError for one whose steps the eye does not see as equal."""
+    """A colour map by name.
+
+    Args:
+        name: one of `COLOUR_MAPS`.
+
+    Raises:
+        ValueError: another name. Only perceptually uniform maps are offered.
+    """
     if name not in COLOUR_MAPS:
         raise ValueError(f"{name} is not a perceptually uniform colour map; use one of {', '.join(COLOUR_MAPS)}.")
     return matplotlib.colormaps[name]

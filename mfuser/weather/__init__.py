@@ -2,6 +2,9 @@
 
 Light is added and scaled in linear intensity, never in gamma-coded bytes. One module guesses the street's geometry
 (`scene`), one renders each condition (`fog`, `rain`, `snow`, `night`).
+
+Each number is called physics, with its source, or taste. Taste means that it was chosen by eye, so that pictures look
+right at every severity. Numbers without a name inside a function are taste.
 """
 
 from __future__ import annotations
@@ -14,14 +17,14 @@ import numpy as np
 from mfuser import images
 from mfuser.weather import fog, night, rain, snow
 from mfuser.weather.descriptions import CONDITIONS, DESCRIPTIONS, Description
-from mfuser.weather.scene import look
+from mfuser.weather.scene import estimate_scene
 
 __all__ = ["CONDITIONS", "DESCRIPTIONS", "MOST_PIXELS", "Description", "apply"]
 
 MOST_PIXELS = 12_500_000  # rendering takes about 130 bytes a pixel
 _RENDER = {"fog": fog, "rain": rain, "snow": snow, "night": night}
 
-# sRGB transfer (IEC 61966-2-1) as tables: 8 bits to linear, and 16-bit linear back to 8 bits.
+# Physics: the sRGB transfer function (IEC 61966-2-1) as tables: 8 bits to linear, and 16-bit linear back to 8 bits.
 _CODES = np.arange(256, dtype=np.float32) / 255
 _TO_LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 _LINEAR = np.arange(65536, dtype=np.float64) / 65535
@@ -35,7 +38,7 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
     Args:
         image: (H, W, 3) uint8 RGB, or anything that `mfuser.images.load` takes.
         condition: one of `CONDITIONS`, or several joined by "+", as in "fog+night". The order of the names does not
-            matter: fog lies behind the falling rain, rain or snow behind the dark, and the noise of the sensor is last.
+            matter: fog is rendered before falling rain, weather before darkness, and the noise of the sensor last.
         severity: 1 (light) to 5 (extreme); `DESCRIPTIONS` has the physical parameter of each.
         seed: places drops, flakes, banks and noise; the same seed gives the same bytes, whatever NumPy's global state.
 
@@ -50,7 +53,7 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
     h, w = image.shape[:2]
     if (excess := h * w / MOST_PIXELS) > 1:
         image = images.resize(image, *(max(images.MIN_SIDE, int(side / excess**0.5)) for side in (h, w)))
-    scene = look(image)
+    scene = estimate_scene(image)
     light = cv2.LUT(image, _TO_LINEAR)
     for position, name in enumerate(CONDITIONS):
         if name in names:

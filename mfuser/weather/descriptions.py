@@ -1,4 +1,4 @@
-"""The conditions by name: what each does, and the physical parameter that drives it."""
+"""The conditions by name: what each renders, and the physical parameter that drives it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Description:
-    """One condition for the page: a sentence and the physical parameter at severity 1..5 that drives the rendering."""
+    """One condition: what people read, and the physical parameter that drives the rendering."""
 
-    sentence: str
-    parameter: str
-    unit: str
-    values: tuple[float, float, float, float, float]
+    sentence: str  # what the rendering does
+    parameter: str  # name of the physical parameter
+    unit: str  # of its values
+    values: tuple[float, float, float, float, float]  # at severity 1 to 5
 
     def at(self, severity: int) -> str:
-        """E.g. 'visibility 150 m'."""
+        """The parameter at a severity (1 to 5) for people, for example 'visibility 150 m'."""
         return f"{self.parameter} {self.values[severity - 1]:g} {self.unit}"
 
 
+# The parameters are physics: visibility is that of Koschmieder (1924), rainfall is the depth of water in an hour. Which
+# values the five severities have is taste, within these classes: fog is a visibility below 1 km; the World
+# Meteorological Organization calls rain moderate from 2.5 mm/h, heavy from 10 mm/h and violent from 50 mm/h; snow is
+# commonly called heavy below a visibility of 400 to 500 m. A stop is a factor of 2 in light.
 DESCRIPTIONS: dict[str, Description] = {
     "fog": Description(
         "Koschmieder's law: contrast decays with distance towards the colour of the sky, in slightly uneven banks.",

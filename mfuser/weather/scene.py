@@ -1,6 +1,6 @@
-"""What a clear photograph tells about its street: distance, sky, ground and air, guessed from the perspective.
+"""What a clear photograph shows of its street: distance, sky, ground and air, estimated from the perspective.
 
-No depth is given, so `look` draws a box of road and house fronts from the vanishing point: see there.
+No depth is given. `estimate_scene` therefore draws a box of road and house fronts from the vanishing point.
 """
 
 from __future__ import annotations
@@ -12,16 +12,23 @@ import numpy as np
 
 from mfuser import images
 
+# The projection is geometry (see `estimate_scene`). The numbers below, and the thresholds for what looks like sky, road
+# or a straight edge, are taste: they were chosen on street photographs.
 CAMERA_HEIGHT = 1.5  # metres above the road, a dash camera
 STREET_HALF_WIDTH = 8.0  # metres from the camera to the house fronts
 FARTHEST = 250.0  # metres, of anything but sky
 SKY = 800.0  # metres of air before the sky at the horizon
 WEATHER_LAYER = 150.0  # metres of fog, rain or snow overhead: the zenith is seen through less of it
+FOCAL = 0.9  # focal length as a share of the longer side, a view of 58 degrees
+VAN_HEIGHT = (3, 6)  # metres: what stands on the road takes the depth of its foot up to here, fading between the two
+AIR_RANGE = (0.66, 0.82)  # bounds of the sky's colour code, so that dark or overexposed skies still make a veil
+AIR_COLOUR = 0.2  # share of the sky's own colour in the veil: droplets scatter all colours alike
+GAMMA = 2.2  # physics: sRGB (IEC 61966-2-1) as one power
 
 
 @dataclass
 class Scene:
-    """What the clear image tells about the street, and how much veil was laid over it; maps are (H, W) float32."""
+    """Estimated geometry of a street, and how much veil was laid over it. Maps are (H, W) float32."""
 
     depth: np.ndarray  # metres along the viewing ray's ground projection
     sky: np.ndarray  # 0..1
@@ -32,12 +39,16 @@ class Scene:
     haze: np.ndarray | float = 0.0  # 0..1, share of scattered light in what reaches the camera
 
 
-def look(image: np.ndarray) -> Scene:
-    """Guess the geometry of a street photograph.
+def estimate_scene(image: np.ndarray) -> Scene:
+    """Estimate the geometry of a street photograph.
 
-    A box of road and house fronts is drawn from the vanishing point (depth = focal * camera height / rows below the
-    horizon on the road, focal * half width / columns from the vanishing point on the fronts). What stands on the road
-    takes the depth of its foot, up to the height of a lorry; the sky is far; edges are aligned to the image's own.
+    A box of road and house fronts is drawn from the vanishing point. On the road the depth is focal * camera height /
+    rows below the horizon. On the fronts it is focal * half width / columns from the vanishing point.
+    What stands on the road takes the depth of its foot, up to the height of a lorry. The sky is far. Edges are aligned
+    to the image's own.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
     """
     h, w = image.shape[:2]
     scale = min(1.0, 320 / max(h, w))
@@ -46,7 +57,7 @@ def look(image: np.ndarray) -> Scene:
     rgb = small.astype(np.float32) / 255
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     vx, vy = _vanishing_point(grey)
-    x0, horizon, focal = vx * sw, vy * sh, 0.9 * max(sw, sh)
+    x0, horizon, focal = vx * sw, vy * sh, FOCAL * max(sw, sh)
 
     rows, columns = np.arange(sh, dtype=np.float32)[:, None], np.arange(sw, dtype=np.float32)[None]
     below = np.maximum(rows - horizon, 1e-3)
@@ -61,7 +72,7 @@ def look(image: np.ndarray) -> Scene:
     foot_depth = cv2.medianBlur(foot_depth[None].repeat(5, axis=0), 5)[:1]
     foot_depth = cv2.exp(cv2.GaussianBlur(np.log(foot_depth), (0, 0), sw / 30))
     height = CAMERA_HEIGHT + (horizon - rows) * foot_depth / focal
-    standing = 0.85 * (1 - ramp(height, 3, 6)) * ~ground
+    standing = 0.85 * (1 - ramp(height, *VAN_HEIGHT)) * ~ground
     log_depth = np.log(depth) + standing * np.minimum(np.log(foot_depth) - np.log(depth), 0)
 
     radius = max(2, sw // 40)
@@ -69,14 +80,14 @@ def look(image: np.ndarray) -> Scene:
     full_sky = np.clip(_guided(sky, coarse, fine, radius), 0, 1)
     full_sky = ramp(full_sky, 0.15, 0.85)
     log_depth = _guided(log_depth.astype(np.float32), coarse, fine, radius)
-    elevation = np.maximum(vy * h - np.arange(h, dtype=np.float32)[:, None], 1) / (0.9 * max(w, h))
+    elevation = np.maximum(vy * h - np.arange(h, dtype=np.float32)[:, None], 1) / (FOCAL * max(w, h))
     log_depth += full_sky * (np.log(np.minimum(WEATHER_LAYER / elevation, SKY)) - log_depth)
     full_ground = np.clip(_guided((ground * like * inside).astype(np.float32), coarse, fine, max(1, radius // 3)), 0, 1)
 
     air = rgb[sky > 0] if sky.sum() > 20 else rgb.reshape(-1, 3)[grey.ravel() >= np.percentile(grey, 90)]
-    air = 0.2 * np.median(air, axis=0) + 0.8 * np.median(air.mean(axis=1))  # droplets scatter all colours alike
-    air = np.clip(air, 0.66, 0.82) ** 2.2
-    return Scene(cv2.exp(log_depth), full_sky, full_ground, (vx * w, vy * h), 0.9 * max(w, h), air.astype(np.float32))
+    air = AIR_COLOUR * np.median(air, axis=0) + (1 - AIR_COLOUR) * np.median(air.mean(axis=1))
+    air = np.clip(air, *AIR_RANGE) ** GAMMA
+    return Scene(cv2.exp(log_depth), full_sky, full_ground, (vx * w, vy * h), FOCAL * max(w, h), air.astype(np.float32))
 
 
 def _vanishing_point(grey: np.ndarray) -> tuple[float, float]:
@@ -155,6 +166,12 @@ def _find_ground(rgb: np.ndarray, horizon: float) -> tuple[np.ndarray, np.ndarra
 
 
 def ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Smoothstep from 0 at low to 1 at high."""
+    """Smoothstep from 0 at low to 1 at high.
+
+    Args:
+        x: any shape.
+        low: where it is 0.
+        high: where it is 1.
+    """
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

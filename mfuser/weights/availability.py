@@ -1,4 +1,4 @@
-"""What runs here: which weights of a preset are at hand, and the command that gets the others."""
+"""Which presets run here: the weights at hand, and the command that gets the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ CHECKPOINTS = (
 
 
 def status(preset: Preset) -> dict[str, Any]:
-    """{"name", "title", "runnable", "why", "command"} of a preset; `why` and `command` say what is missing."""
+    """Whether a preset runs here.
+
+    Args:
+        preset: any preset.
+
+    Returns:
+        {"name", "title", "runnable", "why", "command"}. `why` says what is missing and `command` what gets it; both are
+        None when nothing is missing.
+    """
     if (folder := folder_of(preset)) is None:  # made by tests and experiments; its weights are always passed
         return {"name": preset.name, "title": preset.title, "runnable": True, "why": None, "command": None}
     missing = [name for name in weight_files(preset) if not (folder / name).is_file()]
@@ -28,7 +36,7 @@ def status(preset: Preset) -> dict[str, Any]:
     why = command = None
     if missing:
         why = f"missing in {folder.name}/: {', '.join(missing)}"
-        command = f"git checkout -- assets/{folder.name}" if preset.weights else way(preset, folder)
+        command = f"git checkout -- assets/{folder.name}" if preset.weights else runnable_command(preset, folder)
         if is_official(preset) and "stream-fused.safetensors" in missing:
             why += f"; {CHECKPOINTS}"
     elif (command := vocabulary_command(preset, folder)) is not None:
@@ -40,8 +48,13 @@ def _found(encoder: EncoderConfig, folder: Path) -> bool:
     return encoder.source is not None and hub.find(encoder.source, folder) is not None
 
 
-def way(preset: Preset, folder: Path) -> str:
-    """Command that makes a preset of public encoders runnable: the authors' checkpoints hold the encoders too."""
+def runnable_command(preset: Preset, folder: Path) -> str:
+    """The command that makes a preset of public encoders runnable. The authors' checkpoints hold the encoders too.
+
+    Args:
+        preset: of public encoders.
+        folder: where its weights are looked for.
+    """
     vlm = preset.name.partition("+")[2]
     streams = [n for n in weight_files(preset) if n.startswith("stream-") and not (folder / n).is_file()]
     if is_official(preset) and streams:
@@ -53,8 +66,15 @@ def way(preset: Preset, folder: Path) -> str:
 
 
 def vocabulary_command(preset: Preset, folder: Path) -> str | None:
-    """Command that gets the vocabulary of a preset's class names; None where it is here, or the streams in the folder
-    hold their token ids."""
+    """The command that gets the vocabulary of a preset's class names.
+
+    Args:
+        preset: any preset.
+        folder: of its weights.
+
+    Returns:
+        None where the vocabulary is here, or where a stream in the folder holds the token ids of the names.
+    """
     source = preset.vlm.vocabulary
     if source is None or _holds_class_ids(preset, folder):
         return None
@@ -67,15 +87,22 @@ def _holds_class_ids(preset: Preset, folder: Path) -> bool:
     files = [path for s in preset.streams if (path := folder / f"stream-{s}.safetensors").is_file()]
     try:
         return any("class_ids" in load_metadata(path) for path in files)
-    except WeightsError:  # a damaged file, which loading tells
+    except WeightsError:  # a damaged file, which loading reports
         return False
 
 
 def is_official(preset: Preset) -> bool:
-    """True for a preset of which the authors' checkpoints are."""
+    """True for a preset for which the authors released a checkpoint."""
     return preset.name.partition("+")[2] in OFFICIAL
 
 
 def training_command(preset: Preset, stream: str) -> str:
-    """Trains the decoder of one more stream into WEIGHTS, the folder that holds the preset's stream-fused file."""
+    """The command that trains the decoder of one more stream.
+
+    It writes into WEIGHTS, the folder that holds the preset's stream-fused file.
+
+    Args:
+        preset: any preset.
+        stream: "vfm", "vlm" or "fused".
+    """
     return f"python -m train fit --streams {stream} --preset {preset.name} --data DATA --out WEIGHTS"

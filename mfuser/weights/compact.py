@@ -1,5 +1,7 @@
-"""Matrices and kernels in few bits: every row as small integers and one scale. It halves or quarters what float16
-takes on disk."""
+"""Matrices and kernels in few bits: every row as small integers and one scale.
+
+That takes a half or a quarter of the size of float16 on disk.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,19 @@ SCALE, INTEGERS = "@scale", {8: "@int8", 4: "@int4"}
 
 
 def pack(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
-    """Entries of a file that stand for a matrix (N, C) of floats: `name@int8` (N, C) int8, or `name@int4` (N, C / 2)
-    uint8 with two columns in a byte, and `name@scale` (N, 1) float16. C is even for 4 bits. With 8 bits it may be a
-    convolution's kernel (N, C, k, k) too; its scale is (N, 1, 1, 1).
+    """Entries of a file that stand for a matrix of floats.
 
-    Nearest integers of the row's largest magnitude / (2 ^ (bits - 1) - 1). What was unpacked packs to the same bytes.
+    A row's scale is its largest magnitude / (2 ^ (bits - 1) - 1), and its values are rounded to integers of the scale.
+    Packing what was unpacked gives the same bytes.
+
+    Args:
+        name: of the matrix.
+        matrix: (N, C) float, C even for 4 bits. With 8 bits it may be a convolution's kernel (N, C, k, k) too.
+        bits: 4 or 8.
+
+    Returns:
+        `name@int8` (N, C) int8, or `name@int4` (N, C / 2) uint8 with two columns in a byte; and `name@scale` (N, 1)
+        float16, (N, 1, 1, 1) for a kernel.
     """
     most = 2 ** (bits - 1) - 1
     matrix = matrix.detach().float().cpu()
@@ -29,8 +39,15 @@ def pack(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file with every packed matrix as float32 of its own shape under its own name; what is no whole
-    pair of integers and scale stays as it is."""
+    """Restore the packed matrices of a file.
+
+    Args:
+        tensors: of the file by name.
+
+    Returns:
+        The tensors, with every packed matrix as float32 under its own name. Entries that are no whole pair of integers
+        and scale stay as they are.
+    """
     found = dict(tensors)
     for key, tensor in tensors.items():
         name, sign, kind = key.rpartition("@")
@@ -43,5 +60,10 @@ def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def rounded(tensors: Mapping[str, Tensor], bits: Mapping[str, int]) -> dict[str, Tensor]:
-    """The matrices of these names as a file would give them back."""
+    """The values that a file would return for some matrices.
+
+    Args:
+        tensors: by name.
+        bits: {name: 4 or 8} of the matrices.
+    """
     return {name: unpack(pack(name, tensors[name], count))[name] for name, count in bits.items()}

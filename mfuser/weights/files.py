@@ -1,4 +1,4 @@
-"""The files of a folder of weights: their names, their metadata, what is wrong with them. Needs no torch."""
+"""The files of a folder of weights: their names, their metadata, and what is wrong with them. Needs no torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,29 @@ class MisfitError(WeightsError):
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """Metadata of a safetensors file, without reading its tensors. Raises WeightsError."""
+    """Metadata of a safetensors file, without reading its tensors.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     with open_file(Path(path), "numpy") as file:
         return file.metadata() or {}
 
 
 @contextmanager
 def open_file(path: Path, framework: str = "pt") -> Iterator[safe_open]:
-    """A safetensors file, open for reading. Raises WeightsError for one that is missing or damaged."""
+    """A safetensors file, open for reading.
+
+    Args:
+        path: of the file.
+        framework: "pt" or "numpy", what its tensors become.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     if not path.is_file():
         raise WeightsError(f"No weights at {path}; pass a folder that `python -m train fit` wrote, or a preset's name.")
     try:
@@ -39,31 +54,45 @@ def open_file(path: Path, framework: str = "pt") -> Iterator[safe_open]:
 
 
 def is_ours(path: Path) -> bool:
-    """True for the name of a file in a folder of weights."""
+    """True for the path of a file that belongs in a folder of weights."""
     return path.suffix == ".safetensors" and path.name.startswith(("encoder-", "stream-"))
 
 
 def preset_name(folder: Path) -> str | None:
-    """The preset that a folder's files say they are for; None when none says so.
+    """The preset that the files of a folder state in their metadata.
 
-    Raises WeightsError when they contradict each other.
+    Args:
+        folder: of weights.
+
+    Returns:
+        None when no file states one.
+
+    Raises:
+        WeightsError: the files contradict each other.
     """
-    said: dict[str, str] = {}
+    stated: dict[str, str] = {}
     for path in sorted(folder.glob("*.safetensors")):
         if is_ours(path) and (name := load_metadata(path).get("preset")):
-            said.setdefault(name, path.name)
-    if len(said) > 1:
-        (one, first), (two, second), *_ = said.items()
+            stated.setdefault(name, path.name)
+    if len(stated) > 1:
+        (one, first), (two, second), *_ = stated.items()
         raise WeightsError(f"{folder} mixes weights: {first} is for preset {one!r}, {second} for {two!r}.")
-    return next(iter(said), None)
+    return next(iter(stated), None)
 
 
 def folder_of(preset: Preset) -> Path | None:
-    """The folder where a preset's weights are looked for: its built-in one, or, with public encoders, its own in the
-    user's folder (`hub.home`)."""
+    """The folder where a preset's weights are looked for.
+
+    Args:
+        preset: any preset.
+
+    Returns:
+        The built-in folder, or for public encoders the preset's own in the user's folder (`hub.home`). None for a
+        preset with neither.
+    """
     return hub.home() / preset.name if preset.weights is None and preset.vfm.source else preset.weights
 
 
 def weight_files(preset: Preset) -> list[str]:
-    """File names inside a weights folder: the two encoders, then one file per stream."""
+    """File names in a preset's folder of weights: the two encoders, then one file per stream."""
     return ["encoder-vfm.safetensors", "encoder-vlm.safetensors", *(f"stream-{s}.safetensors" for s in preset.streams)]

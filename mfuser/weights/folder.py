@@ -23,23 +23,36 @@ if TYPE_CHECKING:
 def save_folder(model: MFuser, folder: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a model as a folder that `mfuser.load` reads: both encoders and every stream, bit for bit.
 
-    Raises ValueError for a model that was prepared for inference.
+    Args:
+        model: to write.
+        folder: is made when missing.
+        metadata: further entries for every file.
+
+    Raises:
+        ValueError: the model was prepared for inference.
     """
     model.refuse_prepared()
-    folder, model_is = Path(folder), {**(metadata or {}), "preset": model.preset.name}
+    folder, model_metadata = Path(folder), {**(metadata or {}), "preset": model.preset.name}
     for name in ("vfm", "vlm"):
-        save(folder / f"encoder-{name}.safetensors", getattr(model, name).state_dict(), model_is)
+        save(folder / f"encoder-{name}.safetensors", getattr(model, name).state_dict(), model_metadata)
     for stream in model.preset.streams:
-        said = {**model_is, "temperature": str(model.temperatures.get(stream, 1.0))}
+        stream_metadata = {**model_metadata, "temperature": str(model.temperatures.get(stream, 1.0))}
         if model.class_ids is not None:
-            said["class_ids"] = json.dumps(model.class_ids.tolist())  # the vocabulary need not be there when loading
-        save(folder / f"stream-{stream}.safetensors", model.state_for(stream), said)
+            stream_metadata["class_ids"] = json.dumps(
+                model.class_ids.tolist()
+            )  # the vocabulary need not be there when loading
+        save(folder / f"stream-{stream}.safetensors", model.state_for(stream), stream_metadata)
 
 
 def load_folder(model: MFuser, folder: Path | None) -> None:
-    """Load encoders and every stream of a preset from a folder; public encoders that it lacks come from the hub.
+    """Load the encoders and every stream of a preset. Public encoders that the folder lacks come from the hub.
 
-    Raises WeightsError naming what is missing.
+    Args:
+        model: to load into.
+        folder: of weights; None raises.
+
+    Raises:
+        WeightsError: names what is missing.
     """
     preset = model.preset
     if folder is None:
@@ -53,20 +66,46 @@ def load_folder(model: MFuser, folder: Path | None) -> None:
 
 
 def stream_files(preset: Preset, folder: Path, streams: Sequence[str]) -> dict[str, Path]:
-    """The files of a preset's streams in a folder. Raises WeightsError with the way to make one that is missing, for a
-    preset of public encoders: before gigabytes of those are fetched."""
+    """The files of streams in a folder.
+
+    For a preset of public encoders a missing file is reported here, before gigabytes of encoders are fetched.
+
+    Args:
+        preset: of the weights.
+        folder: of weights.
+        streams: whose files are needed.
+
+    Returns:
+        {stream: path}.
+
+    Raises:
+        WeightsError: a file is missing. The message has the command that makes it.
+    """
     paths = {stream: folder / f"stream-{stream}.safetensors" for stream in streams}
     lacking = [stream for stream, path in paths.items() if not path.is_file()]
     if lacking and preset.vfm.source is not None:
         fused = lacking[0] == "fused"  # the stream that the authors' checkpoints hold
-        command = availability.way(preset, folder) if fused else availability.training_command(preset, lacking[0])
+        command = (
+            availability.runnable_command(preset, folder)
+            if fused
+            else availability.training_command(preset, lacking[0])
+        )
         source = f" ({availability.CHECKPOINTS})" if fused and availability.is_official(preset) else ""
         raise WeightsError(f"No trained weights at {paths[lacking[0]]}: run `{command}`{source}.")
     return paths
 
 
 def load_stream(model: MFuser, stream: str, path: Path) -> None:
-    """Load the trained part of one stream, its temperature and, where they are kept, token ids of the class names."""
+    """Load the trained part of one stream, its temperature and, where the file has them, the class names' token ids.
+
+    Args:
+        model: to load into.
+        stream: "vfm", "vlm" or "fused".
+        path: of the file.
+
+    Raises:
+        WeightsError: the file is missing, damaged or another model's.
+    """
     state, metadata = load(path)
     model.load_state_for(stream, state)
     model.temperatures[stream] = float(metadata.get("temperature", 1.0))
@@ -75,9 +114,17 @@ def load_stream(model: MFuser, stream: str, path: Path) -> None:
 
 
 def load_encoder(model: MFuser, name: str, folder: Path | None) -> None:
-    """Load one encoder ("vfm" or "vlm") from a folder, or a public one from its own file there or from the hub.
+    """Load one encoder from a folder. A public one may come from its own file there, or from the hub.
 
     A text tower whose position table is shorter than the public one, as in the authors' checkpoints, stays so.
+
+    Args:
+        model: to load into.
+        name: "vfm" or "vlm".
+        folder: of weights, or None.
+
+    Raises:
+        WeightsError: the weights are missing, damaged or another model's.
     """
     encoder, source = getattr(model, name), getattr(model.preset, name).source
     path = folder / f"encoder-{name}.safetensors" if folder else None
@@ -94,7 +141,15 @@ def load_encoder(model: MFuser, name: str, folder: Path | None) -> None:
 
 
 def read_public(source: Source, folder: Path | None = None) -> dict[str, Tensor]:
-    """Tensors of public weights, halves as float32, in the layout of timm or open_clip. Raises WeightsError."""
+    """Tensors of public weights in the layout of timm or open_clip, halves as float32.
+
+    Args:
+        source: repository and file names.
+        folder: to look in first, or None.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
     try:
         path = hub.fetch(source, folder)
     except hub.MissingError as error:

@@ -1,5 +1,7 @@
-"""The authors' checkpoints: each tensor of ours names the official entry that it comes from, and every official entry
-is accounted for. Layout and peculiarities are those of the released code."""
+"""The authors' checkpoints. Layout and peculiarities are those of the released code.
+
+Each of our tensors names the official entry that it comes from, and every official entry is accounted for.
+"""
 
 from __future__ import annotations
 
@@ -112,15 +114,15 @@ SIGNS = {  # an entry that only this checkpoint has
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a tensor comes from. names: official entries, packed along rows if several. rows: thirds to take of one."""
+    """Where one of our tensors comes from."""
 
-    names: tuple[str, ...]
-    rows: slice | None = None
-    new_axis: bool = False
+    names: tuple[str, ...]  # official entries; several are packed along their rows
+    rows: slice | None = None  # the thirds of its rows to take from a packed entry
+    new_axis: bool = False  # whether ours has one more axis, the first
 
     @classmethod
     def parse(cls, text: str) -> Origin:
-        """From the notation of RULES."""
+        """Read the notation of `RULES`."""
         if found := re.fullmatch(r"(.*)\[None\]", text):
             return cls((found[1],), new_axis=True)
         if found := re.fullmatch(r"(.*)\[(\d)(:?)\]", text):
@@ -131,7 +133,11 @@ class Origin:
         return cls((text,))
 
     def shape(self, own: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of each official entry when ours is `own`."""
+        """Shape of each official entry.
+
+        Args:
+            own: shape of our tensor.
+        """
         if self.new_axis:
             return own[1:]
         if self.rows is not None:
@@ -139,7 +145,11 @@ class Origin:
         return (own[0] // len(self.names), *own[1:]) if len(self.names) > 1 else own
 
     def take(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Our tensor; a view of the official one unless several are packed."""
+        """Our tensor: a view of the official one, or a new tensor where several are packed.
+
+        Args:
+            state: the official state dict.
+        """
         if len(self.names) > 1:
             return torch.cat([state[name] for name in self.names])
         tensor = state[self.names[0]]
@@ -151,7 +161,7 @@ class Origin:
 
 @dataclass
 class Account:
-    """What becomes of every official entry."""
+    """What every official entry is used for."""
 
     used: dict[str, list[str]] = field(default_factory=dict)  # official name -> ours
     constant: list[str] = field(default_factory=list)  # computed by ours, compared when present
@@ -162,32 +172,61 @@ class Account:
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
-    """State dict of a checkpoint file; optimizer and meta data are left out. Raises WeightsError."""
+    """State dict of a checkpoint file, without optimizer and metadata.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     path = Path(path)
     if not path.exists():
         raise WeightsError(f"There is no file {path}: check the name and the folder ({CHECKPOINTS}).")
     return load_pickle(path)
 
 
-def recognise(names: Iterable[str], wanted: str | None = None) -> str:
-    """Which of presets.OFFICIAL a checkpoint is. Raises WeightsError when it is none, ValueError for an unknown
-    `wanted`, MisfitError when it is another one than `wanted`."""
-    if wanted is not None and wanted not in OFFICIAL:
-        raise ValueError(f"Unknown vlm {wanted!r}; choose one of {', '.join(OFFICIAL)}.")
+def recognise(names: Iterable[str], expected: str | None = None) -> str:
+    """Which vision-language model a checkpoint of the authors is for.
+
+    Args:
+        names: of its entries.
+        expected: one of `availability.OFFICIAL`, or None when it is not known.
+
+    Returns:
+        One of `availability.OFFICIAL`.
+
+    Raises:
+        ValueError: `expected` is unknown.
+        WeightsError: the checkpoint is none of the authors'.
+        MisfitError: it is another one than `expected`.
+    """
+    if expected is not None and expected not in OFFICIAL:
+        raise ValueError(f"Unknown vlm {expected!r}; choose one of {', '.join(OFFICIAL)}.")
     names = set(names)
     found = next((vlm for vlm in OFFICIAL if SIGNS[vlm] in names), None)
-    if wanted is not None and found is not None and found != wanted:
-        raise MisfitError(f"The checkpoint is the authors' for {found!r}, not for {wanted!r}: pass that one, or none.")
-    if found is None and wanted is None:
+    if expected is not None and found is not None and found != expected:
+        raise MisfitError(
+            f"The checkpoint is the authors' for {found!r}, not for {expected!r}: pass that one, or none."
+        )
+    if found is None and expected is None:
         raise WeightsError(
             f"The checkpoint is none of the authors': it has no {' or '.join(SIGNS.values())}; "
             "a model trained here is loaded from its folder."
         )
-    return wanted or found
+    return expected or found
 
 
 def origins(names: Iterable[str], preset: Preset) -> dict[str, Origin]:
-    """Official origin of each of our names. SigLIP's logit scale has none: the authors' checkpoints leave it out."""
+    """Official origin of each of our tensors.
+
+    Args:
+        names: of our tensors.
+        preset: of the paper.
+
+    Returns:
+        {our name: origin}. SigLIP's logit scale has none, because the authors' checkpoints leave it out.
+    """
     family = preset.vlm.family
     text = "text-siglip" if family == "siglip" else "text"
     found = {}
@@ -201,7 +240,12 @@ def origins(names: Iterable[str], preset: Preset) -> dict[str, Origin]:
 
 
 def account(model: MFuser, names: Iterable[str]) -> Account:
-    """What becomes of official entries of these names; those in no list of it are unknown."""
+    """What official entries are used for.
+
+    Args:
+        model: of a preset of the paper.
+        names: of official entries. Those that are in no list of the result are unknown.
+    """
     result, family = Account(), model.preset.vlm.family
     for own, origin in origins(model.state_dict(), model.preset).items():
         for name in origin.names:
@@ -212,10 +256,15 @@ def account(model: MFuser, names: Iterable[str]) -> Account:
 
 
 def convert(state: Mapping[str, Tensor], model: MFuser) -> dict[str, Tensor]:
-    """The state dict of `model` from an official one, mostly as views of its tensors.
+    """The state dict of a model from an official one, mostly as views of its tensors.
 
-    Raises MisfitError that lists every official key that is missing, extra or of another shape than expected, or a
-    constant of another value.
+    Args:
+        state: of the authors.
+        model: of the same preset.
+
+    Raises:
+        MisfitError: lists every official key that is missing, extra or of another shape, or every constant of another
+            value.
     """
     own = model.state_dict()
     found, listed = origins(own, model.preset), account(model, state)
@@ -235,7 +284,14 @@ def convert(state: Mapping[str, Tensor], model: MFuser) -> dict[str, Tensor]:
 
 
 def rotary_constants(model: MFuser) -> dict[str, Tensor]:
-    """The released code's rotary tables at the stored grid, {"cos", "sin"} of (n*n, head width)."""
+    """The released code's rotary tables at the stored grid.
+
+    Args:
+        model: with EVA02-CLIP.
+
+    Returns:
+        {"cos": (n*n, head width), "sin": (n*n, head width)} float32.
+    """
     vlm = model.vlm
     table = rotary_table((vlm.grid, vlm.grid), vlm.trunk.blocks[0].attn.head_dim, vlm.span, torch.device("cpu"))
     sin, cos = table.chunk(2, dim=-1)
@@ -246,16 +302,27 @@ def rotary_constants(model: MFuser) -> dict[str, Tensor]:
 
 
 def rename(name: str, part: str) -> str:
-    """Our name inside a part as the authors', in the notation of RULES. part: key of RULES."""
+    """The authors' name of one of our tensors, in the notation of `RULES`.
+
+    Args:
+        name: of our tensor, without the prefix of the part.
+        part: key of `RULES`.
+    """
     for pattern, replacement in RULES[part]:
         name = re.sub(pattern, replacement, name, count=1)
     return name
 
 
 def collect(target: Mapping[str, Tensor], state: Mapping[str, Tensor], part: str = "same") -> dict[str, Tensor]:
-    """State dict like `target`, of one of our modules, from the authors' one of it, without prefixes.
+    """State dict of one of our modules from the authors' state dict of the same module.
 
-    Raises MisfitError that lists every official key that is missing, extra or misshaped.
+    Args:
+        target: our state dict, for names and shapes.
+        state: theirs, without prefixes.
+        part: key of `RULES`.
+
+    Raises:
+        MisfitError: lists every official key that is missing, extra or of another shape.
     """
     found = {name: Origin.parse(rename(name, part)) for name in target}
     shapes = {n: origin.shape(tuple(target[k].shape)) for k, origin in found.items() for n in origin.names}

@@ -31,8 +31,15 @@ def save(
     half: bool = False,
     bits: Mapping[str, int] | None = None,
 ) -> None:
-    """Write tensors as safetensors, beside and then renamed. half stores floating tensors as float16, bits (4 or 8) the
-    matrices of these names as integers."""
+    """Write tensors as safetensors. The file is written beside its place and then renamed.
+
+    Args:
+        path: of the file. Its folder is made when missing.
+        tensors: by name.
+        metadata: text entries of the file.
+        half: store floating tensors as float16.
+        bits: {name: 4 or 8} of matrices to store as integers, see `compact.pack`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     packed = {
@@ -51,7 +58,17 @@ def save(
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (halves and integers of few bits as float32) and metadata of a safetensors file. Raises WeightsError."""
+    """Read a safetensors file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Tensors by name, float16 and packed integers as float32, and the metadata.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     with open_file(Path(path)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
         metadata = file.metadata() or {}
@@ -60,15 +77,29 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def add_metadata(path: str | Path, metadata: Mapping[str, str]) -> None:
-    """Change or add entries of a safetensors file's metadata; its tensors stay bit for bit. Raises WeightsError."""
+    """Change or add entries of a safetensors file's metadata. Its tensors stay bit for bit.
+
+    Args:
+        path: of the file.
+        metadata: entries to set.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
     _, found = load(path)
     save(path, load_file(path), {**found, **metadata})
 
 
 def load_exactly(target: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """Copy `state` into the tensors of `target` in place, key for key.
+    """Copy tensors into others in place, key for key.
 
-    Raises MisfitError that lists every missing, extra and misshaped key; nothing is copied then.
+    Args:
+        target: tensors to fill, by name.
+        state: tensors to copy, by name.
+        what: what is loaded, for the message.
+
+    Raises:
+        MisfitError: lists every key that is missing, extra or of another shape. Nothing is copied then.
     """
     check_fit({name: t.shape for name, t in target.items()}, state, what)
     with torch.no_grad():
@@ -77,10 +108,18 @@ def load_exactly(target: Mapping[str, Tensor], state: Mapping[str, Tensor], what
 
 
 def fill(modules: Mapping[str, nn.Module], state: Mapping[str, Tensor], what: str) -> None:
-    """Load modules, given by their prefix in `state`, key for key: in place, or, where a module was made without memory
-    (device "meta"), by putting the tensors of `state` themselves into it.
+    """Load modules key for key.
 
-    Raises MisfitError that lists every missing, extra and misshaped key; nothing is loaded then.
+    Tensors are copied in place. A module on the device "meta", which was made without memory, takes the tensors of
+    `state` themselves.
+
+    Args:
+        modules: by their prefix in `state`.
+        state: tensors by name.
+        what: what is loaded, for the message.
+
+    Raises:
+        MisfitError: lists every key that is missing, extra or of another shape. Nothing is loaded then.
     """
     own = {p: {f"{p}.{n}".lstrip("."): t for n, t in m.state_dict().items()} for p, m in modules.items()}
     check_fit({name: t.shape for tensors in own.values() for name, t in tensors.items()}, state, what)
@@ -91,7 +130,16 @@ def fill(modules: Mapping[str, nn.Module], state: Mapping[str, Tensor], what: st
 
 
 def check_fit(shapes: Mapping[str, Sequence[int]], state: Mapping[str, Tensor], what: str) -> None:
-    """Raises MisfitError that lists every key of `state` that is missing, extra or of another shape than expected."""
+    """Compare the keys and shapes of a state with those expected.
+
+    Args:
+        shapes: expected, by name.
+        state: tensors by name.
+        what: what is loaded, for the message.
+
+    Raises:
+        MisfitError: lists every key that is missing, extra or of another shape.
+    """
     missing, extra = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
     misshaped = sorted(
         f"{k} {tuple(state[k].shape)} instead of {tuple(shapes[k])}"
@@ -108,9 +156,16 @@ def _named(missing: list[str], extra: list[str], misshaped: list[str]) -> list[t
 
 
 def load_pickle(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file of `torch.save`, mapped into memory where its format allows it, halves as float32.
+    """Tensors of a file that `torch.save` wrote, halves as float32.
 
-    Nothing but tensors and plain data is unpickled, and what is no tensor is left out. Raises WeightsError.
+    Nothing but tensors and plain data is unpickled, and what is no tensor is left out. The file is mapped into memory
+    where its format allows it.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        WeightsError: it is missing or damaged, or holds something else.
     """
     if path.is_dir():
         raise WeightsError(f"{path} is a folder: pass the checkpoint file in it.")
@@ -127,8 +182,15 @@ def load_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def unwrap(data: object, what: str = "The checkpoint") -> dict[str, Tensor]:
-    """The tensors of a state dict, inside {"state_dict": ...} or not, without "module." before every name; halves as
-    float32. Raises WeightsError when there are none."""
+    """The tensors of a state dict, halves as float32, without "module." before every name.
+
+    Args:
+        data: a state dict, or {"state_dict": ...}.
+        what: what is read, for the message.
+
+    Raises:
+        WeightsError: there are no tensors.
+    """
     state = data.get("state_dict", data) if isinstance(data, Mapping) else {}
     state = {n: t for n, t in state.items() if isinstance(t, Tensor)} if isinstance(state, Mapping) else {}
     if not state:

@@ -76,21 +76,21 @@ def test_segment_writes_what_the_library_computes(folder, capsys):
     expected |= {f"similarity-{s}.png" for s in ("vlm", "fused")}  # a VFM has no text
     assert {p.name for p in out.iterdir()} == expected
     analysis = mfuser.load("tiny").analyse("street.png")
-    told = json.loads((out / "analysis.json").read_text())
+    written = json.loads((out / "analysis.json").read_text())
     for stream in STREAMS:
         mask = read(out / f"mask-{stream}.png")
         assert mask.dtype == np.uint8 and np.array_equal(mask, analysis.masks[stream])
         colour = cv2.cvtColor(read(out / f"colour-{stream}.png"), cv2.COLOR_BGR2RGB)
         assert np.array_equal(colour, cityscapes.colorize(mask))
         assert np.array_equal(read(out / f"pca-{stream}.png")[..., ::-1], analysis.pca(stream))
-        assert told["shares"][stream] == pytest.approx(analysis.shares(stream))
-        assert told["mean_confidence"][stream] == pytest.approx(float(analysis.confidence[stream].mean()))
+        assert written["shares"][stream] == pytest.approx(analysis.shares(stream))
+        assert written["mean_confidence"][stream] == pytest.approx(float(analysis.confidence[stream].mean()))
     for stream in ("vlm", "fused"):
         field = np.load(out / f"similarity-{stream}.npy")
         np.testing.assert_allclose(field, analysis.similarity(["car", "bus"], stream), atol=1e-5)
-        assert told["similarity"]["streams"][stream]["max"] == pytest.approx(float(field.max()))
-    assert (told["width"], told["height"], told["query"]) == (120, 80, {"texts": ["car", "bus"]})
-    assert told["ran"]["preset"] == "tiny" and told["ran"]["milliseconds"]["total"] > 0
+        assert written["similarity"]["streams"][stream]["max"] == pytest.approx(float(field.max()))
+    assert (written["width"], written["height"], written["query"]) == (120, 80, {"texts": ["car", "bus"]})
+    assert written["ran"]["preset"] == "tiny" and written["ran"]["milliseconds"]["total"] > 0
     assert "street.png -> " in capsys.readouterr().out
 
 
@@ -100,8 +100,8 @@ def test_segment_answers_a_point_in_every_stream(folder):
     names = {p.name for p in (folder / "results" / "street").iterdir()}
     assert {"similarity-vfm.png", "similarity-fused.png", "mask-vfm.png"} <= names
     assert not any("vlm" in name for name in names)
-    told = json.loads((folder / "results" / "street" / "analysis.json").read_text())
-    assert told["query"] == {"point": [30, 40]} and set(told["shares"]) == {"vfm", "fused"}
+    written = json.loads((folder / "results" / "street" / "analysis.json").read_text())
+    assert written["query"] == {"point": [30, 40]} and set(written["shares"]) == {"vfm", "fused"}
 
 
 def test_windows_and_resolution_reach_the_network(folder):
@@ -133,7 +133,8 @@ def test_one_bad_image_is_told_and_the_others_are_done(folder, capsys):
 
 def test_a_point_outside_one_image_does_not_stop_the_others(folder, capsys):
     code = run("segment", "lane.jpg", "street.png", "--preset", "tiny", "--point", "100,10", "--out", "results")
-    assert code == 2 and "lane.jpg: The point (100, 10) is outside the image of 64x97" in capsys.readouterr().err
+    sentence = capsys.readouterr().err
+    assert code == 2 and all(fact in sentence for fact in ("lane.jpg", "(100, 10)", "outside", "64x97")), sentence
     assert (folder / "results" / "street" / "analysis.json").is_file()
     assert not (folder / "results" / "lane" / "mask-fused.png").exists()
 
@@ -158,38 +159,39 @@ def test_verbose_names_the_scan_kernel(folder, capsys):
 
 def test_weights_of_another_folder(folder, weights):
     assert run("segment", "street.png", "--preset", "tiny", "--weights", str(weights), "--quiet", "--out", "a") == 0
-    told = json.loads((folder / "a" / "street" / "analysis.json").read_text())
-    assert told["ran"]["weights"] == weights.name
+    written = json.loads((folder / "a" / "street" / "analysis.json").read_text())
+    assert written["ran"]["weights"] == weights.name
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "facts"),  # facts: what the sentence must name, whatever its other words are
     [
-        (["absent.png"], "There is no file 'absent.png'"),
-        (["nothing-*.png"], "No file matches 'nothing-*.png'"),
-        (["empty"], "The folder 'empty' holds no images"),
-        (["street.png", "--query", " , "], "The text query is empty"),
-        (["street.png", "--point", "1,2,3"], "a point is two numbers"),
-        (["street.png", "--point", "1,2", "--query", "car"], "not allowed with argument"),
-        (["street.png", "--point", "500,2"], "outside the image of 120x80"),
-        (["street.png", "--preset", "giant"], "Unknown preset 'giant'"),
-        (["street.png", "--weights", "nowhere"], "No weights at nowhere"),
-        (["street.png", "--device", "warp"], "Device 'warp' cannot be used here"),
-        (["street.png", "--precision", "int4"], "invalid choice: 'int4'"),
-        (["street.png", "--windows", "tiled"], "invalid choice: 'tiled'"),
-        (["street.png", "--resolution", "7"], "Resolution 7 is out of range: choose 32 to 1024"),
-        (["street.png", "--resolution", "many"], "invalid int value: 'many'"),
-        (["street.png", "--streams", "vfm,both"], "choose from vfm, vlm, fused"),
-        (["street.png", "--out", "street.png"], "'street.png' cannot be a folder: a file is in its place"),
-        (["street.png", "--out", "street.png/deep"], "'street.png/deep' cannot be a folder"),
-        (["street.png", "--que", "car"], "unrecognized arguments"),
-        ([], "the following arguments are required: IMAGE"),
+        (["absent.png"], ["absent.png", "no file"]),
+        (["nothing-*.png"], ["nothing-*.png", "match"]),
+        (["empty"], ["'empty'", "no images"]),
+        (["street.png", "--query", " , "], ["query", "empty", "car"]),
+        (["street.png", "--point", "1,2,3"], ["--point", "two numbers", "1,2,3"]),
+        (["street.png", "--point", "1,2", "--query", "car"], ["--point", "--query"]),
+        (["street.png", "--point", "500,2"], ["(500, 2)", "outside", "120x80"]),
+        (["street.png", "--preset", "giant"], ["'giant'", "nano"]),
+        (["street.png", "--weights", "nowhere"], ["weights", "nowhere"]),
+        (["street.png", "--device", "warp"], ["'warp'", "cpu"]),
+        (["street.png", "--precision", "int4"], ["int4", "float32", "bf16"]),
+        (["street.png", "--windows", "tiled"], ["tiled", "single", "sliding"]),
+        (["street.png", "--resolution", "7"], ["7", "32", "1024"]),
+        (["street.png", "--resolution", "many"], ["--resolution", "many"]),
+        (["street.png", "--streams", "vfm,both"], ["vfm,both", "vfm, vlm, fused"]),
+        (["street.png", "--out", "street.png"], ["'street.png'", "a file", "--out"]),
+        (["street.png", "--out", "street.png/deep"], ["'street.png/deep'", "--out"]),
+        (["street.png", "--que", "car"], ["--que"]),
+        ([], ["IMAGE"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_one_sentence(folder, capsys, arguments: list[str], sentence: str):
+def test_mistakes_are_one_sentence(folder, capsys, arguments: list[str], facts: list[str]):
     (folder / "empty").mkdir()
-    assert sentence in refusal(capsys, "segment", "--preset", "tiny", "--out", "results", *arguments)
+    sentence = refusal(capsys, "segment", "--preset", "tiny", "--out", "results", *arguments)
+    assert all(fact in sentence for fact in facts), sentence
 
 
 # -- features ---------------------------------------------------------------------------------------------------------
@@ -220,10 +222,10 @@ def test_features_of_no_or_all_layers(folder, layers: str, count: int):
 
 
 def test_features_mistakes(folder, capsys):
-    assert "Layer 9 does not exist" in refusal(
-        capsys, "features", "street.png", "--preset", "tiny", "--layers", "0,9", "--out", "f"
-    )
-    assert "choose all, none, or numbers" in refusal(capsys, "features", "street.png", "--layers", "x", "--out", "f")
+    sentence = refusal(capsys, "features", "street.png", "--preset", "tiny", "--layers", "0,9", "--out", "f")
+    assert "9" in sentence and "0 to 3" in sentence, "the layers that there are"
+    sentence = refusal(capsys, "features", "street.png", "--layers", "x", "--out", "f")
+    assert all(way in sentence for way in ("--layers", "all", "none", "0,5"))
 
 
 # -- weather ----------------------------------------------------------------------------------------------------------
@@ -245,20 +247,21 @@ def test_weather_sweeps_into_a_folder(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "facts"),
     [
-        (["--condition", "hail"], "Unknown weather 'hail': choose from fog, rain, snow, night"),
-        (["--condition", ","], "No condition was given"),
-        (["--severity", "6"], "choose whole numbers from 1 to 5"),
-        (["--severity", "x"], "choose whole numbers from 1 to 5"),
-        (["--seed", "-1"], "The seed must be a whole number"),
-        (["--condition", "fog,rain", "--out", "one.png"], "'one.png' is one picture, but several were asked for"),
-        (["--out", "street.png/x"], "'street.png/x' cannot be a folder"),
+        (["--condition", "hail"], ["'hail'", "fog, rain, snow, night"]),
+        (["--condition", ","], ["condition", "fog, rain, snow, night"]),
+        (["--severity", "6"], ["--severity", "1 to 5", "'6'"]),
+        (["--severity", "x"], ["--severity", "1 to 5", "'x'"]),
+        (["--seed", "-1"], ["seed", "-1", "whole number"]),
+        (["--condition", "fog,rain", "--out", "one.png"], ["'one.png'", "--out", "folder"]),
+        (["--out", "street.png/x"], ["'street.png/x'", "folder"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_weather_mistakes(folder, capsys, arguments: list[str], sentence: str):
-    assert sentence in refusal(capsys, "weather", "street.png", "--out", "out", *arguments)
+def test_weather_mistakes(folder, capsys, arguments: list[str], facts: list[str]):
+    sentence = refusal(capsys, "weather", "street.png", "--out", "out", *arguments)
+    assert all(fact in sentence for fact in facts), sentence
 
 
 # -- info, help, files ------------------------------------------------------------------------------------------------
@@ -289,8 +292,9 @@ def test_info_says_what_would_make_a_preset_run(folder, tiny_preset, monkeypatch
     monkeypatch.setitem(presets.PRESETS, "tiny", replace(tiny_preset, weights=folder / "none"))
     assert run("info") == 0
     text = capsys.readouterr().out
-    assert "does not run here: missing in none/: encoder-vfm.safetensors" in text
-    assert "to get it: git checkout -- assets/none" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("preset tiny")]
+    assert "does not run" in line and "encoder-vfm.safetensors" in line
+    assert "git checkout -- assets/none" in text
 
 
 def shell(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
@@ -333,13 +337,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(folder, capsys, mon
     assert (folder / "x.png").read_text() == "old"
 
 
-def test_find_images_keeps_order_and_takes_odd_names(folder):
+def test_find_images_keeps_order_and_takes_odd_names(folder, capsys):
     (folder / "a[1].png").write_bytes(b"x")
     (folder / "inside").mkdir()
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
+    for name in ("10.PNG", "2.jpg", "3.jfif", "4.HEIC", "notes.txt", "._2.jpg"):
         (folder / "inside" / name).write_bytes(b"x")
-    found = [str(p) for p in find_images(["street.png", "inside", "a[1].png", "street.png", "inside/*.jpg"])]
-    assert found == ["street.png", "inside/a.jpg", "inside/b.PNG", "a[1].png"]
+    found = [str(p) for p in find_images(["street.png", "inside", "a[1].png", "street.png", "inside", "inside/*.jpg"])]
+    inside = [f"inside/{name}" for name in ("2.jpg", "3.jfif", "4.HEIC", "10.PNG")]
+    assert found == ["street.png", *inside, "a[1].png"]
+    said = capsys.readouterr().err
+    assert "2 files in inside" in said and "._2.jpg" in said and said.count("\n") == 1, "named once"
 
 
 def test_output_names_are_unique_and_stay_inside():

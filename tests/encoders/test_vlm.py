@@ -30,9 +30,9 @@ CASES = {  # family: (class, open_clip's name, patch, changes of the vision towe
 
 
 def make(name: str, patch: int | None = None, grid: int = 4) -> vlm.OpenCLIPEncoder:
-    made, model, own, vision, embed_dim = CASES[name]
+    family, model, own, vision, embed_dim = CASES[name]
     torch.manual_seed(0)
-    return made(model, patch or own, grid, vision=vision, text=TEXT, embed_dim=embed_dim).eval()
+    return family(model, patch or own, grid, vision=vision, text=TEXT, embed_dim=embed_dim).eval()
 
 
 @pytest.fixture(scope="module", params=CASES)

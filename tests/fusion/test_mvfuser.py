@@ -168,10 +168,10 @@ def test_inference_equals_training_path(randomise, width: int):
 
 
 def folded(module: MVFuser) -> MVFuser:
-    made = copy.deepcopy(module)
-    made.fold_scales()
-    made.fold_scales()  # again changes nothing
-    return made
+    folded = copy.deepcopy(module)
+    folded.fold_scales()
+    folded.fold_scales()  # again changes nothing
+    return folded
 
 
 @pytest.mark.parametrize("conv", [1, 3, 5])

@@ -16,7 +16,7 @@ from mfuser import images, presets
 from mfuser.cli import main
 from mfuser.config import STREAMS
 from mfuser.inference import fallbacks
-from mfuser.inference.analysis import CLUSTERS, MADE
+from mfuser.inference.analysis import CLUSTERS, MASK_ORIGINS
 from mfuser.inference.segmenter import Segmenter, upsampled_argmax
 from mfuser.loading import MFuser
 from mfuser.weights import folder as folder_module
@@ -47,10 +47,10 @@ def street() -> np.ndarray:
 def test_zero_shot_is_the_closest_text():
     texts = np.eye(3, 8, dtype=np.float32)
     dense = texts[[[0, 1, 2, 2]]]  # (1, 4, 8)
-    scores, certain = fallbacks.zero_shot(dense.astype(np.float16), texts, 0.1)
+    scores, confidence = fallbacks.zero_shot(dense.astype(np.float16), texts, 0.1)
     assert scores.shape == (1, 3, 1, 4) and scores.argmax(1).flatten().tolist() == [0, 1, 2, 2]
     expected = np.exp(10) / (np.exp(10) + 2)
-    np.testing.assert_allclose(certain.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(confidence.numpy(), expected, rtol=1e-5)
 
 
 def test_clusters_are_groups_of_like_directions():
@@ -72,7 +72,7 @@ def test_clusters_are_repeatable_and_never_more_than_tokens():
 def test_clusters_take_the_commonest_class_and_say_how_common():
     clusters = np.array([[0, 0, 0, 0, 5, 5]], np.uint8)
     mask = np.array([[13, 13, 13, 2, 10, 10]], np.uint8)
-    coloured, purity = fallbacks.coloured(clusters, mask)
+    coloured, purity = fallbacks.label_clusters(clusters, mask)
     assert coloured.tolist() == [[13, 13, 13, 13, 10, 10]] and purity.tolist() == [[0.75] * 4 + [1.0] * 2]
     assert coloured.dtype == np.uint8 and purity.dtype == np.float32
 
@@ -85,7 +85,7 @@ def test_every_column_has_a_mask_that_says_what_it_is(segmenter, street, classes
     analysis = segmenter.analyse(street, classes=classes)
     assert tuple(analysis.masks) == tuple(analysis.confidence) == STREAMS
     assert analysis.made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"}
-    assert set(analysis.made.values()) <= set(MADE)
+    assert set(analysis.made.values()) <= set(MASK_ORIGINS)
     assert [analysis.title(s) for s in STREAMS] == ["VFM only (clusters)", "VLM only (zero-shot)", "MFuser"]
     for stream in STREAMS:
         mask, confidence = analysis.masks[stream], analysis.confidence[stream]
@@ -101,14 +101,14 @@ def test_zero_shot_mask_is_the_similarity_panels_argmax(segmenter, street):
     analysis = segmenter.analyse(street)
     fields = np.stack([analysis.similarity(name, "vlm") for name in analysis.classes])
     assert (fields.argmax(0) == analysis.masks["vlm"]).mean() > 0.99  # two interpolations, to the last digits
-    certain = np.exp(fields / 0.05).max(0) / np.exp(fields / 0.05).sum(0)
-    assert np.corrcoef(certain.ravel(), analysis.confidence["vlm"].ravel())[0, 1] > 0.9
+    confidence = np.exp(fields / 0.05).max(0) / np.exp(fields / 0.05).sum(0)
+    assert np.corrcoef(confidence.ravel(), analysis.confidence["vlm"].ravel())[0, 1] > 0.9
 
 
 def test_cluster_mask_can_be_made_again_from_the_analysis(segmenter, street):
     analysis = segmenter.analyse(street)
     near = upsampled_argmax(fallbacks.cluster(analysis.tokens["vfm"]), analysis.size)[0].numpy()
-    mask, purity = fallbacks.coloured(near, analysis.masks["fused"])
+    mask, purity = fallbacks.label_clusters(near, analysis.masks["fused"])
     assert np.array_equal(mask, analysis.masks["vfm"]) and np.array_equal(purity, analysis.confidence["vfm"])
     again = segmenter.analyse(street)
     assert all(np.array_equal(again.masks[s], analysis.masks[s]) for s in STREAMS)
@@ -158,13 +158,17 @@ def folder(paper_preset, segmenter, street, tmp_path, monkeypatch) -> Path:
 
 def test_segment_tells_how_each_mask_was_made(folder, capsys):
     assert main(["segment", "street.png", "--preset", "paper", "--out", "results"]) == 0
-    told = json.loads((folder / "results" / "street" / "analysis.json").read_text())
-    made = {stream: mask["made"] for stream, mask in told["masks"].items()}
-    assert made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"}
-    assert f"{CLUSTERS} clusters" in told["masks"]["vfm"]["how"] and "train" not in told["masks"]["fused"]
-    assert told["masks"]["vlm"]["train"].startswith("python -m train fit --streams vlm --preset paper")
-    said = capsys.readouterr().err
-    assert "the vfm mask is clusters" in said and "the vlm mask is zero-shot" in said and len(said.splitlines()) == 2
+    written = json.loads((folder / "results" / "street" / "analysis.json").read_text())
+    origins = {stream: mask["made"] for stream, mask in written["masks"].items()}
+    assert origins == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"}
+    assert f"{CLUSTERS} clusters" in written["masks"]["vfm"]["how"] and "train" not in written["masks"]["fused"]
+    assert written["masks"]["vlm"]["train"].startswith("python -m train fit --streams vlm --preset paper")
+    message = capsys.readouterr().err
+    assert (
+        "the vfm mask is clusters" in message
+        and "the vlm mask is zero-shot" in message
+        and len(message.splitlines()) == 2
+    )
     assert main(["segment", "street.png", "--preset", "paper", "--quiet", "--out", "results"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -173,11 +177,11 @@ def test_segment_takes_a_class_list(folder):
     arguments = ["--classes", "Road, lorry,zebra crossing", "--out", "results"]
     assert main(["segment", "street.png", "--preset", "paper", *arguments]) == 0
     out = folder / "results" / "street"
-    told = json.loads((out / "analysis.json").read_text())
-    assert told["classes"] == list(NAMES) and told["classes_trained"] is False
+    written = json.loads((out / "analysis.json").read_text())
+    assert written["classes"] == list(NAMES) and written["classes_trained"] is False
     mask, colour = images.load(out / "mask-fused.png")[..., 0], images.load(out / "colour-fused.png")
     analysis = mfuser.load("paper", precision="float32", device="cpu", classes=NAMES).analyse("street.png")
-    assert set(told["shares"]["fused"]) <= set(NAMES) and mask.max() < 3
+    assert set(written["shares"]["fused"]) <= set(NAMES) and mask.max() < 3
     assert np.array_equal(colour, analysis.palette[mask])
 
 

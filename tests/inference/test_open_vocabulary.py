@@ -96,8 +96,8 @@ def test_words_are_exact_inside_autocast(tiny_model):
 
 @torch.no_grad()
 def test_temperature_runs_from_the_closest_name_to_the_mean(tiny_model):
-    sharp, flat = (open_vocabulary.words(tiny_model, "fused", NAMES, t).mix[1] for t in (1e-6, 1e6))
-    assert sharp.max() == pytest.approx(1) and torch.allclose(flat, torch.full((19,), 1 / 19), atol=1e-5)
+    low, high = (open_vocabulary.words(tiny_model, "fused", NAMES, t).mix[1] for t in (1e-6, 1e6))
+    assert low.max() == pytest.approx(1) and torch.allclose(high, torch.full((19,), 1 / 19), atol=1e-5)
 
 
 def test_a_score_is_the_mask_times_the_chance_to_be_something():
@@ -115,8 +115,8 @@ def test_the_trained_list_is_bit_identical(segmenter, tiny_model, street, window
     plain = segmenter.analyse(street, windows)
     for classes in (list(CLASSES), [f" {name.title()} " for name in CLASSES]):
         asked = segmenter.analyse(street, windows, classes=classes)
-        made = Segmenter(tiny_model, precision="float32", classes=classes).analyse(street, windows)
-        for other in (asked, made):
+        built = Segmenter(tiny_model, precision="float32", classes=classes).analyse(street, windows)
+        for other in (asked, built):
             assert other.classes == CLASSES and other.trained_classes
             for stream in STREAMS:
                 assert np.array_equal(other.masks[stream], plain.masks[stream])
@@ -143,13 +143,13 @@ def test_scores_are_between_0_and_1(tiny_model, pixels):
 
 
 def test_encoders_run_once_for_several_lists(tiny_model, street, monkeypatch):
-    segmenter, looks = Segmenter(tiny_model, precision="float32"), []
-    look = segmenter._look
-    monkeypatch.setattr(segmenter, "_look", lambda pixels: looks.append(1) or look(pixels))
+    segmenter, runs = Segmenter(tiny_model, precision="float32"), []
+    encode_pixels = segmenter._encode_pixels
+    monkeypatch.setattr(segmenter, "_encode_pixels", lambda pixels: runs.append(1) or encode_pixels(pixels))
     segmenter.remember = 10**8
     first = segmenter.analyse(street)
     own, again = segmenter.analyse(street, classes=NAMES), segmenter.analyse(street)
-    assert len(looks) == 1 and first.ran["encoders_ran"] == "now" and own.ran["encoders_ran"] == "earlier"
+    assert len(runs) == 1 and first.ran["encoders_ran"] == "now" and own.ran["encoders_ran"] == "earlier"
     fresh = Segmenter(tiny_model, precision="float32").analyse(street, classes=NAMES)
     for stream in STREAMS:
         assert np.array_equal(again.masks[stream], first.masks[stream])
@@ -157,7 +157,7 @@ def test_encoders_run_once_for_several_lists(tiny_model, street, monkeypatch):
     segmenter.analyse(street[:, ::-1].copy(), classes=NAMES)
     segmenter.remember = 1  # no room: nothing is kept
     segmenter.analyse(street)
-    assert len(looks) == 2 and not len(segmenter._memory)
+    assert len(runs) == 2 and not len(segmenter._cache)
 
 
 @pytest.fixture(scope="module")

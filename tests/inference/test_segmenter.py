@@ -71,10 +71,10 @@ def test_confidence_is_the_share_of_the_best_class_after_the_temperature(build_m
     model = build_model(tiny_preset)
     flat = Segmenter(model, precision="float32").analyse(picture(64, 96))
     model.temperatures = dict.fromkeys(STREAMS, 0.25)
-    sharp = Segmenter(model, precision="float32").analyse(picture(64, 96))
+    plain = Segmenter(model, precision="float32").analyse(picture(64, 96))
     for stream in STREAMS:
-        assert np.array_equal(flat.masks[stream], sharp.masks[stream]), "a temperature does not move the argmax"
-        assert sharp.confidence[stream].mean() > flat.confidence[stream].mean()
+        assert np.array_equal(flat.masks[stream], plain.masks[stream]), "a temperature does not move the argmax"
+        assert plain.confidence[stream].mean() > flat.confidence[stream].mean()
 
 
 def test_is_deterministic_also_from_two_threads(segmenter):

@@ -178,8 +178,8 @@ def test_layer_scales_go_into_the_products(randomise):
 @torch.inference_mode()
 def test_attention_equals_torchs(randomise, mask: str, own: bool):
     source = randomise(nn.MultiheadAttention(32, 4, batch_first=True)).eval()
-    made = copy.deepcopy(source)
-    made.__class__ = Attention
+    attention = copy.deepcopy(source)
+    attention.__class__ = Attention
     g = torch.Generator().manual_seed(1)
     query, other = torch.randn(2, 5, 32, generator=g), torch.randn(2, 7, 32, generator=g)
     key, value = (query, query) if own else (other, other + 1)
@@ -187,7 +187,7 @@ def test_attention_equals_torchs(randomise, mask: str, own: bool):
     blocked[..., 0] = False
     given = {"none": None, "bool": blocked, "float": torch.zeros(blocked.shape).masked_fill(blocked, -1e4)}[mask]
     expected = source(query, key, value, attn_mask=given, need_weights=False)[0]
-    found, weights = made(query, key, value, attn_mask=given, need_weights=False)
+    found, weights = attention(query, key, value, attn_mask=given, need_weights=False)
     assert weights is None and error(found, expected) < 1e-6
 
 
@@ -195,24 +195,24 @@ def test_attention_equals_torchs(randomise, mask: str, own: bool):
 @torch.inference_mode()
 def test_attention_takes_one_mask_for_all(randomise, dtype: torch.dtype):
     source = randomise(nn.MultiheadAttention(32, 4, batch_first=True)).eval()
-    made = copy.deepcopy(source)
-    made.__class__ = Attention
+    attention = copy.deepcopy(source)
+    attention.__class__ = Attention
     x = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(1))
     mask = torch.ones(5, 5).triu(1).bool()
     mask = mask if dtype == torch.bool else torch.zeros(5, 5).masked_fill(mask, -1e4)
     expected = source(x, x, x, attn_mask=mask, need_weights=False)[0]
     for given in (mask, mask[None], mask.expand(2 * 4, 5, 5)):
-        assert error(made(x, x, x, attn_mask=given)[0], expected) < 1e-6
-        assert error(made(x, x, x, None, False, given)[0], expected) < 1e-6  # at its place in torch's order
+        assert error(attention(x, x, x, attn_mask=given)[0], expected) < 1e-6
+        assert error(attention(x, x, x, None, False, given)[0], expected) < 1e-6  # at its place in torch's order
 
 
 @pytest.mark.parametrize("option", [{"key_padding_mask": torch.zeros(2, 5).bool()}, {"is_causal": True}], ids=str)
 def test_attention_refuses_masks_that_it_does_not_apply(option: dict):
-    made = nn.MultiheadAttention(32, 4, batch_first=True)
-    made.__class__ = Attention
+    attention = nn.MultiheadAttention(32, 4, batch_first=True)
+    attention.__class__ = Attention
     x = torch.randn(2, 5, 32)
     with pytest.raises(ValueError, match="neither key_padding_mask nor is_causal"):
-        made(x, x, x, **option)
+        attention(x, x, x, **option)
 
 
 def test_lowering_streamlines_and_trusts_kernels_on_cuda_alone(fresh_model, monkeypatch):

@@ -25,20 +25,20 @@ CPU = torch.device("cpu")
 OFF = 1 + 1 / 128  # the last place of bfloat16, and within the mark
 
 
-def made(factor: float = 2 * OFF, fails: bool = False) -> Kernel:
+def stub_kernel(factor: float = 2 * OFF, fails: bool = False) -> Kernel:
     """A kernel whose second version can be told from its first, 2 x: it multiplies by `factor`."""
 
-    class Told(Kernel):
+    class Stub(Kernel):
         def fused(self, x: torch.Tensor, *arguments) -> torch.Tensor:
             if fails:
                 raise RuntimeError("no compiler")
             return x * factor
 
-    return Told("told", lambda x: x * 2, lambda device: [tuple(fused_steps.example_values(CPU, (30, 40)))])
+    return Stub("stub", lambda x: x * 2, lambda device: [tuple(fused_steps.example_values(CPU, (30, 40)))])
 
 
 def test_a_kernel_runs_where_it_is_trusted_in_half_precision_without_gradients():
-    kernel, x = made(), torch.ones(2, dtype=torch.bfloat16)
+    kernel, x = stub_kernel(), torch.ones(2, dtype=torch.bfloat16)
     assert not torch.equal(x * 2, x * 2 * OFF), "or the two could not be told apart"
     assert 0 < kernel.error(CPU) <= fused_steps.MARK
     with torch.no_grad():
@@ -55,27 +55,34 @@ def test_nothing_is_trusted_on_a_cpu():
 
 
 @pytest.mark.parametrize(
-    ("kernel", "right", "level", "told"),
+    ("kernel", "right", "level", "message"),
     [
-        (made(), True, None, ""),
-        (made(fails=True), False, logging.INFO, "told runs in plain torch on cuda:0: no compiler"),
-        (made(7), False, logging.WARNING, "told computes something else on cuda:0 (relative error 2.5e+00"),
-        (made(float("nan")), False, logging.WARNING, "told computes something else on cuda:0 (relative error inf"),
+        (stub_kernel(), True, None, ""),
+        (stub_kernel(fails=True), False, logging.INFO, "stub runs in plain torch on cuda:0: no compiler"),
+        (stub_kernel(7), False, logging.WARNING, "stub computes something else on cuda:0 (relative error 2.5e+00"),
+        (
+            stub_kernel(float("nan")),
+            False,
+            logging.WARNING,
+            "stub computes something else on cuda:0 (relative error inf",
+        ),
     ],
     ids=["right", "fails", "differs", "not a number"],
 )
-def test_what_fails_or_differs_is_not_trusted_and_told(monkeypatch, caplog, kernel, right: bool, level, told: str):
+def test_what_fails_or_differs_is_not_trusted_and_reported(
+    monkeypatch, caplog, kernel, right: bool, level, message: str
+):
     monkeypatch.setattr(fused_steps, "KERNELS", [kernel])
     monkeypatch.setattr(fused_steps.importlib.util, "find_spec", lambda name: True)
     caplog.set_level(logging.INFO, "mfuser.ops.fused_steps")
     for _ in range(2):  # compared once
         fused_steps.trust(torch.device("cuda", 0))
     assert kernel.trusted == {torch.device("cuda", 0): right}
-    assert [record.levelno for record in caplog.records] == ([] if right else [level]) and told in caplog.text
+    assert [record.levelno for record in caplog.records] == ([] if right else [level]) and message in caplog.text
 
 
 def test_the_error_is_that_of_the_worst_example():
-    kernel = made()
+    kernel = stub_kernel()
     right = kernel.examples(CPU)
     for bad in (float("nan"), 1e3):
 

@@ -40,7 +40,7 @@ def test_charts_have_the_asked_size_and_page(dark, rng):
     shares = {stream: dict(zip(CLASSES, rng.dirichlet(np.ones(19)), strict=True)) for stream in STREAM_TITLES}
     lines = {stream: {s: 0.8 - 0.1 * s for s in range(6)} for stream in shares}
     page = (24, 24, 27) if dark else (255, 255, 255)
-    made = {
+    charts_by_size = {
         (84, 640): charts.colour_bar(-0.1, 0.7, "cosine to $5 & {car}", dark=dark),
         (300, 100): charts.colour_bar(0, 0, "flat", width=100, height=300, dark=dark),
         (520, 960): charts.retention_chart(lines, title="fog $", dark=dark),
@@ -48,7 +48,7 @@ def test_charts_have_the_asked_size_and_page(dark, rng):
     }
     bars = charts.class_bars(shares, dark=dark)
     assert bars.shape[1] == 960
-    for size, chart in [*made.items(), (bars.shape[:2], bars)]:
+    for size, chart in [*charts_by_size.items(), (bars.shape[:2], bars)]:
         assert is_picture(chart) and chart.shape[:2] == size
         assert tuple(chart[0, 0]) == page and chart.std() > 3
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from mfuser import weather
 from mfuser.weather import fog
-from mfuser.weather.scene import look
+from mfuser.weather.scene import estimate_scene
 
 
 def luminance(image: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def test_fog_takes_contrast_with_distance(street):
 
 def test_fog_follows_koschmieder(street):
     """Contrast transmitted by the fog at severity 5, by depth, must decay at the rate that its visibility names."""
-    scene = look(street)
+    scene = estimate_scene(street)
     light = cv2.LUT(street, weather._TO_LINEAR)
     fogged = fog.render(light, scene, 5, np.random.default_rng(0))
     share = ((fogged - scene.airlight) / (light - scene.airlight)).mean(axis=2)

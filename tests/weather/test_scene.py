@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mfuser.weather.scene import look
+from mfuser.weather.scene import estimate_scene
 
 H, W, HORIZON = 240, 320, 110
 
 
 def test_geometry_of_the_street(street):
-    scene = look(street)
+    scene = estimate_scene(street)
     x, y = scene.vanishing
     assert abs(x - W / 2) < 0.08 * W and abs(y - HORIZON) < 0.08 * H
     assert scene.sky[5:40, 140:180].mean() > 0.95 and scene.sky[HORIZON + 10 :].max() < 0.05

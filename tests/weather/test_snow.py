@@ -7,7 +7,7 @@ import numpy as np
 
 from mfuser import weather
 from mfuser.weather.patterns import falling
-from mfuser.weather.scene import look
+from mfuser.weather.scene import estimate_scene
 
 H, W, HORIZON = 240, 320, 110
 
@@ -33,7 +33,7 @@ def test_snow_brightens_cools_and_settles(street):
 
 def test_more_flakes_with_severity():
     dark = np.full((240, 320, 3), 30, np.uint8)
-    scene = look(dark)
+    scene = estimate_scene(dark)
     layers = ((3, 400, 0.9, 0.3),)
     few, many = (falling(np.random.default_rng(0), scene, share, layers, size=0.02, fall=0.02) for share in (0.2, 1.0))
     assert 2 * (few > 0.3).sum() < (many > 0.3).sum()

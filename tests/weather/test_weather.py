@@ -106,8 +106,8 @@ def test_combinations(street):
     assert np.array_equal(both, weather.apply(street, " Night + FOG ", severity=3))
     assert np.array_equal(weather.apply(street, "fog+fog"), weather.apply(street, "fog"))
     everything = [*weather.CONDITIONS, "fog+night", "fog+rain", "snow+night", "rain+night", "fog+snow"]
-    made = [weather.apply(street, name) for name in everything]
-    assert all(change(a, b) > 1 for k, a in enumerate(made) for b in made[:k])
+    pictures = [weather.apply(street, name) for name in everything]
+    assert all(change(a, b) > 1 for k, a in enumerate(pictures) for b in pictures[:k])
     assert luminance(both).mean() < 0.5 * luminance(weather.apply(street, "fog")).mean()
 
 

@@ -143,29 +143,24 @@ def ablate(config: AblateConfig, command: str = "") -> dict[str, Any]:
     parallel = how_many(config, len(rows) * len(config.seeds), cuda)
     runs = {name: [settings(config, name, rates[name], parallel, seed=s) for s in config.seeds] for name in rows}
     train_all([run for number in range(len(config.seeds)) for run in (runs[name][number] for name in rows)], parallel)
-    found = {name: row_result(TABLE4[name], runs[name]) for name in rows}
     report = {
         "command": command,
-        "preset": config.preset,
-        "iterations": config.iterations,
-        "batch": config.batch,
+        **{name: getattr(config, name) for name in ("preset", "iterations", "batch")},
         "crop": runs[rows[0]][0].crop,
         "seeds": list(config.seeds),
         "lrs": list(config.lrs),
         "tried": tried,  # mIoU of each row's short runs, in the order of the rates
         "device": torch.cuda.get_device_name() if cuda else "CPU",
         "minutes": round(earlier + (time.time() - started) / 60, 1),
-        "rows": found,
+        "rows": {name: row_result(TABLE4[name], runs[name]) for name in rows},
     }
     text = table(report)
-    files = {"table.json": json.dumps(report, indent=2) + "\n", "table.md": text + "\n"}
-    contents = {name: content.encode() for name, content in files.items()}
-    contents["curves.png"] = images.encode(ablation_picture(runs))
-    for name, content in contents.items():
+    contents = {"table.json": f"{json.dumps(report, indent=2)}\n".encode(), "table.md": text.encode()}
+    for name, content in {**contents, "curves.png": images.encode(ablation_picture(runs))}.items():
         beside = config.out / f"{name}.part"
         beside.write_bytes(content)
         os.replace(beside, config.out / name)
-    print(text)
+    print(text, end="")
     return report
 
 
@@ -179,37 +174,31 @@ def settings(
 ) -> FitConfig:
     """The run of a row, or a short one that tries a learning rate."""
     seed = config.seeds[0] if seed is None else seed
-    row, start = TABLE4[name], defaults(config.preset)
+    row, start, preset = TABLE4[name], defaults(config.preset), presets.get(config.preset)
     iterations = config.tune_iterations if tune else config.iterations
-    cores = usable_cores()
-    folder = name if len(config.seeds) == 1 else f"{name}-seed{seed}"
-    out = config.out / (f"tune-{name}-{lr:g}" if tune else folder)
-    held = config.tune_holdout if tune else 0
+    holdout = config.tune_holdout if tune else 0
+    folder = f"tune-{name}-{lr:g}" if tune else name if len(config.seeds) == 1 else f"{name}-seed{seed}"
+    same = ("data", "overwrite", "batch", "device", "precision", "eval_limit")
     return replace(
         start,
-        data=config.data,
-        val=() if held else (tune and config.tune_val) or config.val,
-        holdout=held,
+        **{option: getattr(config, option) for option in same},
+        val=() if holdout else (tune and config.tune_val) or config.val,
+        holdout=holdout,
         streams=(row.stream,),
-        fusion="" if row.fusion == presets.get(config.preset).fusion.kind else row.fusion,
-        out=out,
-        encoders=config.encoders or start.encoders or presets.get(config.preset).weights,
+        fusion="" if row.fusion == preset.fusion.kind else row.fusion,
+        out=config.out / folder,
+        encoders=config.encoders or start.encoders or preset.weights,
         resume=not config.overwrite,
-        overwrite=config.overwrite,
         iterations=iterations,
-        batch=config.batch,
         crop=config.crop or start.crop,
         points=config.points or start.points,
         apart=start.apart if config.apart < 0 else config.apart,
         lr=lr,
         min_lr=min(start.min_lr, lr / 10),
         warmup=min(start.warmup, iterations // 10),
-        device=config.device,
-        precision=config.precision,
-        workers=config.workers if config.workers >= 0 else max(0, min(4, cores // parallel - 1)),
+        workers=config.workers if config.workers >= 0 else max(0, min(4, usable_cores() // parallel - 1)),
         seed=seed,
         eval_every=0 if tune else config.eval_every,
-        eval_limit=config.eval_limit,
         save_every=min(250, iterations),
         pictures_every=0,
         tensorboard=False,

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mfuser.pictures.charts import STREAM_COLOURS
-from train.ablate.table import TABLE4
-from train.fit.charts import Line, run_curves, smoothed
+from train.ablate.table import TABLE4, records
 from train.fit.config import FitConfig
-from train.fit.report import read_log
-from train.fit.run_files import RunFiles
+from train.fit.training_curves import Line, run_curves, smoothed
 
 # Those of the three streams where they are rows, so that figures agree; the others told apart by the colour-blind too.
 COLOURS = {
@@ -30,14 +28,13 @@ def ablation_picture(runs: Mapping[str, Sequence[FitConfig]]) -> np.ndarray:
 
     runs: the finished runs of each row of `TABLE4`, one for each seed.
     """
-    logs = {name: [read_log(RunFiles(run.out, run.streams[0]).log) for run in own] for name, own in runs.items()}
-    scores = {name: [_scores(log) for log in own] for name, own in logs.items()}
+    scores = {name: [_scores(records(run, "evaluation")) for run in own] for name, own in runs.items()}
+    losses = {name: [{r["step"]: r["loss"] for r in records(run, "loss")} for run in own] for name, own in runs.items()}
     panels = {}
     for dataset in dict.fromkeys(d for own in scores.values() for one in own for d in one):
         lines = _lines({name: [one.get(dataset, {}) for one in own] for name, own in scores.items()})
         if any(len(run) > 1 for line in lines for run in line.runs):
             panels[f"mIoU on {dataset} (%)"] = lines
-    losses = {name: [{r["step"]: r["loss"] for r in log if "loss" in r} for log in own] for name, own in logs.items()}
     panels["training loss, smoothed"] = _lines({name: [*map(smoothed, own)] for name, own in losses.items()})
     return run_curves(panels)
 
@@ -46,7 +43,7 @@ def _scores(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
     """{set: {step: mIoU in per cent}}."""
     found: dict[str, dict[int, float]] = {}
     for record in log:
-        for name, value in record.get("evaluation", {}).items():
+        for name, value in record["evaluation"].items():
             found.setdefault(name, {})[record["step"]] = value["miou"]
     return found
 

@@ -14,6 +14,7 @@ import torch
 from train.fit.config import FitConfig
 from train.fit.report import read_log
 from train.fit.run_files import RunFiles
+from train.runtime.markdown import number_table
 
 
 @dataclass(frozen=True)
@@ -41,30 +42,31 @@ TABLE4: dict[str, Row] = {
 FIVE = ("vfm", "vlm", "concat", "separate", "mvfuser")
 
 
-def mean_score(run: FitConfig) -> float:
-    """Mean mIoU over the sets at the end of a run, in per cent."""
-    scores = last_scores(run)
-    return sum(scores.values()) / len(scores)
+def records(run: FitConfig, kind: str) -> list[dict[str, Any]]:
+    """The lines of a run's log that have an entry: "loss" or "evaluation"."""
+    return [record for record in read_log(RunFiles(run.out, run.streams[0]).log) if kind in record]
 
 
 def last_scores(run: FitConfig) -> dict[str, float]:
     """{set: mIoU in per cent} at the end of a run. Raises ValueError when it was never evaluated."""
-    records = [r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "evaluation" in r]
-    if not records:
+    if not (found := records(run, "evaluation")):
         raise ValueError(f"The run in {run.out} was not evaluated: pass --val, a set with labels.")
-    return {name: scores["miou"] for name, scores in records[-1]["evaluation"].items()}
+    return {name: scores["miou"] for name, scores in found[-1]["evaluation"].items()}
+
+
+def mean_score(run: FitConfig) -> float:
+    """Mean mIoU over the sets at the end of a run, in per cent."""
+    return statistics.mean(last_scores(run).values())
 
 
 def row_result(row: Row, runs: Sequence[FitConfig]) -> dict[str, Any]:
     """What the table says about a row: means over its seeds, and the standard deviation of a sample of them."""
-    every = [last_scores(run) for run in runs]
-    steps = [[r for r in read_log(RunFiles(run.out, run.streams[0]).log) if "loss" in r][-1] for run in runs]
+    every, steps = [last_scores(run) for run in runs], [records(run, "loss")[-1] for run in runs]
+    scores = {name: [one[name] for one in every] for name in every[0]}
     return {
         "title": row.title,
-        "miou": {name: statistics.mean(scores[name] for scores in every) for name in every[0]},
-        "deviation": {
-            name: statistics.stdev(scores[name] for scores in every) if len(every) > 1 else 0.0 for name in every[0]
-        },
+        "miou": {name: statistics.mean(own) for name, own in scores.items()},
+        "deviation": {name: statistics.stdev(own) if len(own) > 1 else 0.0 for name, own in scores.items()},
         "each": every,
         "lr": runs[0].lr,
         "trained": trained_parameters(runs[0]),
@@ -92,21 +94,19 @@ def table(report: dict[str, Any]) -> str:
     """Markdown: our mIoU on every set beside the paper's four numbers."""
     rows = list(report["rows"].values())
     sets, several = list(rows[0]["miou"]), len(report["seeds"]) > 1
-    head = ["", *(f"{name}" for name in sets), "learning rate", "trained (M)", "paper: C", "B", "M", "mean"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     best = {name: max(row["miou"][name] for row in rows) for name in sets}
+    lines = []
     for row in rows:
         ours = [f"**{row['miou'][s]:.2f}**" if row["miou"][s] == best[s] else f"{row['miou'][s]:.2f}" for s in sets]
         if several:
             ours = [f"{text} ± {row['deviation'][s]:.2f}" for text, s in zip(ours, sets, strict=True)]
-        theirs = [f"{value:.2f}" for value in row["paper"]]
-        cells = [row["title"], *ours, f"{row['lr']:g}", f"{row['trained'] / 1e6:.2f}", *theirs]
-        lines.append("| " + " | ".join(cells) + " |")
+        paper = [f"{value:.2f}" for value in row["paper"]]
+        lines.append([row["title"], *ours, f"{row['lr']:g}", f"{row['trained'] / 1e6:.2f}", *paper])
+    rendered = number_table(["", *sets, "learning rate", "trained (M)", "paper: C", "B", "M", "mean"], lines)
     said = f"{report['preset']}, {report['iterations']} steps of {report['batch']} crops of {report['crop']} pixels"
     seeds = ("seeds " if several else "seed ") + ", ".join(map(str, report["seeds"]))
-    lines += ["", f"{said}, {seeds}, {report['device']}, {report['minutes']} minutes."]
-    told = edges(report)
-    return "\n".join([*lines, "", told] if told else lines)
+    remarks = [f"{said}, {seeds}, {report['device']}, {report['minutes']} minutes.", edges(report)]
+    return "\n\n".join([rendered, *filter(None, remarks)]) + "\n"
 
 
 def edges(report: dict[str, Any]) -> str:

@@ -67,9 +67,19 @@ def is_half(path: Path) -> bool:
 
 
 def between(old: dict[str, Tensor], new: dict[str, Tensor], share: float, what: str = "weights") -> dict[str, Tensor]:
-    """Tensors between two sets of the same names and shapes, float32; those of whole numbers are the new ones.
+    """Blend two sets of tensors.
 
-    share: 0 gives the old ones, 1 the new ones. Raises ValueError naming the first that differs in name or shape.
+    Args:
+        old: tensors before.
+        new: tensors after, of the same names and shapes.
+        share: 0 gives the old ones, 1 the new ones.
+        what: their name, for the message.
+
+    Returns:
+        Tensors between them, float32; those of whole numbers are the new ones.
+
+    Raises:
+        ValueError: the first that differs in name or shape.
     """
     wrong = [n for n in sorted(old.keys() | new.keys()) if n not in old or n not in new or old[n].shape != new[n].shape]
     if wrong:

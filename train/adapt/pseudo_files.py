@@ -30,6 +30,7 @@ class Record:
             raise ValueError(f"{self.path} is damaged: choose another --out or pass --overwrite.") from error
 
     def write(self, content: Mapping[str, Any]) -> None:
+        """Write the record, beside its place and renamed."""
         write_json(self.path, content)
 
     def require(self, settings: Mapping[str, Any]) -> None:
@@ -69,10 +70,15 @@ class Prefix:
         return self.folder if self.number == 1 else f"{self.folder} ({self.number})"
 
     def name(self, root: Path, image: Path) -> str:
-        """Name of a photograph of a root, without suffix.
+        """Name a photograph.
 
-        The hash of its path below the root, and of the number, keeps those of one name in other folders, with another
-        suffix or of other roots apart, wherever the data lies.
+        Args:
+            root: folder of its set.
+            image: its path.
+
+        Returns:
+            A name without suffix. The hash of the path below the root, and of the number, keeps photographs of one name
+            in other folders, with another suffix or of other roots apart, wherever the data lies.
         """
         place = Path(os.path.relpath(image, root)).as_posix()
         key = place if self.number == 1 else f"{self.number}:{place}"
@@ -80,13 +86,19 @@ class Prefix:
 
 
 def name_sets(specs: Sequence[str]) -> list[Prefix]:
-    """The prefix of each set. Raises ValueError for a folder that is given twice."""
-    found: list[Prefix] = []
-    roots: set[Path] = set()
-    for spec in specs:
-        root = parse(spec)[1].resolve()
-        if root in roots:
-            raise ValueError(f"{spec} is given twice: name each folder once.")
-        roots.add(root)
-        found.append(Prefix(root.name, 1 + sum(prefix.folder == root.name for prefix in found)))
-    return found
+    """Give each set a prefix of its own.
+
+    Args:
+        specs: as of `--data`.
+
+    Returns:
+        One prefix a set; of folders with one name the second is number 2, and so on.
+
+    Raises:
+        ValueError: a folder is given twice.
+    """
+    roots = [parse(spec)[1].resolve() for spec in specs]
+    if twice := [spec for i, spec in enumerate(specs) if roots[i] in roots[:i]]:
+        raise ValueError(f"{twice[0]} is given twice: name each folder once.")
+    names = [root.name for root in roots]
+    return [Prefix(name, 1 + names[:i].count(name)) for i, name in enumerate(names)]

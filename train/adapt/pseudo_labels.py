@@ -20,35 +20,29 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from mfuser import config as config_module
-from mfuser import images, presets
+from mfuser import images
 from mfuser.cityscapes import CLASSES, IGNORE
-from mfuser.inference.segmenter import LOWEST_SCORE, Segmenter
+from mfuser.inference.segmenter import Segmenter
 from mfuser.inference.windows import working_size
-from mfuser.loading import MFuser
-from mfuser.weights import files
 from train.adapt.pseudo_files import Prefix, Record, name_sets
 from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
 from train.data.registry import parse
+from train.metrics.tempering import tempered_logits
 from train.runtime.files import copy_whole, digest, require_writable
 from train.runtime.hardware import choose_hardware
+from train.runtime.model_options import ModelOptions
 from train.runtime.options import Append
-from train.runtime.weights import load_model, weights_folder
 
 
 @dataclass(frozen=True)
-class PseudoConfig:
+class PseudoConfig(ModelOptions):
     """Label photographs with a trained stream; the result is a folder of images/ and labels/ in the 19 classes."""
 
     # Labelled photographs, [name:]ROOT[/split]; repeat for several sets.
     data: Annotated[tuple[str, ...], Append] = ()
     # Photographs without labels, a folder with images/ in it; repeat for several.
     photographs: Annotated[tuple[str, ...], Append] = ()
-    # Folder of encoder-*.safetensors and stream-*.safetensors; default: the preset's own.
-    weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
-    # Which preset.
-    preset: str = "nano"
     # Which stream gives the labels.
     stream: Literal["fused", "vfm", "vlm"] = "fused"
     # Folder of images/, labels/ and pseudo.json; what is there already is not done again.
@@ -57,8 +51,6 @@ class PseudoConfig:
     confidence: float = 0.8
     # Short sides in pixels, over which probabilities are averaged, each with its mirror image; 0: the preset's.
     resolutions: tuple[int, ...] = (0,)
-    # auto, cpu, cuda or cuda:N.
-    device: str = "auto"
     # Remove what --out holds, and make it anew.
     overwrite: bool = False
 
@@ -74,38 +66,34 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(PseudoConfig, args=list(argv), prog="python -m train pseudo")
     if not config.data and not config.photographs:
         raise ValueError("Nothing to label: pass --photographs FOLDER, or --data for labels that name groups.")
-    preset = presets.get(config.preset)
     hardware = choose_hardware(config.device, "float32", 0)
     specs = (*config.data, *config.photographs)
     prefixes = name_sets(specs)
     for spec in specs:
         if parse(spec)[1].resolve().is_relative_to(config.out.resolve()):
             raise ValueError(f"{spec} lies in {config.out}, where its labels would go: choose another --out.")
-    sets = [open_dataset(spec, "train") for spec in config.data]
-    sets += [open_dataset(spec, "train", labelled=False) for spec in config.photographs]
-    record = Record(config.out)
-    made = settings_of(config, preset)
+    sets = [open_dataset(spec, "train", labelled=spec in config.data) for spec in specs]
+    record, settings = Record(config.out), settings_of(config)
     if not config.overwrite:
-        record.require(made)
+        record.require(settings)
     elif not record.path.is_file():
         record.require_empty()  # what no record tells of is not ours to remove
-    model = load_model(preset, weights_folder(config.weights), (config.stream,)).to(hardware.device).for_inference()
-    segmenter = Segmenter(model, str(hardware.device))
+    segmenter = Segmenter(config.load((config.stream,), hardware).for_inference(), str(hardware.device))
     require_writable(config.out)
     if config.overwrite:
         record.clear()
-    told: dict[str, dict[str, Any]] = record.read().get("sets", {})
-    record.write({"settings": made, "sets": told})
+    done: dict[str, dict[str, Any]] = record.read().get("sets", {})
+    record.write({"settings": settings, "sets": done})
     for spec, prefix, dataset in zip(specs, prefixes, sets, strict=True):
         shares = label_set(segmenter, dataset, parse(spec)[1], prefix, config)
-        told[str(prefix)] = {"photographs": len(dataset), "labelled": round(float(np.mean(shares)), 6)}
+        done[str(prefix)] = {"photographs": len(dataset), "labelled": round(float(np.mean(shares)), 6)}
         print(f"{dataset.name}: {len(dataset)} photographs, {100 * np.mean(shares):.0f} % of their pixels labelled")
-    record.write({"settings": made, "sets": told})
+    record.write({"settings": settings, "sets": done})
 
 
-def settings_of(config: PseudoConfig, preset: config_module.Preset) -> dict[str, Any]:
-    """What decides the labels of a photograph; `weights` is a digest of the stream's file."""
-    folder = weights_folder(config.weights) or files.folder_of(preset)
+def settings_of(config: PseudoConfig) -> dict[str, Any]:
+    """What decides the labels of a photograph; "weights" is a digest of the stream's file."""
+    folder = config.folder()
     path = None if folder is None else folder / f"stream-{config.stream}.safetensors"
     weights = digest(path) if path is not None and path.is_file() else None
     same = {name: getattr(config, name) for name in ("stream", "confidence", "preset")}
@@ -115,9 +103,20 @@ def settings_of(config: PseudoConfig, preset: config_module.Preset) -> dict[str,
 def label_set(
     segmenter: Segmenter, dataset: SegmentationData, root: Path, prefix: Prefix, config: PseudoConfig
 ) -> list[float]:
-    """Write every photograph of a set with its label beside it. Returns the labelled share of each, 0 to 1.
+    """Write every photograph of a set with its label; what is there already is not done again.
 
-    root: folder of the set. Raises ValueError when another photograph has the name of one.
+    Args:
+        segmenter: the model.
+        dataset: the set.
+        root: its folder.
+        prefix: what its files are called.
+        config: the options.
+
+    Returns:
+        The labelled share of each photograph, 0 to 1.
+
+    Raises:
+        ValueError: another photograph has the name of one.
     """
     shares = []
     for folder in ("images", "labels"):
@@ -148,26 +147,28 @@ def label_set(
 def class_probabilities(
     segmenter: Segmenter, picture: np.ndarray, stream: str, resolutions: Sequence[int] = (0,), mirror: bool = True
 ) -> Tensor:
-    """Mean probability of every class over resolutions and mirror images, (19, h, w) float32, at the decoder's grid of
-    the first resolution.
+    """Average probabilities over resolutions and mirror images.
 
-    picture: (H, W, 3) uint8 RGB. The stream's temperature applies, as to the confidence that the page shows.
+    Args:
+        segmenter: the model; the stream's temperature applies, as to the confidence that the page shows.
+        picture: (H, W, 3) uint8 RGB.
+        stream: which stream.
+        resolutions: short sides in pixels; 0 for the preset's.
+        mirror: look at the mirror image, too.
+
+    Returns:
+        (19, h, w) float32, at the decoder's grid of the first resolution.
     """
-    model: MFuser = segmenter.model
+    model = segmenter.model
     found: list[Tensor] = []
     for resolution in resolutions:
         pixels = segmenter.to_pixels(picture, working_size(picture.shape[:2], model.preset, resolution or None))
         views = torch.cat([pixels, pixels.flip(-1)]) if mirror else pixels
         semantic = model(views, stream).semantic().float()
         scores = torch.cat([semantic[:1], semantic[1:].flip(-1)])
-        p = tempered(scores, model.temperatures[stream]).mean(0)
+        p = tempered_logits(scores, model.temperatures[stream]).softmax(1).mean(0)
         found.append(p if not found else resized(p, found[0].shape[1:]))
     return torch.stack(found).mean(0)
-
-
-def tempered(scores: Tensor, temperature: float) -> Tensor:
-    """Class scores (B, K, h, w) above 0 as probabilities of a stream's temperature."""
-    return (scores.clamp_min(LOWEST_SCORE).log() / temperature).softmax(1)
 
 
 def resized(probabilities: Tensor, size: Sequence[int]) -> Tensor:
@@ -176,10 +177,16 @@ def resized(probabilities: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def choose(probabilities: Tensor, label: np.ndarray | None, groups: LabelGroups, confidence: float) -> np.ndarray:
-    """The class of every pixel, (H, W) uint8 train ids, 255 where it stays open.
+    """Choose the class of every pixel.
 
-    probabilities: (19, H, W). label: (H, W) uint8 group indices of `groups`, 255 where nothing is labelled, or None:
-    then the likeliest class counts from `confidence` on.
+    Args:
+        probabilities: (19, H, W).
+        label: (H, W) uint8 group indices, 255 where nothing is labelled; None for a photograph without labels.
+        groups: those of the label; the likeliest member of a pixel's group is chosen.
+        confidence: least probability of the likeliest class of a photograph without labels.
+
+    Returns:
+        (H, W) uint8 train ids, 255 where the class stays open.
     """
     if label is None:
         best, chosen = probabilities.max(0)

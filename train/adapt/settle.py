@@ -11,37 +11,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import torch
 import tyro
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from mfuser import presets
 from mfuser.inference.segmenter import Segmenter
 from mfuser.inference.windows import working_size
-from mfuser.loading import MFuser
 from mfuser.weights import tensors as tensors_module
 from train.data import SegmentationData, open_dataset
 from train.data.groups import LabelGroups
-from train.runtime.weights import load_model, weights_folder
+from train.runtime.hardware import choose_hardware
+from train.runtime.model_options import StreamOptions
 
 
 @dataclass(frozen=True)
-class SettleConfig:
-    """Settle the members of label groups that the labels cannot tell apart."""
+class SettleConfig(StreamOptions):
+    """Settle the members of label groups that the labels cannot tell apart, in the stream files of --weights."""
 
-    # Labelled photographs, [name:]ROOT[/split]; the training set.
-    data: str = ""
-    # Which preset.
-    preset: str = "nano"
     # Folder of stream-*.safetensors, rewritten in place.
     weights: Path = Path("runs/nano")
-    # Which streams; default: all that the preset has.
-    streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
+    # Labelled photographs, [name:]ROOT[/split]; the training set.
+    data: str = ""
     # At most so many photographs, spread over the set.
     limit: int = 12
     # Short side in pixels.
@@ -53,14 +46,13 @@ def main(argv: Sequence[str]) -> None:
     config = tyro.cli(SettleConfig, args=list(argv), prog="python -m train settle")
     if not config.data:
         raise ValueError("No photographs: pass --data, for example --data camvid:PATH/train.")
-    preset = presets.get(config.preset)
-    streams = config.streams or preset.streams
+    preset, streams = config.chosen_preset(), config.chosen_streams()
+    hardware = choose_hardware(config.device, "float32", 0)
     data = open_dataset(config.data, "train", limit=config.limit)
-    folder = weights_folder(config.weights)
-    model = load_model(preset, folder, streams)
+    segmenter = Segmenter(config.load(streams, hardware), str(hardware.device))
     for stream in streams:
-        order = settled_order(class_logits(model, stream, data, config.resolution), data.groups)
-        path = folder / f"stream-{stream}.safetensors"
+        order = settled_order(class_logits(segmenter, stream, data, config.resolution), data.groups)
+        path = config.folder() / f"stream-{stream}.safetensors"
         tensors, (_, metadata) = load_file(path), tensors_module.load(path)
         for kind in ("weight", "bias"):
             name = f"heads.{stream}.query_decoder.cls_embed.{kind}"
@@ -71,21 +63,25 @@ def main(argv: Sequence[str]) -> None:
 
 
 @torch.inference_mode()
-def class_logits(model: MFuser, stream: str, data: SegmentationData, resolution: int) -> Tensor:
-    """Last class logits of all queries, (N, K, K+1) float32."""
-    segmenter = Segmenter(model)
+def class_logits(segmenter: Segmenter, stream: str, data: SegmentationData, resolution: int) -> Tensor:
+    """Last class logits of all queries, (N, K, K+1) float32 on the CPU, of N photographs at a short side in pixels."""
     found = []
     for index in tqdm(range(len(data)), desc=f"settle {stream}", leave=False):
-        picture: np.ndarray = data.image(index)
-        pixels = segmenter.to_pixels(picture, working_size(picture.shape[:2], model.preset, resolution))
-        found.append(model(pixels, stream).class_logits[-1])
+        picture = data.image(index)
+        pixels = segmenter.to_pixels(picture, working_size(picture.shape[:2], segmenter.model.preset, resolution))
+        found.append(segmenter.model(pixels, stream).class_logits[-1].float().cpu())
     return torch.cat(found)
 
 
 def settled_order(logits: Tensor, groups: LabelGroups) -> Tensor:
-    """Order of the class head's rows, (K+1,) int64: row i of the settled head is row order[i] of the old one.
+    """Find the order of the class head's rows.
 
-    logits: (N, K, K+1). In every group the row to which the queries give most changes places with the representative's.
+    Args:
+        logits: (N, K, K+1) of all queries.
+        groups: in each the row to which the queries give most changes places with the representative's.
+
+    Returns:
+        (K+1,) int64: row i of the settled head is row order[i] of the old one.
     """
     order = torch.arange(logits.shape[-1])
     given = logits.softmax(-1).sum((0, 1))  # what all queries give each class

@@ -6,6 +6,7 @@ what they would see alone; but where the one is lost the other need not be, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,20 +52,25 @@ class Augmentation:
             raise ValueError(f"Unknown weather {sorted(unknown)[0]!r}; choose from {', '.join(weather.CONDITIONS)}.")
 
     def __call__(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator, wanted: int | None = None
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator, group: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Augment.
+        """Augment a sample.
 
-        image: (H, W, 3) uint8 RGB. label: (H, W) uint8 group indices, 255 = ignore. wanted: group of which the crop
-        should show a fair number of pixels (rare-class sampling).
-        Returns: (crop, crop, 3) uint8, or with `apart` two views of it, (2, crop, crop, 3), and (crop, crop) uint8;
-        right and below the picture lie padding and 255.
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            label: (H, W) uint8 group indices, 255 = ignore.
+            rng: source of every draw.
+            group: of which the crop should show a fair number of pixels (rare-class sampling); None for any.
+
+        Returns:
+            (crop, crop, 3) uint8, or with `apart` two views of it, (2, crop, crop, 3), and (crop, crop) uint8; right
+            and below the picture lie padding and 255.
         """
         apart = bool(self.apart) and rng.random() < self.apart  # 0 draws nothing: samples of older runs stay
-        views = [self._weathered(image, rng) for _ in range(1 + apart)]
+        views = [in_weather(image, rng, self.weather, self.conditions) for _ in range(1 + apart)]
         height, width = self._scaled(image.shape[:2], rng)
         label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        y, x = choose_crop(label, self.crop, rng, self.category_cap, wanted)
+        y, x = choose_crop(label, self.crop, rng, self.category_cap, group)
         window = slice(y, y + self.crop), slice(x, x + self.crop)
         views, label = [images.resize(view, height, width)[window] for view in views], label[window]
         if rng.random() < self.flip:
@@ -72,12 +78,6 @@ class Augmentation:
         views = [pad(self._recoloured(view, rng), self.crop, PADDING) for view in views]
         picture = np.stack([views[0], views[-1]]) if self.apart else views[0]
         return picture, pad(label, self.crop, IGNORE)
-
-    def _weathered(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if rng.random() >= self.weather:
-            return image
-        condition = self.conditions[rng.integers(len(self.conditions))]
-        return weather.apply(image, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
 
     def _recoloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.camera and rng.random() < self.camera:  # 0 draws nothing, as above
@@ -89,32 +89,60 @@ class Augmentation:
         return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
 
-WANTED_SHARE = 1500 / 512**2  # of a crop: pixels of the wanted class that satisfy rare-class sampling
+def in_weather(
+    image: np.ndarray, rng: np.random.Generator, probability: float, conditions: Sequence[str] = weather.CONDITIONS
+) -> np.ndarray:
+    """Render weather, or none.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rng: source of every draw.
+        probability: of weather.
+        conditions: one of these is rendered, at a random severity 1..5.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    if rng.random() >= probability:
+        return image
+    condition = conditions[rng.integers(len(conditions))]
+    return weather.apply(image, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
+
+
+GROUP_SHARE = 1500 / 512**2  # of a crop: pixels of the chosen group that satisfy rare-class sampling
 
 
 def choose_crop(
-    label: np.ndarray, crop: int, rng: np.random.Generator, category_cap: float = 1.0, wanted: int | None = None
+    label: np.ndarray, crop: int, rng: np.random.Generator, category_cap: float = 1.0, group: int | None = None
 ) -> tuple[int, int]:
-    """Top left corner (y, x) of a crop in which no group dominates and the wanted one is seen.
+    """Choose a crop in which no group dominates and a chosen one is seen.
 
-    Up to 10 draws for the cap, within up to 10 for the wanted group; the last draw is taken when all fail.
+    Args:
+        label: (H, W) uint8 group indices, 255 = ignore.
+        crop: side in pixels.
+        rng: source of up to 10 draws for the cap, within up to 10 for the group; the last one counts when all fail.
+        category_cap: largest share of the labelled pixels that one group may cover; 1 for any.
+        group: that should be seen; None for any.
+
+    Returns:
+        Top left corner (y, x).
     """
     high_y, high_x = max(label.shape[0] - crop, 0), max(label.shape[1] - crop, 0)
     y = x = 0
-    for _ in range(CATEGORY_TRIES if wanted is not None else 1):
+    for _ in range(CATEGORY_TRIES if group is not None else 1):
         for _ in range(CATEGORY_TRIES):
             y, x = int(rng.integers(high_y + 1)), int(rng.integers(high_x + 1))
             window = label[y : y + crop, x : x + crop]
             counts = np.bincount(window.ravel(), minlength=IGNORE + 1)[:IGNORE]
             if category_cap >= 1 or ((counts > 0).sum() > 1 and counts.max() < category_cap * counts.sum()):
                 break
-        if wanted is None or counts[wanted] > WANTED_SHARE * crop**2:
+        if group is None or counts[group] > GROUP_SHARE * crop**2:
             break
     return y, x
 
 
 def pad(array: np.ndarray, side: int, value: int | tuple[int, int, int]) -> np.ndarray:
-    """Fill (h, w[, 3]) to (side, side[, 3]) at the right and below; a new contiguous array."""
+    """Fill (h, w[, 3]) to (side, side[, 3]) with a value at the right and below; a new contiguous array."""
     h, w = array.shape[:2]
     out = np.empty((side, side, *array.shape[2:]), array.dtype)
     out[...] = value
@@ -126,7 +154,14 @@ def distort_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Photometric distortion (Liu et al. 2016, SSD, with the ranges of mmsegmentation).
 
     Each with probability one half: brightness +-32, contrast x 0.5..1.5 (before or after the following), saturation
-    x 0.5..1.5, hue +-36 degrees. image: (H, W, 3) uint8 RGB; returns the same.
+    x 0.5..1.5, hue +-36 degrees.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rng: source of every draw.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
     if rng.random() < 0.5:
         image = _curve(image, 1.0, rng.uniform(-32, 32))

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mfuser.config import encoders_of
 from train.data.augment import Augmentation
-from train.data.dataset import SegmentationData
 from train.data.sampling import Sampler
+from train.data.segmentation_data import SegmentationData
 from train.data.targets import Targets, make_targets
 
 
@@ -84,11 +84,11 @@ class TrainingBatches(Dataset):
         return Batch(pixels, make_targets(np.stack(labels), groups), tuple(faults))
 
     def _sample(self, step: int, slot: int, faults: list[str]) -> tuple[np.ndarray, np.ndarray, SegmentationData]:
-        """One augmented sample. A file that has become unreadable is told in `faults`, and another one drawn.
+        """One augmented sample. A file that has become unreadable is named in `faults`, and another one drawn.
 
         Raises ValueError when several in a row cannot be read.
         """
-        told = ""
+        fault = ""
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng((self.seed, step, slot, attempt) if attempt else (self.seed, step, slot))
             choice = self.sampler.choose(step + attempt * FAR, slot, rng)
@@ -96,11 +96,11 @@ class TrainingBatches(Dataset):
             try:
                 pair = dataset[choice.index]
             except (ValueError, OSError) as error:
-                told = str(error)
-                faults.append(told)
+                fault = str(error)
+                faults.append(fault)
                 continue
-            return *self.augmentation(*pair, rng, choice.wanted), dataset
-        raise ValueError(f"{ATTEMPTS} files in a row cannot be read; the last: {told}")
+            return *self.augmentation(*pair, rng, choice.group), dataset
+        raise ValueError(f"{ATTEMPTS} files in a row cannot be read; the last: {fault}")
 
 
 FAR = 7919  # steps further on in the order of images, where a replacement is taken from
@@ -112,8 +112,14 @@ def make_loader(batches: TrainingBatches, start: int, stop: int, workers: int, p
 
 
 def items_of(loader: DataLoader) -> Iterator[Any]:
-    """What a loader gives. Its workers, which outlive signals, are ended with it: when it is through, when one of them
-    fails, and when the caller stops before."""
+    """Iterate over a loader, and end its workers, which outlive signals, in any case.
+
+    Args:
+        loader: of whole items.
+
+    Returns:
+        What it gives. The workers end when it is through, when one of them fails, and when the caller stops before.
+    """
     items = iter(loader)
     try:
         yield from items

@@ -16,7 +16,12 @@ def another_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Tone: a gamma of 0.6..1.7. White balance: red and blue by 0.85..1.18 each. Noise: shot and read noise of 0.5..7 grey
     levels at full brightness, finer or coarser. Compression: JPEG of quality 15..75.
 
-    image: (H, W, 3) uint8 RGB; returns the same, a new array.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rng: source of every draw.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array.
     """
     height, width = image.shape[:2]
     image = np.ascontiguousarray(image)

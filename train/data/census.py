@@ -1,4 +1,4 @@
-"""What all labels of a set hold, remembered between runs: reading 25 000 label files takes minutes."""
+"""What the files of a set hold, remembered between runs: reading 25 000 label files takes minutes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,70 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
-from train.data.files import LabelRule, Pair
+from mfuser.cityscapes import IGNORE
+from train.data.files import Pair, upright_size
+from train.data.labels import LabelRule, raw_ids, read_label
 
 SMALLEST = 1000  # pairs from which remembering pays
-# Size of an image; of its label the pixels of each group, and which of the values 0..255 it holds, (256,) bool.
-Checked = tuple[tuple[int, int], np.ndarray, np.ndarray]
+
+
+class Checked(NamedTuple):
+    """What was found out about a pair.
+
+    size: (height, width) of the image. counts: pixels of each group in its label; None without a label. seen: (256,)
+    bool, which values its label holds. turned: an orientation changes the image and not its size.
+    """
+
+    size: tuple[int, int]
+    counts: np.ndarray | None
+    seen: np.ndarray | None
+    turned: bool
+
+
+def check_pair(pair: Pair, groups: int) -> Checked:
+    """Read a label, and of its photograph the header.
+
+    Args:
+        pair: with its rule.
+        groups: number of groups that the labels tell apart.
+
+    Returns:
+        What was found out.
+
+    Raises:
+        ValueError: a missing or unreadable file, illegal ids, or a label of another size than the upright photograph.
+    """
+    if missing := pair.missing():
+        raise ValueError(missing)
+    size, orientation = upright_size(pair.image)
+    if pair.label is None:
+        return Checked(size, None, None, False)
+    raw = raw_ids(pair.label, pair.rule)
+    label = read_label(pair.label, pair.rule, raw)
+    if label.shape != size:
+        (h, w), (ih, iw) = label.shape, size
+        turned = " when its orientation turns it upright, as it is read here" if orientation >= 5 else ""
+        raise ValueError(f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}{turned}: they must be equal.")
+    counts = np.bincount(label.ravel(), minlength=IGNORE + 1)[:groups]
+    same_size = orientation in (2, 3, 4) or (orientation > 4 and size[0] == size[1])
+    return Checked(size, counts, np.bincount(raw.ravel(), minlength=256) > 0, same_size)
 
 
 def place(pairs: Sequence[Pair], rule: LabelRule) -> Path | None:
-    """Where the census of these very files lies, or would lie; None for a small or unlabelled set.
+    """Find the file of a census.
 
-    Names, sizes and times of all files go into the name, and how labels are read: another file is another census.
+    Args:
+        pairs: of the set.
+        rule: how its labels are read.
+
+    Returns:
+        Where the census of these very files lies, or would lie: names, sizes and times of all files go into the name.
+        None for a small or unlabelled set, or when a file is gone.
     """
     if len(pairs) < SMALLEST or any(pair.label is None for pair in pairs):
         return None
@@ -49,21 +98,20 @@ def recall(path: Path | None) -> list[Checked] | None:
         return None
     try:
         with np.load(path) as stored:
-            sizes, counts, seen = stored["sizes"].tolist(), stored["counts"], stored["seen"]
+            columns = [stored[name] for name in Checked._fields]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
-    return [((h, w), row, values) for (h, w), row, values in zip(sizes, counts, seen, strict=True)]
+    return [Checked((int(h), int(w)), *rest) for (h, w), *rest in zip(*columns, strict=True)]
 
 
 def remember(path: Path | None, checked: Sequence[Checked]) -> None:
     """Store a census, written beside and renamed; a folder that cannot be written is no reason to stop."""
     if path is None:
         return
-    sizes, counts, seen = zip(*checked, strict=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-        np.savez(beside, sizes=np.array(sizes), counts=np.stack(counts), seen=np.stack(seen))
+        np.savez(beside, **dict(zip(Checked._fields, map(np.array, zip(*checked, strict=True)), strict=True)))
         os.replace(beside, path)
     except OSError:
         return

@@ -1,178 +1,12 @@
-"""An opened dataset: every file checked, photographs kept in memory when they fit."""
+"""Opening sets by what `--data` says, and what they are called."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from mfuser import images
-from mfuser.cityscapes import IGNORE
-from train.data import census
-from train.data.files import LabelRule, Pair, check_encoding, image_size, raw_ids, read_label
-from train.data.groups import LabelGroups
+from train.data.files import Pair
 from train.data.registry import DatasetType, locate, parse
-
-CACHE_BYTES = 3 << 30  # photographs and labels of a set together; forked workers share them
-THREADS = 8  # decoders release the interpreter
-
-
-class SegmentationData:
-    """Photographs with label maps of group indices. `data[i]` -> ((H, W, 3) uint8 RGB, (H, W) uint8, 255 = ignore).
-
-    counts: (N, G) int64, pixels of each group in each label; None for an unlabelled set. faults: what was wrong with
-    pairs that were left out. Raises ValueError naming the first faulty file, unless `skip_broken`.
-    """
-
-    def __init__(
-        self,
-        kind: DatasetType,
-        pairs: Sequence[Pair],
-        name: str,
-        cache_bytes: int = CACHE_BYTES,
-        skip_broken: bool = False,
-    ):
-        self.kind, self.name, self.faults = kind, name, []
-        self.pairs = list(pairs)
-        self.labelled = all(pair.label is not None for pair in self.pairs)
-        self.counts: np.ndarray | None = None
-        self._labels = self._images = None
-        known = census.place(self.pairs, kind.rule)
-        checked = census.recall(known)
-        if checked is None:
-            checked = self._settle(_map(self._check, self.pairs), skip_broken)
-            if not self.faults:
-                census.remember(known, checked)
-        bytes_needed = sum(h * w for (h, w), _, _ in checked)
-        if self.labelled:
-            self.counts = np.stack([counts for _, counts, _ in checked])
-            self._check_values([seen for _, _, seen in checked])
-        if 4 * bytes_needed <= cache_bytes or (self.labelled and bytes_needed <= cache_bytes):
-            labels = [pair.label for pair in self.pairs]
-            self._labels = _raise(_map(self._read_label, range(len(labels)))) if self.labelled else None
-        if 4 * bytes_needed <= cache_bytes:
-            read = _map(self._read_image, [pair.image for pair in self.pairs])
-            broken = any(isinstance(image, Exception) for image in read)
-            self._images = self._settle(read, skip_broken)
-            if broken and self._labels is not None:
-                self._labels = _raise(_map(self._read_label, range(len(self.pairs))))
-
-    def _settle(self, found: list, skip_broken: bool) -> list:
-        """Results of every pair; pairs that gave an error are left out, or the error is raised."""
-        errors = [(i, e) for i, e in enumerate(found) if isinstance(e, Exception)]
-        if errors and (not skip_broken or len(errors) == len(found)):
-            first, more = errors[0][1], len(errors) - 1
-            raise ValueError(f"{first} ({more} more files are faulty, too.)" if more else str(first)) from first
-        self.faults += [str(error) for _, error in errors]
-        gone = {i for i, _ in errors}
-        self.pairs = [pair for i, pair in enumerate(self.pairs) if i not in gone]
-        if self.counts is not None:
-            self.counts = self.counts[[i for i in range(len(found)) if i not in gone]]
-        return [item for i, item in enumerate(found) if i not in gone]
-
-    @property
-    def groups(self) -> LabelGroups:
-        """What the labels can tell apart."""
-        return self.kind.groups
-
-    @property
-    def representatives(self) -> tuple[int, ...]:
-        """The train id that names each group."""
-        return self.kind.groups.representatives
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.image(index), self.label(index)
-
-    def first(self, count: int) -> SegmentationData:
-        """The first images, at most so many, as a set of their own that shares what is in memory."""
-        return self.part(range(min(count, len(self))))
-
-    def part(self, indices: Sequence[int]) -> SegmentationData:
-        """These images as a set of their own that shares what is in memory."""
-        part = copy.copy(self)
-        part.pairs = [self.pairs[i] for i in indices]
-        part.counts = None if self.counts is None else self.counts[list(indices)]
-        part._images = None if self._images is None else [self._images[i] for i in indices]
-        part._labels = None if self._labels is None else [self._labels[i] for i in indices]
-        return part
-
-    def image(self, index: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB; shared with the cache, so never write into it."""
-        return self._images[index] if self._images is not None else self._read_image(self.pairs[index].image)
-
-    def label(self, index: int) -> np.ndarray:
-        """(H, W) uint8 group indices, 255 = ignore; shared with the cache. Raises ValueError when unlabelled."""
-        if self.pairs[index].label is None:
-            raise ValueError(f"{self.name} has no labels.")
-        return self._labels[index] if self._labels is not None else self._read_label(index)
-
-    def reference(self, index: int) -> np.ndarray:
-        """The same place in normal conditions, (H, W, 3) uint8 RGB. Raises ValueError when there is no such picture."""
-        path = self.pairs[index].reference
-        if path is None:
-            raise ValueError(f"There is no reference frame for {self.pairs[index].image}.")
-        return self._read_image(path)
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Condition of every pair, "" where the set names none."""
-        return tuple(pair.condition for pair in self.pairs)
-
-    def stamp(self) -> str:
-        """Stands for the files as they are now: another when one is replaced or edited."""
-        return census.stamp(self.pairs).hex()[:32]
-
-    def read_all(self) -> None:
-        """Decode every file that is not in memory. Raises ValueError naming the first that cannot be read."""
-        if self._images is None:
-            for error in _map(lambda pair: self._read_image(pair.image) is None, self.pairs):
-                if isinstance(error, Exception):
-                    raise ValueError(str(error)) from error
-
-    def _check_values(self, seen: Sequence[np.ndarray]) -> None:
-        """Raise ValueError when the labels are of another encoding, as far as the whole set can tell, or say nothing.
-
-        seen: (256,) bool of each pair, which values its label holds.
-        """
-        by_rule: dict[int, tuple[LabelRule, np.ndarray]] = {}
-        for pair, own in zip(self.pairs, seen, strict=True):
-            rule = pair.rule or self.kind.rule
-            by_rule[id(rule)] = rule, by_rule[id(rule)][1] | own if id(rule) in by_rule else own
-        for rule, values in by_rule.values():
-            check_encoding(values, rule, self.name)
-        if not self.counts.any():
-            raise ValueError(
-                f"No pixel of {self.name} is labelled, all are void: check the files, or choose another set."
-            )
-
-    def _check(self, pair: Pair) -> tuple[tuple[int, int], np.ndarray | None, np.ndarray | None]:
-        """Size of an image from its header; of its label the pixel counts and the values that occur, (256,) bool."""
-        size = image_size(pair.image)
-        if pair.label is None:
-            return size, None, None
-        rule = pair.rule or self.kind.rule
-        raw = raw_ids(pair.label, rule)
-        label = read_label(pair.label, rule, raw)
-        if label.shape != size:
-            (h, w), (ih, iw) = label.shape, size
-            raise ValueError(f"The label {pair.label} is {w}x{h} pixels, its image {iw}x{ih}: they must be equal.")
-        seen = np.bincount(raw.ravel(), minlength=256) > 0
-        return size, np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(self.kind.groups)], seen
-
-    def _read_label(self, index: int) -> np.ndarray:
-        pair = self.pairs[index]
-        return read_label(pair.label, pair.rule or self.kind.rule)
-
-    @staticmethod
-    def _read_image(path: Path) -> np.ndarray:
-        return images.load(path)
+from train.data.segmentation_data import CACHE_BYTES, SegmentationData
 
 
 def open_dataset(
@@ -185,12 +19,21 @@ def open_dataset(
 ) -> SegmentationData:
     """Open `[name:]ROOT[/split]`.
 
-    split: folder looked for when ROOT itself holds no `images`. labelled: False reads photographs only. limit: at most
-    so many images, spread evenly over the set. cache_bytes: larger sets are read from disk when needed. skip_broken:
-    leave out pairs that cannot be read, and tell them in `faults`.
-    Raises ValueError naming the first faulty file: nothing there, label missing, sizes differ, illegal ids.
+    Args:
+        spec: as of `--data`.
+        split: folder looked for when ROOT itself holds no `images`.
+        labelled: False reads photographs only.
+        limit: at most so many images, spread evenly over the set; None for all.
+        cache_bytes: larger sets are read from disk when needed.
+        skip_broken: leave out pairs that cannot be read or lack their label, and name them in `faults`.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: nothing there, a label missing, sizes that differ, illegal ids; the first faulty file is named.
     """
-    pairs = pairs_of(spec, split, labelled)
+    pairs = pairs_of(spec, split, labelled, complete=not skip_broken)
     if limit is not None:
         if limit < 1:
             raise ValueError(f"A limit of {limit} images leaves nothing: choose 1 or more.")
@@ -205,10 +48,10 @@ def spread(count: int, limit: int) -> list[int]:
     return [i * count // few for i in range(few)]
 
 
-def pairs_of(spec: str, split: str, labelled: bool = True) -> list[Pair]:
-    """All files of `[name:]ROOT[/split]`. Raises ValueError when there are none, or a label is missing."""
+def pairs_of(spec: str, split: str, labelled: bool = True, complete: bool = True) -> list[Pair]:
+    """All files of `[name:]ROOT[/split]`; arguments and errors as of `DatasetType.pairs`."""
     kind, root = parse(spec)
-    return kind.pairs(root, split, labelled)
+    return kind.pairs(root, split, labelled, complete)
 
 
 def name_of(spec: str, split: str) -> tuple[DatasetType, str]:
@@ -221,8 +64,21 @@ def name_of(spec: str, split: str) -> tuple[DatasetType, str]:
 
 
 def open_datasets(specs: Sequence[str], split: str, limit: int | None = None) -> list[SegmentationData]:
-    """Open sets side by side, as `open_dataset` does, each with a name of its own, also as part of a file's name: sets
-    that would be called alike take as many of the folders above them as tell them apart, the same set again a number.
+    """Open sets side by side, each with a name of its own, also as part of a file's name.
+
+    Sets that would be called alike take as many of the folders above them as tell them apart, the same set again a
+    number.
+
+    Args:
+        specs: as of `--data`.
+        split: as of `open_dataset`.
+        limit: as of `open_dataset`.
+
+    Returns:
+        The sets in their order.
+
+    Raises:
+        ValueError: as of `open_dataset`.
     """
     datasets = [open_dataset(spec, split, limit=limit) for spec in specs]
     paths = []
@@ -242,23 +98,3 @@ def open_datasets(specs: Sequence[str], split: str, limit: int | None = None) ->
         if before := paths[:i].count(path):
             dataset.name += f" ({before + 1})"
     return datasets
-
-
-def _map(function: Callable, items: Sequence) -> list:
-    """Thread-parallel map; a ValueError or OSError takes the place of a result."""
-
-    def attempt(item: Any) -> Any:
-        try:
-            return function(item)
-        except (ValueError, OSError) as error:
-            return error
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(attempt, items))
-
-
-def _raise(found: list) -> list:
-    for item in found:
-        if isinstance(item, Exception):
-            raise item
-    return found

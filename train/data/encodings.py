@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 ILLEGAL = 254  # in a label table: a value that this label set does not have
 CITYSCAPES_DIVISOR, VISTAS_DIVISOR = 1000, 256  # instance files hold class x divisor + instance
@@ -20,13 +20,21 @@ class LabelError(ValueError):
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Values of an image file: (H, W) or (H, W, 3), 8 or 16 bits, RGB; a palette's indices, without its colours.
+    """Decode a label file that is an image.
 
-    Raises LabelError for an unreadable file.
+    Args:
+        path: the file. Its orientation is applied, as to photographs.
+
+    Returns:
+        (H, W) or (H, W, 3) RGB, 8 or 16 bits; of a palette the indices, without its colours.
+
+    Raises:
+        LabelError: the file cannot be read.
     """
     try:
         with Image.open(path) as image:
             mode = image.mode
+            ImageOps.exif_transpose(image, in_place=True)
             if mode in ("L", "P", "1") or mode.startswith("I"):
                 return np.asarray(image)
             if mode in ("RGB", "RGBA") and not _is_deep(path):
@@ -47,8 +55,20 @@ def _is_deep(path: Path) -> bool:
 
 
 def from_colours(array: np.ndarray, colours: Mapping[int, tuple[int, int, int]], path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (H, W) uint8 ids. Raises LabelError for a colour that the palette does not have."""
-    keys = _pack(array)
+    """Ids of a label that is painted in the colours of a palette.
+
+    Args:
+        array: (H, W, 3) uint8 RGB.
+        colours: id -> RGB.
+        path: of the label, for the message.
+
+    Returns:
+        (H, W) uint8 ids.
+
+    Raises:
+        LabelError: a colour that the palette does not have.
+    """
+    keys = pack(array)
     table = {r + (g << 8) + (b << 16): value for value, (r, g, b) in colours.items()}
     found, inverse = np.unique(keys, return_inverse=True)
     unknown = [key for key in found.tolist() if key not in table]
@@ -62,19 +82,47 @@ def from_colours(array: np.ndarray, colours: Mapping[int, tuple[int, int, int]],
 
 
 def from_panoptic(array: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of R + 256 G + 65536 B = id, or id x 1000 + instance -> (H, W) int64 ids."""
-    return from_instances(_pack(array), CITYSCAPES_DIVISOR)
+    """Ids of Cityscapes' panoptic colours.
+
+    Args:
+        array: (H, W, 3) uint8 RGB; R + 256 G + 65536 B is an id, or id x 1000 + instance.
+
+    Returns:
+        (H, W) int64 ids.
+    """
+    return from_instances(pack(array), CITYSCAPES_DIVISOR)
 
 
 def from_instances(values: np.ndarray, divisor: int) -> np.ndarray:
-    """Ids of class x divisor + instance; Cityscapes leaves classes without instances undivided."""
+    """Ids of labels that hold instances.
+
+    Args:
+        values: (H, W) integers, class x divisor + instance.
+        divisor: 1000 of Cityscapes, which leaves classes without instances undivided, or 256 of Vistas.
+
+    Returns:
+        (H, W) int64 ids.
+    """
     values = values.astype(np.int64)
     return values // divisor if divisor == VISTAS_DIVISOR else np.where(values < divisor, values, values // divisor)
 
 
 def from_segments(array: np.ndarray, path: Path, listing: Path, names: tuple[str, ...]) -> np.ndarray:
-    """Panoptic RGB whose segments a COCO-style JSON names -> (H, W) uint8 ids: places in `names`, else ILLEGAL."""
-    segments, keys = read_segments(listing).get(path.name, {}), _pack(array)
+    """Ids of panoptic colours whose segments a COCO-style JSON names.
+
+    Args:
+        array: (H, W, 3) uint8 RGB of segment ids, R + 256 G + 65536 B.
+        path: of the label; the listing knows it by its name.
+        listing: the JSON file.
+        names: class names in the order of their ids; the last one is the class of unlabelled pixels.
+
+    Returns:
+        (H, W) uint8 ids, ILLEGAL where the listing names no class that is known.
+
+    Raises:
+        LabelError: the listing is none.
+    """
+    segments, keys = read_segments(listing).get(path.name, {}), pack(array)
     found, inverse = np.unique(keys, return_inverse=True)
     order = {name: index for index, name in enumerate(names)}
     unlabelled = len(names) - 1  # the last class of Vistas
@@ -84,7 +132,17 @@ def from_segments(array: np.ndarray, path: Path, listing: Path, names: tuple[str
 
 @lru_cache(maxsize=4)
 def read_segments(listing: Path) -> dict[str, dict[int, str]]:
-    """{file name: {segment id: class name}} of a panoptic JSON. Raises LabelError when it is none."""
+    """Read a panoptic JSON.
+
+    Args:
+        listing: the file.
+
+    Returns:
+        {file name: {segment id: class name}}.
+
+    Raises:
+        LabelError: it is no such file.
+    """
     try:
         content = json.loads(listing.read_text())
         categories = {c["id"]: c["name"] for c in content["categories"]}
@@ -97,10 +155,18 @@ def read_segments(listing: Path) -> dict[str, dict[int, str]]:
 
 
 def from_polygons(path: Path, ids: Mapping[str, int], background: int) -> np.ndarray:
-    """Polygons of Cityscapes and IDD, painted in their order -> (H, W) uint8 ids.
+    """Paint the polygons of Cityscapes and IDD in their order.
 
-    ids: class name -> id; names ending in "group" stand for crowds of a class. Raises LabelError for a damaged file or
-    an unknown class.
+    Args:
+        path: the JSON file.
+        ids: class name -> id; names ending in "group" stand for crowds of a class.
+        background: id of pixels outside all polygons.
+
+    Returns:
+        (H, W) uint8 ids.
+
+    Raises:
+        LabelError: a damaged file or an unknown class.
     """
     try:
         content = json.loads(path.read_text())
@@ -119,38 +185,7 @@ def from_polygons(path: Path, ids: Mapping[str, int], background: int) -> np.nda
     return np.asarray(canvas)
 
 
-def _pack(array: np.ndarray) -> np.ndarray:
-    """(H, W, 3) -> (H, W) int64: R + 256 G + 65536 B."""
+def pack(array: np.ndarray) -> np.ndarray:
+    """Colours as numbers: (H, W, 3) -> (H, W) int64, R + 256 G + 65536 B."""
     array = array.astype(np.int64)
     return array[..., 0] + (array[..., 1] << 8) + (array[..., 2] << 16)
-
-
-def guess(array: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> str:
-    """What values that do not fit look like, with the way out; "" when nobody can tell."""
-    if array.ndim == 3:
-        if array.dtype != np.uint8:
-            return "three channels of 16 bits look like SYNTHIA: name the set synthia:ROOT"
-        if set(np.unique(_pack(array)).tolist()) <= {r + (g << 8) + (b << 16) for r, g, b in colours.values()}:
-            return "they look like Cityscapes colours: name the set colours:ROOT"
-        ids = from_panoptic(array)
-        if ids.max() <= 33:
-            return "they look like panoptic ids: name the set panoptic:ROOT"
-        return ""
-    low, high = int(array.min()), int(array.max())
-    rest = array[array != 255]
-    top = int(rest.max()) if rest.size else 0
-    span = f"values {low}-{top}{' and 255' if high == 255 else ''}" if high <= 255 else f"values {low}-{high}"
-    if high <= 18 or (high == 255 and top <= 18):
-        return f"{span} look like Cityscapes trainIds: name the set trainids:ROOT"
-    if high > 255:
-        ids = from_instances(array, CITYSCAPES_DIVISOR)
-        if ids.max() <= 33:
-            return f"{span} look like Cityscapes instanceIds: name the set labelids:ROOT"
-        return f"{span} look like Vistas instances: name the set mapillary:ROOT"
-    if high <= 33:
-        return f"{span} look like Cityscapes labelIds: name the set labelids:ROOT"
-    if high <= 65:
-        return f"{span} look like ids of Mapillary Vistas v1.2: name the set mapillary:ROOT"
-    if high <= 123:
-        return f"{span} look like ids of Mapillary Vistas v2.0: name the set mapillary-v2:ROOT"
-    return ""

@@ -52,9 +52,16 @@ class LabelGroups:
         return group_table(dict(zip(self.names, self.members, strict=True)))
 
     def into(self, space: LabelGroups) -> np.ndarray:
-        """Lookup table from this set's group indices to those of a coarser space.
+        """Translate group indices to those of a coarser space.
 
-        Returns: (256,) uint8, 255 where there is none. Raises ValueError when a group spans two of the space's.
+        Args:
+            space: the coarser groups.
+
+        Returns:
+            Lookup table (256,) uint8, 255 where there is none.
+
+        Raises:
+            ValueError: a group spans two of the space's.
         """
         coarse, table = space.table(), np.full(256, IGNORE, np.uint8)
         for index, (name, group) in enumerate(zip(self.names, self.members, strict=True)):

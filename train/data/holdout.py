@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from train.data.dataset import SegmentationData, spread
+from train.data.dataset import spread
+from train.data.segmentation_data import SegmentationData
 
 # Sets of video, such as CamVid, name their frames in the order in which they were taken, and neighbours are near copies
 # of each other: single frames held out would be known by heart. So stretches are, as they come in the order of names.
@@ -14,7 +15,16 @@ STRETCH = 20  # photographs
 def divided(count: int, every: int, name: str) -> tuple[list[int], list[int]]:
     """Indices of a set of `count` photographs that stay, and those of every so many-th stretch, which are held out.
 
-    Stretches are shorter where the set would have too few. Raises ValueError when it has too few photographs.
+    Args:
+        count: photographs; stretches are shorter where the set would have too few.
+        every: 2 or more.
+        name: of the set, for the message.
+
+    Returns:
+        Indices that stay, and those that are held out.
+
+    Raises:
+        ValueError: the set has too few photographs.
     """
     if every < 2 or count < every:
         raise ValueError(f"--holdout {every} cannot divide the {count} photographs of {name}: choose 2 to {count}.")
@@ -26,9 +36,18 @@ def divided(count: int, every: int, name: str) -> tuple[list[int], list[int]]:
 def hold_out(
     datasets: Sequence[SegmentationData], every: int, limit: int = 0
 ) -> tuple[list[SegmentationData], list[SegmentationData]]:
-    """What is left of each set to train on, and what was held out of each; errors as of `divided`.
+    """Divide each set.
 
-    limit: at most so many of the latter of each set, spread over them; 0 for all.
+    Args:
+        datasets: the sets.
+        every: as of `divided`.
+        limit: at most so many held-out photographs of each set, spread over them; 0 for all.
+
+    Returns:
+        What is left of each set to train on, and what was held out of each.
+
+    Raises:
+        ValueError: as of `divided`.
     """
     kept, held = [], []
     for dataset in datasets:

@@ -1,4 +1,7 @@
-"""Official folder layouts: which files of a root belong together."""
+"""Official folder layouts: which files of a root belong together.
+
+A layout is a function (root, split, labelled) -> pairs; it raises `NoSuchSplit` when the root does not hold the split.
+"""
 
 from __future__ import annotations
 
@@ -11,67 +14,46 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from train.data.encodings import read_segments
-from train.data.files import LabelRule, Pair, find_images, pair_folders, require_labels, with_condition
+from train.data.files import Pair, pair_files
 from train.data.held_back import held_back
+from train.data.labels import LabelRule
 from train.data.registry import NoSuchSplit, find_split
 
-Pairing = Callable[[Path, str, bool], list[Pair]]
+Layout = Callable[[Path, str, bool], list[Pair]]
+LabelEnds = Sequence[tuple[str, LabelRule | None]]
 ACDC_CONDITIONS = ("fog", "night", "rain", "snow")
 
 
-def nested(
-    images: str, labels: str, image_ends: Sequence[str], label_ends: Sequence[tuple[str, LabelRule | None]]
-) -> Pairing:
-    """Trees of folders: `images/<split>/**/X<image_end>` with `labels/<split>/**/X<label_end>`.
+def require_folder(folder: Path, root: Path, split: str) -> Path:
+    """Give a folder back. Raises NoSuchSplit when it is not there."""
+    if not folder.is_dir():
+        raise NoSuchSplit(f"No split {split!r} in {root}: expected the folder {folder}.")
+    return folder
 
-    label_ends: possible endings in the order of preference, each with the rule of its files (None: the set's own).
+
+def nested(images: str, labels: str, image_end: str, label_ends: LabelEnds) -> Layout:
+    """Trees of folders.
+
+    Args:
+        images: photographs are `images/<split>/**/X<image_end>.*`.
+        labels: their labels are `labels/<split>/**/X<label_end>`.
+        image_end: as of `pair_files`.
+        label_ends: as of `pair_files`.
+
+    Returns:
+        The layout.
     """
 
     def pair(root: Path, split: str, labelled: bool) -> list[Pair]:
-        folder = root / images / split
-        if not folder.is_dir():
-            raise NoSuchSplit(f"No split {split!r} in {root}: expected the folder {folder}.")
-        return pair_tree(folder, root / labels / split if labelled else None, image_ends, label_ends)
+        folder = require_folder(root / images / split, root, split)
+        return pair_files(folder, root / labels / split if labelled else None, image_end, label_ends, nested=True)
 
     return pair
 
 
-def pair_tree(
-    folder: Path,
-    label_folder: Path | None,
-    image_ends: Sequence[str],
-    label_ends: Sequence[tuple[str, LabelRule | None]],
-) -> list[Pair]:
-    """Pairs of two parallel trees. Raises ValueError when there is no image, or one has no label."""
-    images = sorted((p, end) for end in image_ends for p in folder.rglob(f"*{end}") if p.is_file())
-    if not images:
-        raise ValueError(f"The folder {folder} holds no photographs (*{image_ends[0]}).")
-    if label_folder is None:
-        return [Pair(path, None) for path, _ in images]
-    pairs, missing = [], []
-    for path, end in images:
-        place = label_folder / path.parent.relative_to(folder)
-        for label_end, rule in label_ends:
-            label = place / (path.name.removesuffix(end) + label_end)
-            if label.is_file():
-                pairs.append(Pair(path, label, rule))
-                break
-        else:
-            missing.append(path)
-
-    def expected(path: Path) -> Path:
-        end = next(end for p, end in images if p == path)
-        return label_folder / path.parent.relative_to(folder) / (path.name.removesuffix(end) + label_ends[0][0])
-
-    require_labels(missing, expected)
-    return pairs
-
-
 def gta(root: Path, split: str, labelled: bool) -> list[Pair]:
     """`images/00001.png`, `labels/00001.png`; with `split.mat` its splits, without it everything is for training."""
-    if not (root / "images").is_dir():
-        raise NoSuchSplit(f"No photographs in {root}: expected {root / 'images'}.")
-    pairs = pair_folders(root, "labels" if labelled else None)
+    pairs = pair_files(require_folder(root / "images", root, split), root / "labels" if labelled else None)
     listing = root / "split.mat"
     if listing.is_file():
         numbers = _listed(listing, f"{split}Ids")
@@ -98,8 +80,8 @@ def dawn(root: Path, split: str, labelled: bool) -> list[Pair]:
     """`images/foggy-001.jpg` of DAWN, without those that `python -m train spots` scores and near copies of these."""
     if split != "train" and (root / "images").is_dir():
         raise NoSuchSplit(f"No split {split!r} in {root}: all of it is for training.")
-    pairs = pair_folders(find_split(root, split), "labels" if labelled else None)
-    held = {Path(name).stem for name in held_back()}  # whatever they are stored as
+    folder, held = find_split(root, split), {Path(name).stem for name in held_back()}  # whatever they are stored as
+    pairs = pair_files(folder / "images", folder / "labels" if labelled else None)
     found = [pair for pair in pairs if pair.image.stem not in held]
     if not found:
         raise ValueError(
@@ -112,7 +94,7 @@ def synthia(root: Path, split: str, labelled: bool) -> list[Pair]:
     """`RGB/0000000.png`, `GT/LABELS/0000000.png`; all of it is for training."""
     if split != "train" or not (root / "RGB").is_dir():
         raise NoSuchSplit(f"No split {split!r} in {root}: SYNTHIA has RGB and GT/LABELS, all of it for training.")
-    return pair_folders(root, "GT/LABELS" if labelled else None, images="RGB")
+    return pair_files(root / "RGB", root / "GT" / "LABELS" if labelled else None)
 
 
 def bdd(root: Path, split: str, labelled: bool) -> list[Pair]:
@@ -123,80 +105,77 @@ def bdd(root: Path, split: str, labelled: bool) -> list[Pair]:
     ):
         for base in (root, root / "bdd100k"):
             if (base / images / split).is_dir():
-                return nested(images, labels, (".jpg",), ((end, None),))(base, split, labelled)
+                return nested(images, labels, "", ((end, None),))(base, split, labelled)
     raise NoSuchSplit(f"No split {split!r} in {root}: expected {root / 'images/10k' / split}.")
 
 
-def vistas(version: str, panoptic: LabelRule) -> Pairing:
-    """`training/images`, with labels in `training/<version>/labels` or `training/labels`, else panoptic ones."""
+def vistas(version: str, panoptic: LabelRule) -> Layout:
+    """`training/images`, with labels in `training/<version>/labels` or `training/labels`, else panoptic ones.
+
+    Args:
+        version: "v1.2" or "v2.0".
+        panoptic: how panoptic labels are read, but for their listing.
+
+    Returns:
+        The layout.
+    """
 
     def pair(root: Path, split: str, labelled: bool) -> list[Pair]:
         base = root / {"train": "training", "val": "validation", "test": "testing"}.get(split, split)
-        if not (base / "images").is_dir():
-            raise NoSuchSplit(f"No split {split!r} in {root}: expected {base / 'images'}.")
+        images = require_folder(base / "images", root, split)
+        places = [base / version / "labels", *([base / "labels"] if version == "v1.2" else [])]
+        listing = base / version / "panoptic" / "panoptic_2020.json"
         if not labelled:
-            return pair_folders(base, None)
-        places = (f"{version}/labels", *(("labels",) if version == "v1.2" else ()))
-        for place in places:
-            if (base / place).is_dir():
-                return pair_folders(base, place)
-        place = base / version / "panoptic"
-        listing = place / "panoptic_2020.json"
-        if listing.is_file():
+            return pair_files(images, None)
+        if not any(place.is_dir() for place in places) and listing.is_file():
             read_segments(listing)  # says at once what is wrong with it
             rule = replace(panoptic, segments=listing)
-            return [replace(p, rule=rule) for p in pair_folders(base, f"{version}/panoptic")]
-        return pair_folders(base, places[0])  # says what is missing
+            return [replace(p, rule=rule) for p in pair_files(images, listing.parent)]
+        return pair_files(images, next((place for place in places if place.is_dir()), places[0]))
 
     return pair
 
 
-def acdc(conditions: Sequence[str], trainids: LabelRule) -> Pairing:
-    """`rgb_anon/<condition>/<split>/*/X_rgb_anon.png`, `gt/.../X_gt_labelIds.png`; references in `<split>_ref`."""
+def acdc(conditions: Sequence[str], trainids: LabelRule) -> Layout:
+    """`rgb_anon/<condition>/<split>/*/X_rgb_anon.png`, `gt/.../X_gt_labelIds.png`.
+
+    Args:
+        conditions: which of `ACDC_CONDITIONS`.
+        trainids: how files of trainIds are read.
+
+    Returns:
+        The layout.
+    """
+    ends = (("_gt_labelIds.png", None), ("_gt_labelTrainIds.png", trainids))
 
     def pair(root: Path, split: str, labelled: bool) -> list[Pair]:
         found: list[Pair] = []
         for condition in conditions:
             folder = root / "rgb_anon" / condition / split
-            if not folder.is_dir():
-                continue
-            ends = (("_gt_labelIds.png", None), ("_gt_labelTrainIds.png", trainids))
-            labels = root / "gt" / condition / split if labelled else None
-            found += with_condition(pair_tree(folder, labels, ("_rgb_anon.png",), ends), condition)
+            if folder.is_dir():
+                labels = root / "gt" / condition / split if labelled else None
+                pairs = pair_files(folder, labels, "_rgb_anon", ends, nested=True)
+                found += [replace(pair, condition=condition) for pair in pairs]
         if not found:
-            raise NoSuchSplit(f"No split {split!r} in {root}: expected {root / 'rgb_anon' / conditions[0] / split}.")
-        return [_with_reference(root, split, p) for p in found]
+            require_folder(root / "rgb_anon" / conditions[0] / split, root, split)
+        return found
 
     return pair
 
 
-def _with_reference(root: Path, split: str, pair: Pair) -> Pair:
-    name = pair.image.name.replace("_rgb_anon", "_rgb_ref_anon")
-    reference = root / "rgb_anon" / pair.condition / f"{split}_ref" / pair.image.parent.name / name
-    return replace(pair, reference=reference) if reference.is_file() else pair
-
-
 def camvid_tutorial(root: Path, split: str, labelled: bool) -> list[Pair]:
     """The SegNet tutorial's edition: `train`, `trainannot`, and so on."""
-    if not (root / split).is_dir():
-        raise NoSuchSplit(f"No split {split!r} in {root}: expected {root / split}.")
-    return pair_folders(root, f"{split}annot" if labelled else None, images=split)
+    return pair_files(require_folder(root / split, root, split), root / f"{split}annot" if labelled else None)
 
 
 def camvid_original(root: Path, split: str, labelled: bool) -> list[Pair]:
     """Cambridge's edition: `701_StillsRaw_full/X.png`, `LabeledApproved_full/X_L.png`, split as the tutorial splits."""
-    photographs = root / "701_StillsRaw_full"
-    chosen = [p for p in find_images(photographs) if camvid_split(p.stem) == split]
+    photographs, labels = root / "701_StillsRaw_full", root / "LabeledApproved_full"
+    pairs = pair_files(photographs, labels if labelled else None, label_ends=(("_L.png", None),))
+    chosen = [pair for pair in pairs if camvid_split(pair.image.stem) == split]
     if not chosen:
         raise NoSuchSplit(f"No photographs of split {split!r} in {photographs}.")
-    if not labelled:
-        return [Pair(p, None) for p in chosen]
-
-    def label(path: Path) -> Path:
-        return root / "LabeledApproved_full" / f"{path.stem}_L.png"
-
-    require_labels([p for p in chosen if not label(p).is_file()], label)
-    return [Pair(p, label(p)) for p in chosen]
+    return chosen
 
 
 def camvid_split(stem: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from train.data.encodings import ILLEGAL
-from train.data.files import LabelRule, Pair, pair_folders
+from train.data.files import Pair, pair_files
 from train.data.groups import LabelGroups
+from train.data.labels import LabelRule
 
 SPLITS = ("train", "val", "test", "training", "validation", "testing")
 
@@ -37,27 +38,36 @@ class DatasetType:
     pair: Callable[[Path, str, bool], list[Pair]] | None = None
     edition: Callable[[Path], DatasetType | None] | None = None
 
-    @property
-    def title(self) -> str:
-        """What its labels are, for messages and the log."""
-        return self.rule.title
-
-    @property
-    def table(self) -> np.ndarray:
-        """Label value -> group index, (256,) uint8."""
-        return self.rule.table
-
     def at(self, root: Path) -> DatasetType:
         """The edition that lies in a folder."""
         return (self.edition(root) if self.edition is not None else None) or self
 
-    def pairs(self, root: Path, split: str, labelled: bool) -> list[Pair]:
-        """Image and label files of a split. Raises ValueError when there is none, or a label is missing."""
+    def pairs(self, root: Path, split: str, labelled: bool, complete: bool = True) -> list[Pair]:
+        """Find the files of a split.
+
+        Args:
+            root: folder of the set, or of one of its splits.
+            split: "train", "val" or "test".
+            labelled: False takes photographs only.
+            complete: refuse photographs without a label; else their pairs name the file that is missing.
+
+        Returns:
+            The pairs in the natural order of the photographs.
+
+        Raises:
+            ValueError: no such folder or split, no photographs, or a missing label.
+        """
         root, split = locate(root, split)
         kind = self.at(root)
         if kind.pair is not None:
-            return kind.pair(root, split, labelled)
-        return pair_folders(find_split(root, split), kind.labels if labelled else None)
+            found = kind.pair(root, split, labelled)
+        else:
+            folder = find_split(root, split)
+            found = pair_files(folder / "images", folder / kind.labels if labelled else None)
+        if complete and (missing := [text for pair in found if (text := pair.missing())]):
+            more = f" ({len(missing) - 1} more photographs have none, too.)" if missing[1:] else ""
+            raise ValueError(missing[0] + more)
+        return found
 
 
 DATASETS: dict[str, DatasetType] = {}
@@ -73,7 +83,17 @@ def register(kind: DatasetType) -> DatasetType:
 
 
 def parse(spec: str) -> tuple[DatasetType, Path]:
-    """`[name:]ROOT[/split]` -> type and folder. Raises ValueError for an unknown name or an empty root."""
+    """Read a `--data` argument.
+
+    Args:
+        spec: `[name:]ROOT[/split]`.
+
+    Returns:
+        Type and folder, the split still part of it.
+
+    Raises:
+        ValueError: an unknown name or an empty root.
+    """
     name, colon, rest = spec.partition(":")
     if not colon or len(name) < 2 or "/" in name or "\\" in name:  # no name; a drive letter is none
         name, rest = DEFAULT, spec
@@ -85,9 +105,17 @@ def parse(spec: str) -> tuple[DatasetType, Path]:
 
 
 def locate(root: Path, split: str) -> tuple[Path, str]:
-    """A root and its split; "ROOT/val" where official layouts have no such folder means the split val of ROOT.
+    """Tell a root from its split: "ROOT/val", where official layouts have no such folder, means the split val of ROOT.
 
-    Raises ValueError when there is no such folder.
+    Args:
+        root: as `parse` gives it.
+        split: that holds when the root names none.
+
+    Returns:
+        Folder of the set, and split.
+
+    Raises:
+        ValueError: there is no such folder.
     """
     if root.is_dir():
         return root, split
@@ -119,7 +147,15 @@ def has_split(spec: str, split: str) -> bool:
 
 
 def make_table(ids: Mapping[int, int], groups: np.ndarray | None = None) -> np.ndarray:
-    """Label table of a set, (256,) uint8. ids: value -> train id, or 255. groups: (256,) train id -> group index."""
+    """Make the label table of a set.
+
+    Args:
+        ids: value -> train id, or 255.
+        groups: (256,) train id -> group index; None for a group a class.
+
+    Returns:
+        (256,) uint8: value -> group index, 255 = ignore, `ILLEGAL` = no such value.
+    """
     table = np.full(256, ILLEGAL, np.uint8)
     for value, train_id in ids.items():
         table[value] = train_id if groups is None else groups[train_id]

@@ -18,7 +18,7 @@ class Choice:
 
     dataset: int
     index: int
-    wanted: int | None = None
+    group: int | None = None
 
 
 class Sampler:
@@ -57,7 +57,19 @@ class Sampler:
 
 
 def share_places(batch: int, mix: Sequence[float], sets: int) -> list[int]:
-    """Places of a batch for each set, by largest remainder. Raises ValueError when a set would get none."""
+    """Divide the places of a batch by largest remainder.
+
+    Args:
+        batch: number of places.
+        mix: share of each set, in any unit.
+        sets: number of sets.
+
+    Returns:
+        Places of each set.
+
+    Raises:
+        ValueError: a set would get none, or a share is not positive.
+    """
     if len(mix) != sets or not all(0 < share < np.inf for share in mix):
         raise ValueError(f"The mix needs one positive share for each of the {sets} sets, got {tuple(mix)}.")
     exact = np.asarray(mix, float) / sum(mix) * batch

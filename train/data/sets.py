@@ -1,7 +1,8 @@
-"""Every set that `--data NAME:ROOT` knows, in its official layout."""
+"""Every set that `--data NAME:ROOT` knows: its label values, from `tables`, and its layout, from `layouts`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,17 @@ import numpy as np
 from mfuser.cityscapes import COMMON, IGNORE
 from train.data import layouts, tables
 from train.data.encodings import CITYSCAPES_DIVISOR, VISTAS_DIVISOR
-from train.data.files import LabelRule
 from train.data.groups import CITYSCAPES, COMMON_SPACE, IDD_SPACE
+from train.data.labels import LabelRule
 from train.data.registry import DatasetType, make_table, register
 
+_label_ids = make_table(tables.CITYSCAPES_LABEL_IDS)
 TRAIN_IDS = LabelRule("Cityscapes trainIds (0-18, 255)", make_table(tables.TRAIN_IDS))
-COLOURS = LabelRule("Cityscapes colours", make_table(tables.CITYSCAPES_LABEL_IDS), colours=tables.CITYSCAPES_COLOURS)
-PANOPTIC = LabelRule("Cityscapes panoptic ids", make_table(tables.CITYSCAPES_LABEL_IDS), panoptic=True)
+COLOURS = LabelRule("Cityscapes colours", _label_ids, colours=tables.CITYSCAPES_COLOURS)
+PANOPTIC = LabelRule("Cityscapes panoptic ids", _label_ids, panoptic=True)
 LABEL_IDS = LabelRule(
     "Cityscapes labelIds (0-33)",
-    make_table(tables.CITYSCAPES_LABEL_IDS),
+    _label_ids,
     colours=tables.CITYSCAPES_COLOURS,
     divisor=CITYSCAPES_DIVISOR,
     polygons={name: index for index, name in enumerate(tables.CITYSCAPES_NAMES)} | {"license plate": 0},
@@ -26,7 +28,7 @@ LABEL_IDS = LabelRule(
 )
 
 
-def _nineteen(name: str, rule: LabelRule, pair: layouts.Pairing | None = None) -> DatasetType:
+def _nineteen(name: str, rule: LabelRule, pair: layouts.Layout | None = None) -> DatasetType:
     return register(DatasetType(name, CITYSCAPES, "cityscapes", rule, pair=pair))
 
 
@@ -37,35 +39,19 @@ _nineteen("labelids", LABEL_IDS)
 _nineteen("colours", COLOURS)
 _nineteen("panoptic", PANOPTIC)
 
-_nineteen(
-    "gta",
-    LabelRule(
-        "GTA V's labelIds (0-34)",
-        make_table(tables.GTA_LABEL_IDS),
-        colours=tables.CITYSCAPES_COLOURS,
-        above=18,
-    ),
-    layouts.gta,
-)
+_gta = make_table(tables.GTA_LABEL_IDS)
+_nineteen("gta", LabelRule("GTA V's labelIds (0-34)", _gta, tables.CITYSCAPES_COLOURS, above=18), layouts.gta)
 _nineteen("dawn", TRAIN_IDS, layouts.dawn)
 _nineteen("synthia", LabelRule("SYNTHIA's ids (0-22)", make_table(tables.SYNTHIA_IDS), deep=True), layouts.synthia)
-_nineteen(
-    "cityscapes",
-    LABEL_IDS,
-    layouts.nested(
-        "leftImg8bit",
-        "gtFine",
-        ("_leftImg8bit.png",),
-        (
-            ("_gtFine_labelIds.png", None),
-            ("_gtFine_labelTrainIds.png", TRAIN_IDS),
-            ("_gtFine_instanceIds.png", None),
-            ("_gtFine_color.png", COLOURS),
-            ("_gtFine_panoptic.png", PANOPTIC),
-            ("_gtFine_polygons.json", None),
-        ),
-    ),
+_cityscapes_labels = (
+    ("_gtFine_labelIds.png", None),
+    ("_gtFine_labelTrainIds.png", TRAIN_IDS),
+    ("_gtFine_instanceIds.png", None),
+    ("_gtFine_color.png", COLOURS),
+    ("_gtFine_panoptic.png", PANOPTIC),
+    ("_gtFine_polygons.json", None),
 )
+_nineteen("cityscapes", LABEL_IDS, layouts.nested("leftImg8bit", "gtFine", "_leftImg8bit", _cityscapes_labels))
 _nineteen("bdd", LabelRule("BDD100K's trainIds (0-18, 255)", make_table(tables.TRAIN_IDS)), layouts.bdd)
 # Cars, poles and signs lie above 33, where Cityscapes' labelIds end; those of v2.0 above 65, where v1.2's ids end.
 for _name, _version, _ids, _names, _above in (
@@ -79,52 +65,37 @@ _nineteen("acdc", LABEL_IDS, layouts.acdc(layouts.ACDC_CONDITIONS, TRAIN_IDS))
 for _condition in layouts.ACDC_CONDITIONS:
     _nineteen(f"acdc-{_condition}", LABEL_IDS, layouts.acdc((_condition,), TRAIN_IDS))
 
-_idd_level3 = LabelRule("IDD's level3Ids (0-25)", make_table(tables.IDD_LEVEL3_IDS), above=18)
-_idd_polygons = {name: own for name, (own, _, _) in tables.IDD_LABELS.items()}
-_nineteen(
-    "idd",
-    # Poles, buildings, vegetation and sky lie above 25, where level 3 ends; in level 3 above 18, where trainIds end.
-    LabelRule("IDD's ids (0-39)", make_table(tables.IDD_IDS), polygons=_idd_polygons, background=35, above=25),
-    layouts.nested(
-        "leftImg8bit",
-        "gtFine",
-        ("_leftImg8bit.png", "_leftImg8bit.jpg"),
-        (
-            ("_gtFine_labelids.png", None),
-            ("_gtFine_labelIds.png", None),
-            ("_gtFine_labellevel3Ids.png", _idd_level3),
-            ("_gtFine_polygons.json", None),
-        ),
-    ),
+_level3 = LabelRule("IDD's level3Ids (0-25)", make_table(tables.IDD_LEVEL3_IDS), above=18)
+_idd_labels = (
+    ("_gtFine_labelids.png", None),
+    ("_gtFine_labelIds.png", None),
+    ("_gtFine_labellevel3Ids.png", _level3),
+    ("_gtFine_polygons.json", None),
 )
+# Poles, buildings, vegetation and sky lie above 25, where level 3 ends; in level 3 above 18, where trainIds end.
+_idd_ids = make_table(tables.IDD_IDS)
+_idd = LabelRule("IDD's ids (0-39)", _idd_ids, polygons=tables.IDD_NAMES, background=35, above=25)
+_nineteen("idd", _idd, layouts.nested("leftImg8bit", "gtFine", "_leftImg8bit", _idd_labels))
 
 
 # -- sets whose labels name groups of classes ---------------------------------------------------------------------
 
-_order = list(COMMON)
 
-
-def _common(names: list[str]) -> np.ndarray:
+def _common(names: Sequence[str]) -> np.ndarray:
     """Label table of ids that stand for classes of the common space, "" being void."""
-    return make_table({i: _order.index(name) if name else IGNORE for i, name in enumerate(names)})
+    order = list(COMMON)
+    return make_table({i: order.index(name) if name else IGNORE for i, name in enumerate(names)})
 
 
-_CAMVID_TUTORIAL = DatasetType(
-    "camvid",
-    COMMON_SPACE,
-    "common",
-    LabelRule("CamVid's 11 classes (0-11)", _common(list(tables.CAMVID_TUTORIAL))),
-    pair=layouts.camvid_tutorial,
+def _camvid(rule: LabelRule, **more) -> DatasetType:
+    return DatasetType("camvid", COMMON_SPACE, "common", rule, **more)
+
+
+_CAMVID_TUTORIAL = _camvid(
+    LabelRule("CamVid's 11 classes (0-11)", _common(tables.CAMVID_TUTORIAL)), pair=layouts.camvid_tutorial
 )
-_CAMVID_ORIGINAL = DatasetType(
-    "camvid",
-    COMMON_SPACE,
-    "common",
-    LabelRule(
-        "CamVid's 32 colours",
-        _common([name for _, name in tables.CAMVID_COLOURS.values()]),
-        colours={i: colour for i, (colour, _) in enumerate(tables.CAMVID_COLOURS.values())},
-    ),
+_CAMVID_ORIGINAL = _camvid(
+    LabelRule("CamVid's 32 colours", _common(tables.CAMVID_CLASSES), tables.CAMVID_COLOURS),
     pair=layouts.camvid_original,
 )
 
@@ -135,33 +106,18 @@ def _camvid_edition(root: Path) -> DatasetType | None:
     return _CAMVID_TUTORIAL if any((root / f"{s}annot").is_dir() for s in ("train", "val", "test")) else None
 
 
+_camvid_train_ids = make_table(tables.TRAIN_IDS, COMMON_SPACE.table())
 CAMVID = register(
-    DatasetType(
-        "camvid",
-        COMMON_SPACE,
-        "common",
-        LabelRule("CamVid as trainIds (0-18, 255)", make_table(tables.TRAIN_IDS, COMMON_SPACE.table()), segnet=True),
-        edition=_camvid_edition,
-    )
+    _camvid(LabelRule("CamVid as trainIds (0-18, 255)", _camvid_train_ids, segnet=True), edition=_camvid_edition)
 )
 
-_idd_groups = LabelRule(
-    "IDD Lite's 7 groups (0-6, 255)", make_table({**{g: g for g in range(len(IDD_SPACE))}, 255: IGNORE})
-)
-_IDD_LITE_OFFICIAL = DatasetType(
-    "idd_lite",
-    IDD_SPACE,
-    "idd",
-    _idd_groups,
-    pair=layouts.nested("leftImg8bit", "gtFine", ("_image.jpg", "_image.png"), (("_label.png", None),)),
-)
-IDD_LITE = register(
-    DatasetType(
-        "idd_lite",
-        IDD_SPACE,
-        "idd",
-        _idd_groups,
-        labels="labels_group",
-        edition=lambda root: _IDD_LITE_OFFICIAL if (root / "leftImg8bit").is_dir() else None,
-    )
-)
+_seven = LabelRule("IDD Lite's 7 groups (0-6, 255)", make_table({**{g: g for g in range(len(IDD_SPACE))}, 255: IGNORE}))
+_lite_layout = layouts.nested("leftImg8bit", "gtFine", "_image", (("_label.png", None),))
+_IDD_LITE_OFFICIAL = DatasetType("idd_lite", IDD_SPACE, "idd", _seven, pair=_lite_layout)
+
+
+def _lite_edition(root: Path) -> DatasetType | None:
+    return _IDD_LITE_OFFICIAL if (root / "leftImg8bit").is_dir() else None
+
+
+IDD_LITE = register(DatasetType("idd_lite", IDD_SPACE, "idd", _seven, labels="labels_group", edition=_lite_edition))

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mfuser.cityscapes import IGNORE
 from train.data.groups import LabelGroups
-from train.runtime.distributed import Processes
 
 NO_OBJECT = 0.1  # weight of a query whose class is absent
 
@@ -42,45 +41,6 @@ class Targets:
         return Targets(*rows, matched)
 
 
-LOSS_NORMS = ("global", "rank")
-
-
-@dataclass
-class Normalisers:
-    """What the sums of the loss terms are divided by: numbers, or scalars on the device."""
-
-    weights: float | Tensor  # sum of the class loss's weights
-    masks: float | Tensor  # matched masks
-    pixels: float | Tensor  # of all labels
-
-    @classmethod
-    def of(cls, targets: Targets) -> Normalisers:
-        """Of these samples alone."""
-        tiny = torch.finfo(torch.float32).tiny
-        return cls(targets.weights.sum().clamp_min(tiny), max(len(targets.matched), 1), targets.labels.numel())
-
-    @classmethod
-    def over(cls, targets: Targets, processes: Processes, kind: str, device: torch.device | str) -> Normalisers:
-        """Of a step whose samples are spread over processes, whose gradients are averaged afterwards.
-
-        targets: all of this process's share of the step, on the CPU. kind: "global" divides the sum over all processes
-        by the count over all, so that the gradients are those of one process with the whole batch. "rank" is as
-        released: the class loss is averaged within each rank first, and there is never less than one mask a rank.
-        Raises ValueError for another kind.
-        """
-        if kind not in LOSS_NORMS:
-            raise ValueError(f"Unknown loss norm {kind!r}; choose one of {', '.join(LOSS_NORMS)}.")
-        if processes.count == 1:
-            return cls.of(targets)
-        own = [float(targets.weights.sum()), float(len(targets.matched)), float(targets.labels.numel())]
-        weights, masks, pixels = processes.total(torch.tensor(own, device=device)).unbind()
-        tiny = torch.finfo(torch.float32).tiny
-        weights, masks, pixels = (n / processes.count for n in (weights, masks, pixels))
-        if kind == "rank":
-            return cls(max(own[0], tiny), masks.clamp_min(1), own[2])
-        return cls(weights.clamp_min(tiny), masks.clamp_min(1 / processes.count), pixels)
-
-
 def make_targets(labels: np.ndarray, groups: Sequence[LabelGroups]) -> Targets:
     """Targets of label maps whose values are indices into `groups[b]`.
 
@@ -88,7 +48,15 @@ def make_targets(labels: np.ndarray, groups: Sequence[LabelGroups]) -> Targets:
     group's mask; the other members are unknown to the labels, hence weight 0. Of an absent group every member must
     answer "no object". Classes in no group are unknown, and so are members of a present group that is `diverse`.
 
-    labels: (B, H, W) uint8. Raises ValueError when a value is neither 255 nor below the number of groups.
+    Args:
+        labels: (B, H, W) uint8.
+        groups: of each map.
+
+    Returns:
+        The targets, on the CPU.
+
+    Raises:
+        ValueError: a value is neither 255 nor below the number of groups.
     """
     size = max(map(len, groups))
     matrices = [g.matrix() for g in groups]

@@ -15,9 +15,12 @@ from mfuser.decoder.head import MFuserOutput
 
 
 class Board:
-    """Scalars and pictures of one stream. Without TensorBoard only the last pictures are kept, as files.
+    """Scalars and pictures of one stream. Without TensorBoard only the last pictures are kept, as a file.
 
-    folder: of the run. `why_not` says why there is no TensorBoard, "" when there is.
+    Args:
+        folder: of the run.
+        stream: "fused", "vfm" or "vlm".
+        tensorboard: whether to write for TensorBoard where it is installed; `why_not` says why it is not, else "".
     """
 
     def __init__(self, folder: Path, stream: str, tensorboard: bool):
@@ -50,10 +53,7 @@ class Board:
     def pictures(
         self, step: int, pixels: np.ndarray, labels: np.ndarray, members: np.ndarray, out: MFuserOutput
     ) -> None:
-        """Input, ground truth, prediction and score map of one sample, side by side.
-
-        pixels: (3, H, W) uint8. labels: (H, W) uint8 group indices. members: (G, K) bool. out: of a batch of one.
-        """
+        """Show one sample as `make_panel` draws it; arguments are those of `make_panel`."""
         panel = make_panel(pixels, labels, members, out)
         Image.fromarray(panel).save(self.folder / f"stream-{self.stream}.png")
         if (writer := self._writer(step)) is not None:
@@ -66,9 +66,19 @@ class Board:
 
 
 def make_panel(pixels: np.ndarray, labels: np.ndarray, members: np.ndarray, out: MFuserOutput) -> np.ndarray:
-    """(H, 4 W, 3) uint8 RGB: input, ground truth, prediction, and the score map's best class."""
+    """Input, ground truth, prediction, and the score map's best class of one sample, side by side.
+
+    Args:
+        pixels: (3, H, W) uint8 RGB.
+        labels: (H, W) uint8 group indices, 255 = ignore.
+        members: (G, K) bool, classes of each group; a group has the colour of its first class.
+        out: of a batch of one.
+
+    Returns:
+        (H, 4 W, 3) uint8 RGB.
+    """
     height, width = labels.shape
-    first = np.full(256, IGNORE, np.uint8)  # a group in the colour of its first member
+    first = np.full(256, IGNORE, np.uint8)
     for group, row in enumerate(members):
         if row.any():
             first[group] = np.flatnonzero(row)[0]

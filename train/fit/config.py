@@ -1,4 +1,4 @@
-"""Settings of `python -m train fit`: the paper's values, and what the built-in preset does differently."""
+"""Settings of `python -m train fit`: the paper's values, and what each preset does differently."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from mfuser import presets
+from mfuser.config import Preset
 from train.runtime.options import Append
+
+POSITIVE = ("iterations", "batch", "accumulate", "crop", "points", "save_every", "log_every", "lr")
+NOT_NEGATIVE = (
+    *("warmup", "base", "eval_every", "eval_limit", "pictures_every", "seed"),
+    *("min_lr", "weight_decay", "clip", "rare", "cache"),
+)
+SHARES = ("weather", "camera", "apart", "ema")  # 0 to 1
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,8 @@ class FitConfig:
     Defaults are those of the released code; `--preset nano` has its own. The same command runs in one process, and in
     several under `torchrun` or `accelerate launch`.
     """
+
+    # ---- What it learns from ----
 
     # Labelled photographs, [name:]ROOT[/split]; repeat for several sets.
     data: Annotated[tuple[str, ...], Append] = ()
@@ -33,6 +43,9 @@ class FitConfig:
     broken: Literal["stop", "skip"] = "stop"
     # Decoded photographs kept in memory, GiB (2^30 bytes) for each set; a larger set is read from disk, file by file.
     cache: float = 3.0
+
+    # ---- What is trained, and where it lies ----
+
     # Which preset.
     preset: str = "nano"
     # How the encoders meet, instead of the preset's own way: "mvfuser", "self-attention", "separate-attention",
@@ -55,26 +68,16 @@ class FitConfig:
     # Check data, shapes, memory and disk with two steps, estimate the time, and write nothing.
     dry_run: bool = False
 
-    # Optimizer steps.
-    iterations: int = 20000
-    # Images per step, over all processes and accumulated parts together.
-    batch: int = 2
-    # Parts into which each process divides its share of a batch; their gradients add up, less memory is needed.
-    accumulate: int = 1
+    # ---- A sample: crop and augmentation ----
+
     # Side of the square crop, pixels.
     crop: int = 512
     # Short side in pixels that scale 1 means; 0 keeps the native size.
     base: int = 0
     # Range of the random resize, as a factor.
     scale: tuple[float, float] = (0.5, 2.0)
-    # Largest share of a crop's labelled pixels that one class may have, 0 to 1 (10 draws).
-    category_cap: float = 0.75
-    # Probability of mirroring, 0 to 1.
-    flip: float = 0.5
     # Probability of another camera's softness, noise, tone, white balance and compression, 0 to 1.
     camera: float = 0.0
-    # Random brightness, contrast, saturation and hue.
-    photometric: bool = True
     # Probability of rendered weather, 0 to 1.
     weather: float = 0.0
     # Conditions to draw from, joined ones too ("fog+night").
@@ -84,16 +87,25 @@ class FitConfig:
     # Temperature of rare-class sampling; 0 turns it off.
     rare: float = 100.0
 
+    # ---- A step: batch, losses, optimizer ----
+
+    # Optimizer steps.
+    iterations: int = 20000
+    # Images per step, over all processes and accumulated parts together.
+    batch: int = 2
+    # Parts into which each process divides its share of a batch; their gradients add up, less memory is needed.
+    accumulate: int = 1
+    # Points per mask of the mask losses.
+    points: int = 12544
+    # Loss terms over several processes: "global" is one process with the whole batch; "rank", as released, averages
+    # the class loss within each process first. One process: the same.
+    loss_norm: Literal["global", "rank"] = "global"
     # Learning rate of AdamW.
     lr: float = 1e-4
     # Where the polynomial decay ends.
     min_lr: float = 1e-6
-    # Exponent of the decay.
-    power: float = 0.9
     # Steps of linear warm-up.
     warmup: int = 1500
-    # Share of the rate at which it starts.
-    warmup_ratio: float = 1e-6
     # Weight decay (the released CLIP variant has 1e-4).
     weight_decay: float = 1e-5
     # Spared from decay. "released": names with "norm", "query_embed" or "level_embed", which misses group and batch
@@ -103,21 +115,8 @@ class FitConfig:
     clip: float = 0.0
     # Decay of the moving average of the weights, which is evaluated and saved; 0 for none.
     ema: float = 0.0
-    # Points per mask of the mask losses.
-    points: int = 12544
-    # How points are drawn. "random": where masks are least certain, all masks in one draw. "released": the same, in the
-    # order of the released code, so that a seed gives its points. "grid": the centres of a square grid, for which
-    # --points must be a square number.
-    sampling: Literal["random", "released", "grid"] = "random"
-    # Loss terms over several processes: "global" is one process with the whole batch; "rank", as released, averages
-    # the class loss within each process first. One process: the same.
-    loss_norm: Literal["global", "rank"] = "global"
-    # Dropout of adapters and text enhancer, 0 to 1; -1 keeps the preset's.
-    dropout: float = -1.0
-    # Batch norms of the trained parts use their stored statistics.
-    freeze_norm: bool = False
-    # Store weights as float16.
-    half: bool = False
+
+    # ---- Where and how it is computed ----
 
     # auto, cpu, cuda or cuda:N.
     device: str = "auto"
@@ -129,6 +128,11 @@ class FitConfig:
     workers: int = -1
     # Of weights, data and dropout.
     seed: int = 2023
+
+    # ---- What is written, and when ----
+
+    # Store weights as float16.
+    half: bool = False
     # Steps between evaluations; 0: only at the end.
     eval_every: int = 0
     # Most images of each evaluation; 0 for all.
@@ -144,59 +148,71 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            several = value if isinstance(value, tuple) else (value,)
-            if not all(math.isfinite(one) for one in several if isinstance(one, float)):
-                raise ValueError(f"--{name.replace('_', '-')} must be a finite number, got {value}.")
+            option, numbers = "--" + name.replace("_", "-"), value if isinstance(value, tuple) else (value,)
+            if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+                raise ValueError(f"{option} must be a finite number, got {value}.")
+            if name in POSITIVE and value <= 0:
+                raise ValueError(f"{option} must be above 0, got {value}.")
+            if name in NOT_NEGATIVE and value < 0:
+                raise ValueError(f"{option} must not be negative, got {value}.")
+            if name in SHARES and (not 0 <= value <= 1 or (name, value) == ("ema", 1)):
+                raise ValueError(f"{option} must lie between 0 and 1, got {value}.")
         if not self.streams:
             raise ValueError("--streams needs one stream or more: fused, vfm, vlm or all.")
         if self.weather and not self.conditions:
             raise ValueError(f"--conditions needs one condition or more for --weather {self.weather:g}, or pass 0.")
-        for name in ("iterations", "batch", "accumulate", "crop", "points", "save_every", "log_every", "lr", "power"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}.")
         if self.holdout < 0 or self.holdout == 1:
             raise ValueError(f"--holdout must be 2 or more, or 0 for none, got {self.holdout}.")
         if self.holdout and self.val:
             raise ValueError("--holdout and --val contradict each other: what is held out is evaluated on instead.")
-        whole = ("warmup", "base", "eval_every", "eval_limit", "pictures_every", "seed")
-        for name in (*whole, "weight_decay", "clip", "rare", "cache"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(self, name)}.")
-        for name in ("weather", "camera", "apart", "ema", "flip", "category_cap"):
-            if not 0 <= getattr(self, name) <= 1 or (name == "ema" and self.ema == 1):
-                raise ValueError(f"--{name.replace('_', '-')} must lie between 0 and 1, got {getattr(self, name)}.")
-        if self.dropout != -1 and not 0 <= self.dropout < 1:
-            raise ValueError(f"--dropout must lie between 0 and 1, or be -1, got {self.dropout}.")
 
     @property
     def stream_names(self) -> tuple[str, ...]:
-        """The streams asked for, in the order asked, "all" standing for every one that the preset has."""
+        """The streams asked for, in the order asked; "all" stands for every stream of the preset."""
         known = presets.get(self.preset).streams
         return known if "all" in self.streams else tuple(dict.fromkeys(self.streams))
 
+    @property
+    def architecture(self) -> Preset:
+        """The preset, with the fusion of `--fusion` where one is named. Raises ValueError for unknown names."""
+        preset = presets.get(self.preset)
+        return presets.with_fusion(preset, self.fusion) if self.fusion else preset
+
     def recipe(self) -> dict[str, Any]:
-        """Everything that decides the resulting weights, besides the data; a resumed run must have the same."""
-        later = {name for name in ("holdout", "apart") if not getattr(self, name)}  # runs of before do not have them
-        unused = _NOT_RECIPE | later
-        return {k: v for k, v in asdict(self).items() if k not in unused}
+        """The settings that decide the resulting weights, by name; the data is not among them."""
+        unset = {name for name in ("holdout", "apart") if not getattr(self, name)}  # runs of before do not have them
+        return {name: value for name, value in asdict(self).items() if name not in NOT_RECIPE | unset}
 
     def identity(self, sets: Iterable[tuple[str, int]], stream: str) -> dict[str, Any]:
-        """A stream's recipe, and what it is applied to. sets: name and number of images of each set to train on."""
-        idle = () if stream == "fused" else ("apart",)  # a single encoder has none to be apart from
-        own = {name: value for name, value in self.recipe().items() if name not in idle}
+        """What the weights of a stream are made from; only a run with the same identity may be resumed.
+
+        Args:
+            sets: name and number of images of each training set.
+            stream: "fused", "vfm" or "vlm". A single encoder has no use for `apart`, which is left out.
+
+        Returns:
+            The recipe, and the training sets under "sets".
+        """
+        own = {name: value for name, value in self.recipe().items() if name != "apart" or stream == "fused"}
         return {**own, "sets": [f"{name} ({images} images)" for name, images in sets]}
 
 
-_NOT_RECIPE = {
+# Settings that a resumed run may change.
+NOT_RECIPE = {
     *("data", "val", "broken", "cache", "streams", "out", "encoders", "start", "resume", "overwrite", "dry_run"),
     *("device", "checkpointing", "workers", "half", "eval_every", "eval_limit", "save_every", "log_every"),
     *("pictures_every", "tensorboard"),
 }
 
+# Options of earlier versions, each with the one value that is still trained: runs that had it can be resumed.
+FORMER = {
+    **{"category_cap": 0.75, "flip": 0.5, "photometric": True, "sampling": "random"},
+    **{"power": 0.9, "warmup_ratio": 1e-6, "dropout": -1.0, "freeze_norm": False},
+}
 
 # What each preset does differently from the paper.
 OVERRIDES: dict[str, dict[str, Any]] = {
-    "nano": {  # 12800 crops, minutes on one GPU; `recipe.py` has what trained the shipped weights
+    "nano": {  # 12800 crops, minutes on one GPU; `train/reproduce/recipe.py` trained the built-in weights
         "iterations": 400,
         "batch": 32,
         "crop": 384,
@@ -214,12 +230,21 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "points": 4096,
         "half": True,
     },
-    "dinov2-l+clip-l": {"weight_decay": 1e-4},
-    "dinov2-b+clip-b": {"weight_decay": 1e-4},
+    **{name: {"weight_decay": 1e-4} for name in ("dinov2-l+clip-l", "dinov2-b+clip-b")},
 }
 
 
 def defaults(preset: str) -> FitConfig:
-    """Settings of a preset before the command line. Raises ValueError for an unknown preset."""
+    """Settings of a preset before the command line.
+
+    Args:
+        preset: name of a preset, as `mfuser presets` lists them.
+
+    Returns:
+        The paper's settings with the preset's own over them; `out` is "runs/PRESET".
+
+    Raises:
+        ValueError: the preset is unknown.
+    """
     presets.get(preset)
     return FitConfig(**{"preset": preset, "out": Path("runs") / preset, **OVERRIDES.get(preset, {})})

@@ -1,7 +1,10 @@
 """Losses of the released code, for labels that may name groups of classes.
 
 With one class per group every term is the released one. Terms are computed for all predictions at once, in float32
-also under autocast.
+also under autocast. What each sum is divided by, over parts and processes, stands in `normalisers.py`.
+
+Letters of shapes: P predictions (before and after each decoder layer), B samples, K classes and queries, G groups, M
+matched masks, N points.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mfuser.cityscapes import IGNORE
-from train.data.targets import Normalisers, Targets
+from train.data.targets import Targets
+from train.fit.normalisers import Normalisers
 from train.fit.point_sampling import PointSampling, sample
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """As released."""
+    """Factors of the loss terms as released, and the points of the mask losses."""
 
     cls: float = 2.0
     mask: float = 5.0
@@ -39,11 +43,18 @@ def compute_losses(
 ) -> dict[str, Tensor]:
     """Every loss term; the sum of all is minimised.
 
-    class_logits: P x (B, K, K+1). mask_logits: P x (B, K, h, w). score_logits: (B, K, g, g), the score map over its
-    temperature, or None. generator: of the sampled points, on the logits' device. norm: what the sums are divided by,
-    where these samples are a part of the step's; None when they are all of them.
-    Returns: scalars named as released: `decode.d0.loss_cls` (before any decoder layer), ..., `decode.loss_dice` (last
-    prediction), `scr_map.loss_seg`.
+    Args:
+        class_logits: P x (B, K, K+1).
+        mask_logits: P x (B, K, h, w).
+        score_logits: (B, K, g, g), the score map over its temperature, or None.
+        targets: of the same samples, on the device of the logits.
+        weights: factors and points; None for the released ones.
+        generator: of the sampled points, on the device of the logits; None for torch's own.
+        norm: what the sums are divided by, where these samples are a part of the step's; None when they are all.
+
+    Returns:
+        Scalars, float32, named as released: `decode.d0.loss_cls` (before any decoder layer), ..., `decode.loss_dice`
+        (last prediction), `scr_map.loss_seg`.
     """
     weights = weights or LossWeights()
     norm = norm or Normalisers.of(targets)
@@ -65,7 +76,13 @@ def compute_losses(
 def class_loss(logits: Tensor, targets: Targets, norm: Normalisers | None = None) -> Tensor:
     """Weighted cross-entropy of the queries, where any member of a group is a right answer.
 
-    logits: (P, B, K, K+1) float32. Returns: (P,), divided by the sum of the weights.
+    Args:
+        logits: (P, B, K, K+1) float32; the last class is "no object".
+        targets: of the same samples.
+        norm: its `weights` divide the sum; None for those of `targets`.
+
+    Returns:
+        (P,) float32.
     """
     right = logits.log_softmax(-1).masked_fill(~targets.classes, -torch.inf).logsumexp(-1)  # (P, B, K)
     return -(right * targets.weights).sum((1, 2)) / (norm or Normalisers.of(targets)).weights
@@ -80,7 +97,15 @@ def mask_losses(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy and dice between the matched queries' masks and the binary masks of their groups, at points.
 
-    mask_logits: P x (B, K, h, w). Returns: (P,) and (P,), means over the matched masks; 0 when nothing is matched.
+    Args:
+        mask_logits: P x (B, K, h, w).
+        targets: of the same samples; `matched` says which query draws which group.
+        sampling: chooses the points.
+        generator: of the points; None for torch's own.
+        norm: its `masks` divide the sums; None for those of `targets`.
+
+    Returns:
+        Cross-entropy and dice loss, (P,) float32 each; 0 when nothing is matched.
     """
     b, k, g = targets.matched.unbind(1)
     logits = torch.stack([m[b, k].float() for m in mask_logits])  # (P, M, h, w)
@@ -89,12 +114,12 @@ def mask_losses(
         return nothing, nothing
     truth = (targets.labels[b] == g[:, None, None]).float()  # (M, H, W)
     p, m = logits.shape[:2]
-    points = sampling.draw(logits, len(targets.labels), generator)  # (P, M, N, 2)
-    guess = sample(logits.flatten(0, 1), points.flatten(0, 1)).view(p, m, -1)
-    wanted = sample(truth, points.transpose(0, 1).flatten(1, 2)).view(m, p, -1).transpose(0, 1)
-    cross_entropy = F.binary_cross_entropy_with_logits(guess, wanted, reduction="none").mean(2)
-    share = guess.sigmoid()
-    overlap = (2 * (share * wanted).sum(-1) + 1) / (share.sum(-1) + wanted.sum(-1) + 1)  # (P, M)
+    points = sampling.draw(logits, generator)  # (P, M, N, 2)
+    drawn = sample(logits.flatten(0, 1), points.flatten(0, 1)).view(p, m, -1)  # (P, M, N)
+    labels = sample(truth, points.transpose(0, 1).flatten(1, 2)).view(m, p, -1).transpose(0, 1)  # (P, M, N)
+    cross_entropy = F.binary_cross_entropy_with_logits(drawn, labels, reduction="none").mean(2)
+    share = drawn.sigmoid()
+    overlap = (2 * (share * labels).sum(-1) + 1) / (share.sum(-1) + labels.sum(-1) + 1)  # (P, M)
     masks = (norm or Normalisers.of(targets)).masks
     return cross_entropy.sum(1) / masks, (1 - overlap).sum(1) / masks
 
@@ -103,7 +128,15 @@ def alignment_loss(logits: Tensor, targets: Targets, norm: Normalisers | None = 
     """Pixel-text cross-entropy of the score map, upsampled to the labels.
 
     A pixel's probability is the sum over its group; classes that the label set cannot name take no part. The mean runs
-    over all pixels, ignored ones included, as released. logits: (B, K, g, g) float32. Returns: scalar.
+    over all pixels, ignored ones included, as released.
+
+    Args:
+        logits: (B, K, g, g) float32, the score map over its temperature.
+        targets: of the same samples.
+        norm: its `pixels` divide the sum; None for those of `targets`.
+
+    Returns:
+        Scalar, float32.
     """
     full = F.interpolate(logits, size=targets.labels.shape[-2:], mode="bilinear", align_corners=False)
     known = targets.members.any(1)[..., None, None]  # (B, K, 1, 1)

@@ -10,6 +10,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from train.fit.config import FitConfig
 
+POWER = 0.9  # exponent of the polynomial decay, as released
+WARMUP_START = 1e-6  # share of the rate at which the warm-up starts, as released
 RELEASED_SPARED = ("norm", "query_embed", "level_embed")  # substrings of parameter names
 SCAN_SPARED = ("A_log", "D", "prompts")  # matrices that are no projections (Mamba marks the first two itself)
 
@@ -17,7 +19,16 @@ SCAN_SPARED = ("A_log", "D", "prompts")  # matrices that are no projections (Mam
 def make_optimizer(
     parameters: Mapping[str, nn.Parameter], embeddings: Iterable[str], config: FitConfig
 ) -> torch.optim.AdamW:
-    """AdamW in two groups, decayed and spared. embeddings: names of parameters that are tables of embeddings."""
+    """AdamW in two groups: with weight decay, and spared from it.
+
+    Args:
+        parameters: what is trained, by name.
+        embeddings: names of the parameters that are tables of embeddings.
+        config: settings of the run; `decay` says what is spared.
+
+    Returns:
+        The optimizer; its first group is the decayed one.
+    """
     tables = set(embeddings)
 
     def spared(name: str, parameter: nn.Parameter) -> bool:
@@ -45,10 +56,15 @@ def embedding_names(model: nn.Module) -> set[str]:
 
 
 def learning_rate(step: int, config: FitConfig) -> float:
-    """Polynomial decay to `min_lr` with linear warm-up, as mmcv computes it for step 0, 1, ..."""
-    decayed = (config.lr - config.min_lr) * (1 - step / config.iterations) ** config.power + config.min_lr
+    """The rate of a step: polynomial decay to `min_lr` with linear warm-up, as mmcv computes it.
+
+    Args:
+        step: 0 for the first one.
+        config: settings of the run.
+    """
+    decayed = (config.lr - config.min_lr) * (1 - step / config.iterations) ** POWER + config.min_lr
     if step < config.warmup:
-        return decayed * (1 - (1 - step / config.warmup) * (1 - config.warmup_ratio))
+        return decayed * (1 - (1 - step / config.warmup) * (1 - WARMUP_START))
     return decayed
 
 
@@ -60,7 +76,7 @@ class MovingAverage:
         self.average = {name: p.detach().clone() for name, p in parameters.items()}
 
     def update(self, step: int) -> None:
-        """Take in the weights after `step`."""
+        """Take in the weights after step s: average = d average + (1 - d) weights, d = min(decay, (1+s) / (10+s))."""
         decay = min(self.decay, (1 + step) / (10 + step))
         current = [p.detach() for p in self.parameters.values()]
         get_ema_multi_avg_fn(decay)(list(self.average.values()), current, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import pickle
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from mfuser.weights import files
 from mfuser.weights import tensors as tensors_module
+from mfuser.writing import write_bytes
+from train.fit.config import FORMER
 
 
 class RunFiles:
@@ -26,15 +27,19 @@ class RunFiles:
         self.log = folder / f"stream-{stream}.jsonl"
 
     def finished(self, identity: Mapping[str, Any]) -> bool:
-        """Weights of this very run are there, whole.
+        """Whether the weights of this very run are there, with all of its steps.
 
-        identity: its settings, and what it learns from. Raises ValueError naming what differs when the weights are
-        those of another finished run; weights of before, which do not say what made them, are told by their steps.
+        Args:
+            identity: settings of the run, and what it learns from. Weights of earlier versions do not store it; of
+                these the number of steps decides.
+
+        Raises:
+            ValueError: the weights are those of another finished run; the message names the setting that differs.
         """
         if not self.weights.is_file():
             return False
         stored = files.load_metadata(self.weights)
-        if "recipe" in stored and not self.state.exists():  # else the state tells
+        if "recipe" in stored and not self.state.exists():  # else `load_state` compares
             require_same(json.loads(stored["recipe"]), identity, self.weights)
         return stored.get("step") == str(identity["iterations"])
 
@@ -60,10 +65,17 @@ class RunFiles:
             os.fsync(file.fileno())
         os.replace(beside, self.state)
 
-    def load_state(self, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What `save_state` stored, on the CPU; None when there is nothing.
+    def load_state(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Read what `save_state` stored.
 
-        recipe: settings of this run. Raises ValueError naming a setting that differs, or a damaged file.
+        Args:
+            identity: settings of this run, and what it learns from.
+
+        Returns:
+            The state, on the CPU; None when there is none.
+
+        Raises:
+            ValueError: the file is damaged, or a setting differs; the message names it.
         """
         if not self.state.exists():
             return None
@@ -71,52 +83,67 @@ class RunFiles:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(f"{self.state} is damaged: pass --overwrite to start anew.") from error
-        require_same(state["recipe"], recipe, self.state)
+        require_same(state["recipe"], identity, self.state)
         return state
 
     def save_weights(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], half: bool) -> None:
-        """Store the weights that evaluation and the page load."""
+        """Store the weights that evaluation and the page load; half: as float16."""
         tensors_module.save(self.weights, tensors, metadata, half=half)
-
-    def trim_log(self, step: int) -> None:
-        """Drop log lines of steps that are about to be repeated."""
-        if not self.log.exists():
-            return
-        lines = [line for line in self.log.read_text().splitlines() if _step_of(line) <= step]
-        beside = self.log.with_name(self.log.name + ".part")
-        beside.write_text("".join(line + "\n" for line in lines))
-        os.replace(beside, self.log)
 
     def write_log(self, record: Mapping[str, Any]) -> None:
         """Append one line; it must have a "step"."""
         with self.log.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
+    def trim_log(self, step: int) -> None:
+        """Drop the lines of steps after `step`, which are about to be repeated."""
+        if self.log.exists():
+            lines = [json.dumps(record) + "\n" for record in read_log(self.log) if record["step"] <= step]
+            write_bytes(self.log, "".join(lines).encode())
 
-def require_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    """Raise ValueError naming a setting in which a run differs from the one that wrote a file."""
-    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they were stored
-    for name in sorted(wanted.keys() | stored.keys()):
-        if stored.get(name) != wanted.get(name):
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a log; one that a kill cut short is left out, and a missing file has none."""
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
+def require_same(stored: Mapping[str, Any], own: Mapping[str, Any], path: Path) -> None:
+    """Compare a run with the one that wrote a file.
+
+    Args:
+        stored: identity of the run that wrote it.
+        own: identity of this run.
+        path: the file, for the message.
+
+    Raises:
+        ValueError: they differ; the message names the setting.
+    """
+    stored = {name: value for name, value in stored.items() if name not in FORMER or value != FORMER[name]}
+    own = json.loads(json.dumps(own))  # tuples become lists, as they were stored
+    for name in sorted(own.keys() | stored.keys()):
+        if stored.get(name) != own.get(name):
             raise ValueError(
-                f"Cannot resume {path.name}: it was trained with {name} = {stored.get(name)}, not {wanted.get(name)}. "
+                f"Cannot resume {path.name}: it was trained with {name} = {stored.get(name)}, not {own.get(name)}. "
                 "Use the same settings, or --overwrite to start anew."
             )
-
-
-def _step_of(line: str) -> float:
-    """Step of a line of the log; infinite for one that a kill cut short."""
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return math.inf
 
 
 def checkpoint_bytes(numbers: Sequence[int], average: bool, half: bool) -> int:
     """Most bytes that the checkpoints of streams, trained one after the other, come to.
 
-    numbers: how many numbers each stream trains. A finished stream leaves its weights; the one in training has a state
-    besides, float32 of weights, two moments and the average, and each file is written beside the one that it replaces.
+    A finished stream leaves its weights; the one in training has a state besides, float32 of weights, two moments and
+    the average, and each file is written beside the one that it replaces.
+
+    Args:
+        numbers: how many numbers each stream trains.
+        average: whether a moving average is kept.
+        half: whether weights are stored as float16.
     """
     weights = [count * (2 if half else 4) for count in numbers]
     states = [count * 4 * (4 if average else 3) for count in numbers]

@@ -51,10 +51,18 @@ class ConfusionMatrix:
 
 
 def count_pairs(truth: np.ndarray, prediction: np.ndarray, groups: int) -> np.ndarray:
-    """Confusion counts of one image, (G, G + 1) int64: rows are the truth, the last column is outside the space.
+    """Confusion counts of one image.
 
-    Both (H, W) uint8 group indices; pixels whose truth is 255 are left out. A prediction of 255 (a class that the space
-    does not have) is wrong wherever there is truth. Raises ValueError for different shapes or an index too high.
+    Args:
+        truth: (H, W) uint8 group indices; pixels of 255 are left out.
+        prediction: (H, W) uint8 group indices; 255, a class that the space does not have, is wrong.
+        groups: G, how many groups the space has.
+
+    Returns:
+        (G, G + 1) int64: rows are the truth, columns the prediction, and the last column is outside the space.
+
+    Raises:
+        ValueError: the shapes differ, or an index is too high.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"Truth {truth.shape} and prediction {prediction.shape} must have the same shape.")
@@ -67,7 +75,7 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray, groups: int) -> np.nd
 
 
 def summary(scores: Mapping[str, ConfusionMatrix]) -> dict[str, dict[str, Any]]:
-    """{"fused": {"miou": per cent, "accuracy": per cent, "iou": {class: per cent or None}}}."""
+    """Scores as files store them, in per cent: {"fused": {"miou", "accuracy", "iou": {class: IoU or None}}}."""
     return {
         stream: {
             "miou": round(100 * matrix.mean_iou(), 3),

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mfuser import images, weather
 from mfuser.cityscapes import IGNORE
 from train.data import open_dataset
-from train.data.registry import parse
+from train.data.dataset import pairs_of
 
 HEIGHT, WIDTH = 360, 480  # every photograph is kept at this size
 SOFT = 0.5  # share of the pictures that `random_softness` blurs
@@ -51,8 +51,7 @@ def find_photographs(specs: Sequence[str], labelled: bool) -> None:
     if not specs:
         raise ValueError("No photographs: name at least one set, for example --data camvid:PATH.")
     for spec in specs:
-        kind, root = parse(spec)
-        kind.pairs(root, "train", labelled)
+        pairs_of(spec, "train", labelled)
 
 
 def weathered(pictures: Tensor, seed: int) -> Tensor:

@@ -6,12 +6,9 @@ stage whose output is there is skipped. A stage that was stopped continues from 
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,16 +16,17 @@ from typing import Literal
 import tyro
 
 from mfuser import presets
-from mfuser.weights import files
+from mfuser.weights.files import weight_files
 from train.fit.dry_run import duration
-from train.reproduce.plan import kind_of, plan
-from train.reproduce.recipe import COMMAND_OF, LARGEST, PROTOCOLS, RENDERED
-from train.reproduce.stages import Ledger, Stage
+from train.reproduce.plan import arguments, plan, shown
+from train.reproduce.recipe import LARGEST, PROTOCOLS, RENDERED, table
+from train.reproduce.stages import Stages
 from train.runtime.files import require_writable
-from train.runtime.subprocesses import LAUNCH, Places, run_child, side_by_side
-from train.runtime.weights import has_public_encoders
+from train.runtime.subprocesses import LAUNCH, Subprocesses
+from train.runtime.weights import has_public_encoders, load_model
 
-STAGES = (*COMMAND_OF, "collect")
+NAMES = tuple(stage.name for stage in table(PROTOCOLS["shipped"]))
+LEARNING = ("pretrain", "fit")  # commands of which --dry-run says what they learn from
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,7 @@ class ReproduceConfig:
     # Whose weights are made.
     preset: str = "nano"
     # Which stages.
-    stages: tuple[
-        Literal[
-            "all", "pretrain-text", "pretrain-vlm", "pretrain-vfm", "fit-fused", "fit-vfm", "fit-vlm", "settle",
-            "calibrate", "pseudo-camvid-vfm", "pseudo-idd-vfm", "pseudo-dawn-vfm", "pseudo-camvid-vlm",
-            "pseudo-idd-vlm", "pseudo-dawn-vlm", "pseudo-camvid-fused", "pseudo-idd-fused", "pseudo-dawn-fused",
-            "further-fused", "further-vfm", "further-vlm", "blend", "calibrate-blend", "teach", "teach-every-word",
-            "collect",
-        ],
-        ...,
-    ] = ("all",)  # fmt: skip
+    stages: tuple[Literal[("all", *NAMES)], ...] = ("all",)
     # Factor of all iterations, to try it out: 0.01 for a hundredth.
     scale: float = 1.0
     # auto, cpu, cuda or cuda:N.
@@ -87,10 +76,17 @@ def main(argv: Sequence[str]) -> None:
 
 
 def reproduce(config: ReproduceConfig) -> Path:
-    """Run the stages that are not done. Returns the folder of the weights.
+    """Run the stages that are not done.
 
-    Raises ValueError or OSError for missing data, for a stage that fails, and, without `overwrite`, for one that is
-    there with other settings.
+    Args:
+        config: the command's settings.
+
+    Returns:
+        The folder of the weights.
+
+    Raises:
+        ValueError: data is missing, a stage fails, or, without `overwrite`, one is there with other settings.
+        OSError: the folder cannot be written.
     """
     if has_public_encoders(presets.get(config.preset)):
         raise ValueError(
@@ -99,23 +95,20 @@ def reproduce(config: ReproduceConfig) -> Path:
         )
     if config.parallel < 1:
         raise ValueError(f"--parallel must be 1 or more, got {config.parallel}.")
-    stages, ledger = plan(config), Ledger(config.out)
-    chosen = [stage for stage in stages.values() if "all" in config.stages or stage.name in config.stages]
+    stages, target = plan(config), config.out / config.preset
+    names = [name for name in stages.rows if "all" in config.stages or name in config.stages]
     if config.dry_run:
-        for number, stage in enumerate(chosen, 1):
-            sets = ", ".join(stage.settings.get("data", ())) if kind_of(stage.name) in ("pretrain", "fit") else ""
-            about = f"; {sets}" if sets else ""
-            print(f"{number}. {stage.name}: {status(ledger, stages, stage)}{about}\n   {shown(stage)}")
-        return config.out / config.preset
-    for stage in chosen:
-        if not config.overwrite and (how := ledger.differs(stage)):
-            raise ValueError(
-                f"The stage {stage.name} in {config.out} was made otherwise: {how}. Pass --overwrite to make it anew, "
-                "with all that follows, or another --out."
-            )
-        for name in stage.follows:
-            if stages[name] not in chosen and not ledger.done(stages[name]):
-                raise ValueError(f"The stage {stage.name} needs {name}, which is not done: add it to --stages.")
+        for number, name in enumerate(names, 1):
+            learns = stages.settings[name].get("data", []) if stages.rows[name].command in LEARNING else []
+            print(f"{number}. {name}: {status(stages, name)}" + (f"; {', '.join(learns)}" if learns else ""))
+            print(f"   {shown(config, stages.rows[name])}")
+        return target
+    for name in names:
+        if not config.overwrite:
+            stages.refuse(name)
+        for before in stages.follows[name]:
+            if before not in names and not stages.done(before):
+                raise ValueError(f"The stage {name} needs {before}, which is not done: add it to --stages.")
     require_writable(config.out)
     if RENDERED in PROTOCOLS[config.protocol].fit and config.rendered is None:
         print(
@@ -123,98 +116,55 @@ def reproduce(config: ReproduceConfig) -> Path:
             "the built-in weights saw those of "
             "python -m train render --count 600 --size 640x320 --samples 5 --seed 10000 --out SCENES."
         )
-    started = time.monotonic()
-    run_stages(config, ledger, chosen)
-    target = config.out / config.preset
-    total = sum(ledger.read(stage.name).get("seconds", 0.0) for stage in stages.values())
-    width = max(map(len, (*stages, "together")))
-    for name in stages:
-        print(f"{name:{width}} {duration(ledger.read(name).get('seconds', 0.0)):>12}")
-    print(f"{'together':{width}} {duration(total):>12}")
-    if config.parallel > 1:
-        print(f"{'this time':{width}} {duration(time.monotonic() - started):>12}")
-    if ledger.done(stages["collect"]):
+    with Subprocesses(config.parallel, config.device in ("auto", "cuda")) as processes:
+        follows = {name: stages.follows[name] for name in names}
+        processes.in_order(follows, lambda name: run(config, stages, name, processes))
+    seconds = {name: stages.read(name).get("seconds", 0.0) for name in stages.rows}
+    for name, value in {**seconds, "together": sum(seconds.values())}.items():
+        print(f"{name:{max(map(len, seconds))}} {duration(value):>12}")
+    if stages.done("collect"):
         print(f"The weights are in {target}: python app.py --weights {target}")
     return target
 
 
-def run_stages(config: ReproduceConfig, ledger: Ledger, stages: Sequence[Stage]) -> None:
-    """Run stages, each when all that it follows is done. Raises ValueError naming one that failed."""
-    places = Places(config.parallel, config.device in ("auto", "cuda"))
-    waiting = {f"{number}/{len(stages)} {stage.name}": stage for number, stage in enumerate(stages, 1)}
-    running: dict[Future[None], str] = {}
-
-    def run(stage: Stage, title: str) -> None:
-        with places.take() as environment:
-            run_stage(config, ledger, stage, title, environment)
-
-    with side_by_side(config.parallel) as pool:
-        while waiting or running:
-            ahead = {stage.name for stage in waiting.values()} | set(running.values())
-            for title, stage in list(waiting.items()):
-                if len(running) < config.parallel and not ahead & set(stage.follows):
-                    del waiting[title]
-                    running[pool.submit(run, stage, title)] = stage.name
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
-                future.result()
+def status(stages: Stages, name: str) -> str:
+    """What `--dry-run` says about a stage."""
+    if how := stages.differs(name):
+        return f"made otherwise, {how}: --overwrite makes it anew"
+    if stages.done(name):
+        return f"done in {duration(stages.read(name)['seconds'])}"
+    waits = ", ".join(before for before in stages.follows[name] if not stages.done(before))
+    return ("begun, would go on" if stages.read(name) else "would run") + f" after {waits}" * bool(waits)
 
 
-def run_stage(
-    config: ReproduceConfig, ledger: Ledger, stage: Stage, title: str, environment: Mapping[str, str]
-) -> None:
-    """Run one stage unless it is done. Raises ValueError naming it with its last words."""
-    how = ledger.differs(stage)
-    if how and not config.overwrite:  # what it follows has just been made, to another result
-        raise ValueError(f"The stage {stage.name} was made otherwise: {how}. Pass --overwrite to make it anew.")
-    if how:
-        ledger.clear(stage)
-    elif ledger.done(stage):
+def run(config: ReproduceConfig, stages: Stages, name: str, processes: Subprocesses) -> None:
+    """Run one stage unless it is done. Raises ValueError naming it with the last line of its output."""
+    if not config.overwrite:  # what it follows may just have been made, to another result
+        stages.refuse(name)
+    title = f"{[*stages.rows].index(name) + 1}/{len(stages.rows)} {name}"
+    if stages.done(name) and not stages.differs(name):
         print(f"{title}: done, skipped")
         return
-    told = f"\n   says more in {ledger.log(stage)}" if config.parallel > 1 and stage.command else ""
-    print(f"{title}: {shown(stage)}{told}", flush=True)
-    ledger.begin(stage, shown(stage))
-    started = time.monotonic()
+    row, started = stages.rows[name], time.monotonic()
+    print(f"{title}: {shown(config, row)}" + f"\n   its output: {stages.log(name)}" * (config.parallel > 1), flush=True)
+    stages.begin(name, shown(config, row))
     try:
-        if stage.name == "collect":
+        if row.command == "collect":
             collect(config)
         else:
-            alone = config.parallel == 1
-            command, everything = [*LAUNCH, *stage.arguments()], {**os.environ, **environment}
-            run_child(f"The stage {stage.name}", command, ledger.log(stage), show=alone, environment=everything)
+            processes.run(f"The stage {name}", [*LAUNCH, *arguments(config, row)], stages.log(name))
     finally:
-        ledger.spent(stage, time.monotonic() - started)
-    ledger.finish(stage)
+        stages.write(name, seconds=round(stages.read(name)["seconds"] + time.monotonic() - started, 1))
+    stages.finish(name)
     if config.parallel > 1:
         print(f"{title}: done in {duration(time.monotonic() - started)}", flush=True)
-
-
-def status(ledger: Ledger, stages: dict[str, Stage], stage: Stage) -> str:
-    """What `--dry-run` says about a stage."""
-    if how := ledger.differs(stage):
-        return f"made otherwise, {how}: --overwrite makes it anew"
-    if ledger.done(stage):
-        return f"done in {duration(ledger.read(stage.name)['seconds'])}"
-    waits = [name for name in stage.follows if not ledger.done(stages[name])]
-    begun = "begun, would go on" if ledger.read(stage.name) else "would run"
-    return begun + (f" after {', '.join(waits)}" if waits else "")
-
-
-def shown(stage: Stage) -> str:
-    """The command of a stage, as it can be typed."""
-    if stage.name == "collect":
-        return f"copy {stage.copies[0]} to {stage.copies[1]}, at most {LARGEST / 1e6:g} MB"
-    return shlex.join(["python", "-m", "train", *stage.arguments()])
 
 
 def collect(config: ReproduceConfig) -> None:
     """Check the copied weights, and lay their terms beside them. Raises ValueError for weights that are too large or do
     not fit the preset."""
-    from train.runtime.weights import load_model
-
     preset, target = presets.get(config.preset), config.out / config.preset
-    size = sum((target / file).stat().st_size for file in files.weight_files(preset))
+    size = sum((target / file).stat().st_size for file in weight_files(preset))
     if size > LARGEST:
         raise ValueError(
             f"The weights in {target} have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:g} MB: fit with --half."

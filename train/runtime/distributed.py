@@ -11,24 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 
 class Processes:
-    """A single process; the interface of `Group` as well.
+    """A single process; `Group` has the same methods for several, which must all call them together."""
 
-    rank: of this process, 0 .. count - 1. count: how many. device: of this process, None for whatever was asked for.
-    Files are written, and lines printed, by `writer` alone.
-    """
-
-    rank, count = 0, 1
-    device: torch.device | None = None
+    rank, count = 0, 1  # number of this process, and how many there are
+    device: torch.device | None = None  # of this process; None for the device that was asked for
 
     @property
     def writer(self) -> bool:
-        """True in the one process that writes."""
+        """True in the one process that writes files and prints lines."""
         return self.rank == 0
 
     def share(self, size: int) -> range:
@@ -37,10 +32,6 @@ class Processes:
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over all processes."""
-        return values
-
-    def total_array(self, values: np.ndarray) -> np.ndarray:
-        """Sum of integer counts over all processes."""
         return values
 
     def gather(self, item: Any) -> list[Any]:
@@ -56,7 +47,7 @@ class Processes:
 
     @contextmanager
     def writer_first(self) -> Iterator[None]:
-        """Work that the writer does before all others, who then find what it left."""
+        """Work that the writer does before all others, who then find its files."""
         if not self.writer:
             self.wait()
         try:
@@ -73,9 +64,6 @@ class Processes:
         """Context of backward passes whose gradients are only accumulated."""
         return nullcontext()
 
-    def close(self) -> None:
-        """End the group."""
-
 
 class Group(Processes):
     """Several processes, by Hugging Face Accelerate."""
@@ -84,19 +72,16 @@ class Group(Processes):
         try:
             from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError as error:
-            raise ValueError("Several processes want accelerate: pip install -r train/requirements.txt") from error
+            raise ValueError("Several processes need accelerate: pip install -r train/requirements.txt") from error
         # Not every fusion uses every parameter in each step (an image without labels draws no mask, say).
         options = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._accelerator = Accelerator(cpu=cpu, kwargs_handlers=[options])
         self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
         self.device = self._accelerator.device
+        self.wait, self.no_sync = self._accelerator.wait_for_everyone, self._accelerator.no_sync
 
     def total(self, values: Tensor) -> Tensor:
         return self._accelerator.reduce(values, reduction="sum")
-
-    def total_array(self, values: np.ndarray) -> np.ndarray:
-        on_device = torch.from_numpy(values.astype(np.int64)).to(self.device)
-        return self.total(on_device).cpu().numpy()
 
     def gather(self, item: Any) -> list[Any]:
         from accelerate.utils import gather_object
@@ -104,35 +89,29 @@ class Group(Processes):
         return gather_object([item])
 
     def any(self, flag: bool) -> bool:
-        return bool(self.total(torch.tensor(int(bool(flag)), device=self.device)).item())
-
-    def wait(self) -> None:
-        self._accelerator.wait_for_everyone()
+        return bool(self.total(torch.tensor(int(flag), device=self.device)).item())
 
     def wrap(self, module: nn.Module) -> nn.Module:
         if self.device.type == "cuda":  # as released; there is no such layer on CPUs
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return self._accelerator.prepare_model(module, device_placement=False)
 
-    def no_sync(self, module: nn.Module) -> Any:
-        return self._accelerator.no_sync(module)
-
     def close(self) -> None:
+        """End the group."""
         self._accelerator.end_training()
-
-
-def launched() -> int:
-    """How many processes a launcher started, by the variable that all of them set."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
 def open_processes(device: str = "auto") -> Iterator[Processes]:
-    """The processes of this run. device: as asked for; "cpu" keeps GPUs out.
+    """The processes of this run.
 
-    Raises ValueError when several processes were started and Accelerate is not installed.
+    Args:
+        device: as asked for; "cpu" keeps GPUs out.
+
+    Raises:
+        ValueError: several processes were started, and Accelerate is not installed or `device` names one GPU.
     """
-    if launched() == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # every launcher sets it
         yield Processes()
         return
     if device not in ("auto", "cpu", "cuda"):

@@ -1,4 +1,4 @@
-"""Files of training: copied whole, told apart by their content, on a disk that has room for them."""
+"""Files of training: copied whole, compared by their content, in folders that can be written to and have room."""
 
 from __future__ import annotations
 
@@ -21,47 +21,64 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Hash of a file's content, 16 hex digits."""
+    """SHA-256 of a file's content, its first 16 hex digits."""
+    total = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        while block := file.read(2**20):
+            total.update(block)
+    return total.hexdigest()[:16]
 
 
 def in_words(value: Any) -> str:
-    """A setting as it is told."""
+    """A setting as messages write it: "none", "a, b" for a list."""
     return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def require_writable(folder: Path, keep: bool = True) -> None:
-    """Make a folder and prove that files can be written there.
+    """Prove that files can be written to a folder.
 
-    keep: False leaves no folder that was not there. Raises OSError saying what to do.
+    Args:
+        folder: need not exist yet.
+        keep: whether the folder is made; else the nearest folder around it that exists is tried.
+
+    Raises:
+        OSError: they cannot; the message says what to do.
     """
-    missing: list[Path] = []
     try:
-        tried = folder if keep else folder.resolve()  # else "new/../run" would leave "new"
-        missing += [place for place in (tried.absolute(), *tried.absolute().parents) if not place.exists()]
+        if keep:
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = _existing(folder) / f".write-test-{os.getpid()}"
         try:
-            tried.mkdir(parents=True, exist_ok=True)
-            probe = tried / f".write-test-{os.getpid()}"
-            try:
-                probe.write_bytes(bytes(65536))  # a full disk takes an empty file
-            finally:
-                probe.unlink(missing_ok=True)
+            probe.write_bytes(bytes(65536))  # a full disk takes an empty file
         finally:
-            for place in () if keep else missing:
-                if place.exists():
-                    place.rmdir()
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(f"Cannot write to {folder} ({error.strerror}): choose another --out.") from error
 
 
 def require_space(folder: Path, bytes_needed: int) -> int:
-    """Free bytes on the disk of a folder, which need not exist yet. Raises OSError when they are fewer than needed."""
-    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
-    free = shutil.disk_usage(there).free
+    """Compare the free space of a disk with what checkpoints need.
+
+    Args:
+        folder: on that disk; need not exist yet.
+        bytes_needed: by the checkpoints.
+
+    Returns:
+        Free bytes.
+
+    Raises:
+        OSError: they are fewer than needed.
+    """
+    free = shutil.disk_usage(_existing(folder)).free
     if free < bytes_needed:
         raise OSError(
             f"The disk of {folder} has {free / 1e9:.2f} GB left, and the checkpoints need {bytes_needed / 1e9:.2f} GB: "
             "make room or choose another --out."
         )
     return free
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest place that exists, of a folder and those around it; "new/../run" does not need "new"."""
+    folder = folder.resolve()
+    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -29,7 +29,16 @@ class Hardware:
 
 
 def choose_hardware(device: str, precision: str, workers: int) -> Hardware:
-    """Resolve "auto" and -1. On CUDA float32 products may use TF32. Raises ValueError for a device that is not here."""
+    """Resolve "auto" and -1. On CUDA float32 products may use TF32 afterwards.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: of forward passes, "float32", "bf16" or "fp16".
+        workers: processes that load data; -1 chooses by the cores.
+
+    Raises:
+        ValueError: the device is unknown or not here.
+    """
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         chosen = torch.device(name)

@@ -9,7 +9,11 @@ from typing import Any
 
 
 class Interrupt:
-    """Context manager. `asked` becomes the number of the first signal; a second signal acts at once, as usual."""
+    """Context manager; a second signal acts at once, as usual.
+
+    Attributes:
+        asked: number of the first signal; 0 before.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -10,7 +10,15 @@ Append = tyro.conf.UseAppendAction
 
 
 def joined(argv: Sequence[str], option: str) -> list[str]:
-    """Arguments in which an option of many values stands once, with all that it was given when it is repeated."""
+    """Merge the repetitions of an option that takes many values.
+
+    Args:
+        argv: a command line.
+        option: its name with the dashes, "--data".
+
+    Returns:
+        The command line with the option once, at the end, with the values of all its repetitions.
+    """
     values: list[str] = []
     rest: list[str] = []
     own = False

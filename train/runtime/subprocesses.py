@@ -1,4 +1,4 @@
-"""Commands of this program in processes of their own: their words are kept, and they end when we are asked to."""
+"""Commands of this program in processes of their own, which save and end when this process is asked to end."""
 
 from __future__ import annotations
 
@@ -9,126 +9,122 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
-ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+import torch
 
+LAUNCH: tuple[str, ...] = (sys.executable, "-m", "train")
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 REPEATED = ("data", "val", "photographs")  # options that are given once for each value
 
-_running: set[subprocess.Popen] = set()
-_ending = threading.Event()  # asked to end: one that starts just then ends at once
 
+class Subprocesses(ThreadPoolExecutor):
+    """Context of threads of which each may run a command in a process of its own.
 
-class Places:
-    """What children that run at the same time take turns on: as many places as children, spread over all GPUs.
+    When it is left by Ctrl-C, SIGTERM, SIGHUP or an error, every process gets one SIGTERM, saves and ends, before
+    anything else happens. Meanwhile further SIGTERM and SIGHUP change nothing; a second Ctrl-C ends them unsaved.
 
-    gpus: whether they use GPUs of our choice at all.
+    Args:
+        parallel: largest number of commands at the same time; what a single one prints is shown on the screen too.
+        gpus: whether each command sees one GPU, in turn, where this process may use several.
     """
 
-    def __init__(self, parallel: int, gpus: bool):
-        self._free: queue.Queue[str | None] = queue.Queue()
+    def __init__(self, parallel: int = 1, gpus: bool = False):
+        super().__init__(parallel)
         names = visible_gpus() if gpus else []
+        self._gpus: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         for number in range(parallel):
-            self._free.put(names[number % len(names)] if len(names) > 1 else None)
+            self._gpus.put({"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if len(names) > 1 else {})
+        self._show = parallel == 1
+        self._running: set[subprocess.Popen] = set()
+        self._ending = False
 
-    @contextmanager
-    def take(self) -> Iterator[dict[str, str]]:
-        """Wait for a place. Gives the variables with which a child sees that place's GPU alone."""
-        place = self._free.get()
+    def __enter__(self) -> Subprocesses:
+        main_thread = threading.current_thread() is threading.main_thread()  # only there can handlers be set
+        self._before = {number: signal.signal(number, self._stop) for number in SIGNALS} if main_thread else {}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         try:
-            yield {} if place is None else {"CUDA_VISIBLE_DEVICES": place}
+            if error is not None:
+                self._ending = True
+                self._terminate()
+            self.shutdown(cancel_futures=error is not None)
         finally:
-            self._free.put(place)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if not self._ending:
+            self._ending = True
+            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        for process in list(self._running):
+            process.terminate()
+
+    def in_order(self, follows: Mapping[str, Sequence[str]], work: Callable[[str], None]) -> None:
+        """Do the work of every name in one of the threads, each when that of the names that it follows is done."""
+        sorter = TopologicalSorter({name: set(before) & follows.keys() for name, before in follows.items()})
+        sorter.prepare()
+        running: dict[Future[None], str] = {}
+        while sorter.is_active():
+            running |= {self.submit(work, name): name for name in sorter.get_ready()}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                sorter.done(running.pop(future))
+
+    def run(self, what: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Run a command to its end, in one of the threads.
+
+        Args:
+            what: what the command is called when it fails.
+            command: program and arguments.
+            log: file of everything that it prints.
+            environment: variables to set, besides those of this process.
+
+        Raises:
+            ValueError: it ended with another code than 0; the message has `what` and the last line of the log.
+        """
+        gpu = self._gpus.get()
+        # A session of its own: Ctrl-C reaches it through us alone, and a second signal would not let it save.
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+        variables = {**os.environ, **(environment or {}), **gpu}
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        try:
+            with subprocess.Popen(command, **streams, env=variables, start_new_session=True) as process:
+                self._running.add(process)
+                if self._ending:
+                    process.terminate()
+                with log.open("wb", buffering=0) as file:
+                    while chunk := process.stdout.read1():
+                        file.write(chunk)
+                        if self._show:
+                            print(decode(chunk), end="", flush=True)
+            self._running.discard(process)
+        finally:
+            self._gpus.put(gpu)
+        if process.returncode:
+            raise ValueError(f"{what} ended with code {process.returncode}: {last_line(log) or 'it printed nothing.'}")
 
 
 def visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use."""
-    import torch
-
     count = torch.cuda.device_count()
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return named[:count] if named else [str(number) for number in range(count)]
 
 
-@contextmanager
-def ending_all() -> Iterator[None]:
-    """When this process is asked to end, or fails, its children save and end as well."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, stop) for number in ENDS} if main_thread else {}
-    try:
-        yield
-    except BaseException:
-        _end_all()
-        raise
-    finally:
-        _ending.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def side_by_side(parallel: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads of which each may run a child. When this process is asked to end, or one of them fails, all children save
-    and end, also one that a thread starts just then; what they leave is there when this is over."""
-    with ending_all(), ThreadPoolExecutor(max(1, parallel)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            _end_all()  # before the pool waits for its threads
-            raise
-
-
-def _end_all() -> None:
-    _ending.set()
-    for process in list(_running):
-        process.terminate()
-
-
-def run_child(
-    what: str, command: Sequence[str], log: Path, show: bool = False, environment: Mapping[str, str] | None = None
-) -> None:
-    """Run a command to its end. Its words go to `log`, and with `show` to the screen as well.
-
-    Raises ValueError, naming `what` with the last words, when it ends with another code than 0.
-    """
-    # A session of its own: Ctrl-C reaches it through us alone, and a second signal would not let it save.
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-    process = subprocess.Popen(command, **streams, env=environment, start_new_session=True)
-    _running.add(process)
-    if _ending.is_set():
-        process.terminate()
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    try:
-        with log.open("w", encoding="utf-8") as file:
-            while chunk := process.stdout.read1(65536):
-                words = decoder.decode(chunk)
-                for target in (file, sys.stdout) if show else (file,):
-                    target.write(words)
-                    target.flush()
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    finally:
-        process.stdout.close()
-        _running.discard(process)
-    if code:
-        raise ValueError(f"{what} ended with code {code}: {last_words(log) or 'it said nothing.'}")
-
-
-def last_words(log: Path) -> str:
-    """The last line of a log that says anything; progress bars overwrite their line."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8").replace("\r", "\n").splitlines()]
+def last_line(log: Path) -> str:
+    """The last line of a log that is not empty; progress bars overwrite their line."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "")
 
 

@@ -18,28 +18,41 @@ ENCODERS = ("encoder-vfm.safetensors", "encoder-vlm.safetensors")
 
 
 def load_model(preset: Preset, folder: Path | None, streams: Sequence[str]) -> MFuser:
-    """A preset's model in evaluation mode with its encoders and some streams from a folder (None: the preset's own).
+    """A preset's model in evaluation mode, on the CPU.
 
-    Streams may be others than the preset's own, as `python -m train fit --streams` trains them. Raises
-    WeightsError for missing weights.
+    Args:
+        preset: which architecture.
+        folder: of encoders and streams, or one file in it; None for the preset's own.
+        streams: may be others than the preset's own, as `python -m train fit --streams` trains them.
+
+    Raises:
+        WeightsError: weights are missing.
     """
-    named = weights_folder(folder)
-    if named not in (None, weight_files.folder_of(preset)) and not named.is_dir():  # what that lacks is told below
+    named, own = weights_folder(folder), weight_files.folder_of(preset)
+    if named not in (None, own) and not named.is_dir():  # a missing folder of the preset's own is said below
         raise weight_files.WeightsError(
             f"There is no folder {named}: pass --weights DIR, as `python -m train fit` wrote it."
         )
-    preset, folder = presets.with_streams(preset, streams), named or weight_files.folder_of(preset)
+    preset, folder = presets.with_streams(preset, streams), named or own
     files = {} if folder is None else folder_module.stream_files(preset, folder, streams)
-    model = load_encoders(preset, [folder] if folder else [])
+    model = load_encoders(preset, folder)
     for stream, path in files.items():
         folder_module.load_stream(model, stream, path)
     return model
 
 
 def weights_folder(path: Path | None, option: str = "--weights") -> Path | None:
-    """A folder of weights as it was given, or the one around a file of weights that `fit` wrote.
+    """The folder that is meant by a path.
 
-    Raises WeightsError for any other file; option: what its message calls the argument.
+    Args:
+        path: a folder, a file of weights that `fit` wrote, or None.
+        option: what messages call the path.
+
+    Returns:
+        The folder, or that of the file; it need not exist. None for None.
+
+    Raises:
+        WeightsError: it is any other file.
     """
     if path is None or not path.is_file():
         return path
@@ -59,16 +72,19 @@ def stream_of(path: Path | None) -> tuple[str, ...]:
     return (name.removeprefix("stream-"),) if name.startswith("stream-") else ()
 
 
-def load_encoders(preset: Preset, folders: Sequence[Path]) -> MFuser:
-    """A preset's model with its frozen encoders from the first folder that has them; all else is random.
+def load_encoders(preset: Preset, folder: Path | None) -> MFuser:
+    """A preset's model with its frozen encoders; all else is random.
 
-    Raises WeightsError when none has.
+    Args:
+        preset: which architecture.
+        folder: of the encoders. What it lacks of public encoders, or all of them for None, comes from the hub.
+
+    Raises:
+        WeightsError: the folder lacks encoders that are nowhere else.
     """
     if has_public_encoders(preset):
-        return MFuser.from_preset(preset, pretrained="encoders", weights=next(iter(folders), None))
-    folder = find_encoders(preset, folders)
-    if preset.vfm.source is not None:
         return MFuser.from_preset(preset, pretrained="encoders", weights=folder)
+    folder = find_encoders(preset, [folder] if folder else [])
     model = MFuser.from_preset(preset, pretrained=False)
     for name in ("vfm", "vlm"):
         folder_module.load_encoder(model, name, folder)
@@ -81,15 +97,10 @@ def has_public_encoders(preset: Preset) -> bool:
 
 
 def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:
-    """The first folder that holds both encoder files. Raises WeightsError with the way to make them.
-
-    For public encoders, the first folder whether it holds them or not: what it lacks comes from the hub.
-    """
+    """The first folder that holds both encoder files. Raises WeightsError with the way to make them."""
     for folder in folders:
         if all((folder / name).is_file() for name in ENCODERS):
             return folder
-    if preset.vfm.source is not None and folders:
-        return folders[0]
     places = " or ".join(map(str, folders)) or "any folder"
     raise weight_files.WeightsError(
         f"No encoders of preset {preset.name!r} in {places}: "
@@ -98,8 +109,10 @@ def find_encoders(preset: Preset, folders: Sequence[Path]) -> Path:
 
 
 def copy_encoders(source: Path, target: Path) -> None:
-    """Make a folder of streams complete, so that it can be loaded on its own; files already there stay, and public
-    encoders, which lie elsewhere, are not copied."""
+    """Copy encoder files that a folder of streams lacks, so that it can be loaded on its own.
+
+    Public encoders lie elsewhere and are not copied.
+    """
     for name in ENCODERS:
         if (source / name).exists() and not (target / name).exists():
             copy_whole(source / name, target / name)

@@ -1,8 +1,8 @@
 """`python -m train calibrate`: one temperature per stream, so that its confidence is what it gets right.
 
-Temperature scaling (Guo et al. 2017) of the class scores S: p = S^(1/T) / sum S^(1/T), as `mfuser.inference.segmenter`
-shows them. T minimises the negative log-likelihood of labels on photographs in random weather and colours: on plain
-training photographs a model knows the answers by heart and would pass for better calibrated than it is.
+Temperature scaling (Guo et al. 2017) of the class scores, as the page shows them. The temperature minimises the
+negative log-likelihood of labels on photographs in random weather and colours: on plain training photographs a model
+knows the answers by heart and would pass for better calibrated than it is.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,19 +22,19 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from mfuser import config as config_module
-from mfuser import images, presets, weather
+from mfuser import images
 from mfuser.cityscapes import IGNORE
-from mfuser.config import encoders_of
-from mfuser.inference.segmenter import LOWEST_SCORE
 from mfuser.inference.windows import working_size
 from mfuser.loading import MFuser
 from mfuser.weights import files as weight_files
 from mfuser.weights import tensors
 from train.data import LabelGroups, SegmentationData, open_dataset
-from train.data.augment import Augmentation, distort_colours
+from train.data.augment import distort_colours, in_weather
 from train.data.batches import items_of, worker_options
+from train.metrics.scoring import semantic_scores
+from train.metrics.tempering import tempered_logits
 from train.runtime.hardware import Hardware, choose_hardware
-from train.runtime.weights import load_model, weights_folder
+from train.runtime.model_options import StreamOptions
 
 TEMPERATURES = 0.05, 20.0  # bounds of the search
 CELLS = 4096  # of each photograph; neighbours say much the same
@@ -43,23 +42,15 @@ BINS = 15
 
 
 @dataclass(frozen=True)
-class CalibrateConfig:
-    """Fit the temperature of each stream's confidence and store it with the weights."""
+class CalibrateConfig(StreamOptions):
+    """Fit the temperature of each stream's confidence and store it in its file among --weights."""
 
     # Labelled photographs, [name:]ROOT[/split].
     data: str = ""
-    # Folder of stream-*.safetensors, rewritten in place.
-    weights: Path | None = None
-    # Which preset.
-    preset: str = "nano"
-    # Which streams; default: all that the preset has.
-    streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
     # At most so many photographs, spread over the set; 0 for all.
     limit: int = 100
     # Probability of rendered weather.
     weather: float = 0.5
-    # auto, cpu, cuda or cuda:N.
-    device: str = "auto"
     # Processes that load images; -1 chooses by cores.
     workers: int = -1
     # Of weather, colours and the choice of cells.
@@ -75,27 +66,23 @@ def main(argv: Sequence[str]) -> None:
         raise ValueError("No weights to calibrate: pass --weights, the folder whose stream files are to be rewritten.")
     if not 0 <= config.weather <= 1:
         raise ValueError(f"--weather must lie between 0 and 1, got {config.weather}.")
-    for name in ("limit", "seed"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"--{name} must not be negative, got {getattr(config, name)}.")
-    preset = presets.get(config.preset)
-    streams = config.streams or preset.streams
+    config.require_at_least(0, "limit", "seed")
+    streams, folder = config.chosen_streams(), config.folder()
     hardware = choose_hardware(config.device, "float32", config.workers)
-    folder = weights_folder(config.weights)
-    files = {stream: folder / f"stream-{stream}.safetensors" for stream in streams}
-    model = load_model(preset, folder, streams).to(hardware.device)
+    model = config.load(streams, hardware)
     dataset = open_dataset(config.data, "train", limit=config.limit or None)
     scores, labels = score_cells(model, streams, dataset, hardware, config.weather, config.seed)
-    for stream, path in files.items():
+    for stream in streams:
+        path = folder / f"stream-{stream}.safetensors"
         before = float(weight_files.load_metadata(path).get("temperature", 1.0))
         after = fit_temperature(scores[stream], labels, dataset.groups)
-        told = []
+        texts = []
         for t in (before, after):
             nll = negative_log_likelihood(scores[stream], labels, dataset.groups, t)
             ece = calibration_error(*shown_confidence(scores[stream], labels, dataset.groups, t))
-            told.append(f"T {t:.3f}, ECE {100 * ece:.2f} %, NLL {nll:.4f}")
+            texts.append(f"T {t:.3f}, ECE {100 * ece:.2f} %, NLL {nll:.4f}")
         tensors.add_metadata(path, {"temperature": f"{after:.4f}"})
-        print(f"{stream}: {told[0]} -> {told[1]} ({len(dataset)} images of {dataset.name})")
+        print(f"{stream}: {texts[0]} -> {texts[1]} ({len(dataset)} images of {dataset.name})")
 
 
 @torch.no_grad()
@@ -108,32 +95,37 @@ def score_cells(
     seed: int = 0,
     colours: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Class scores at cells of the decoder's own grid, as the page decides confidence there.
+    """Class scores at cells of the decoder's own grid, where the page decides confidence.
 
-    weather_share: probability of rendered weather; colours: whether they are drawn at random too.
-    Returns: per stream (N, 19) float32, and the label in the middle of each cell (N,) int64 group indices; at most
-    `CELLS` labelled cells of a photograph, drawn from the seed. Raises ValueError when nothing is labelled.
+    Args:
+        model: in evaluation mode.
+        streams: those to score.
+        dataset: labelled photographs.
+        hardware: device and loading processes.
+        weather_share: probability of rendered weather.
+        seed: of weather, colours and the choice of cells.
+        colours: draw colours at random, too.
+
+    Returns:
+        Scores of each stream, (N, 19) float32 on the CPU, and the label in the middle of each cell, (N,) int64 group
+        indices: at most `CELLS` labelled cells of a photograph.
+
+    Raises:
+        ValueError: nothing is labelled.
     """
-    model.eval()
     items = DistortedItems(dataset, model.preset, weather_share, seed, colours)
     loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     found: dict[str, list[Tensor]] = {stream: [] for stream in streams}
     labels: list[Tensor] = []
-    shown = {"desc": "score", "total": len(dataset), "leave": False, "unit": "img", "mininterval": 1}
+    shown: dict[str, Any] = {"desc": "score", "total": len(dataset), "leave": False, "unit": "img", "mininterval": 1}
     for index, (pixels, label) in enumerate(tqdm(items_of(loader), **shown)):  # no name keeps it from ending
-        embedded: dict[str, Any] = {}
-        for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
-            embedded |= model.embed(pixels[None].to(hardware.device).float(), name)
-        chosen: Tensor | None = None
-        for stream in streams:
-            semantic = model.decode(model.features(embedded, stream), stream).semantic()[0]  # (19, h, w)
-            if chosen is None:
-                h, w = semantic.shape[-2:]
-                small = cv2.resize(label.numpy(), (w, h), interpolation=cv2.INTER_NEAREST_EXACT).ravel()
-                places = np.random.default_rng((seed, index, 1)).permutation(np.flatnonzero(small != IGNORE))[:CELLS]
-                labels.append(torch.from_numpy(small[places]).long())
-                chosen = torch.from_numpy(places)
-            found[stream].append(semantic.float().cpu().flatten(1).T[chosen])
+        scores = semantic_scores(model, streams, pixels[None].to(hardware.device).float(), "single")
+        h, w = scores[streams[0]].shape[-2:]
+        small = cv2.resize(label.numpy(), (w, h), interpolation=cv2.INTER_NEAREST_EXACT).ravel()
+        cells = np.random.default_rng((seed, index, 1)).permutation(np.flatnonzero(small != IGNORE))[:CELLS]
+        labels.append(torch.from_numpy(small[cells]).long())
+        for stream, of_stream in scores.items():
+            found[stream].append(of_stream[0].cpu().flatten(1).T[torch.from_numpy(cells)])
     if not sum(map(len, labels)):
         raise ValueError(f"No pixel of {dataset.name} is labelled: choose other photographs.")
     return {stream: torch.cat(parts) for stream, parts in found.items()}, torch.cat(labels)
@@ -159,9 +151,7 @@ class DistortedItems(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         picture, label = self.dataset[index]
-        if rng.random() < self.weather_share:
-            condition = str(rng.choice(Augmentation.conditions))
-            picture = weather.apply(picture, condition, int(rng.integers(1, 6)), int(rng.integers(2**31)))
+        picture = in_weather(picture, rng, self.weather_share)
         if self.colours:
             picture = distort_colours(picture, rng)
         resized = images.resize(picture, *working_size(picture.shape[:2], self.preset))
@@ -169,10 +159,15 @@ class DistortedItems(Dataset):
 
 
 def fit_temperature(scores: Tensor, labels: Tensor, groups: LabelGroups) -> float:
-    """The temperature within `TEMPERATURES` that makes the labels likeliest.
+    """Find the temperature that makes the labels likeliest.
 
-    scores: (N, K) class scores above 0. labels: (N,) int64 group indices. A group has the sum of its members'
-    probabilities; a class in no group takes no part.
+    Args:
+        scores: (N, K) class scores above 0.
+        labels: (N,) int64 group indices.
+        groups: a group has the sum of its members' probabilities; a class in no group takes no part.
+
+    Returns:
+        A temperature within `TEMPERATURES`.
     """
 
     def loss(log_temperature: float) -> float:
@@ -183,7 +178,7 @@ def fit_temperature(scores: Tensor, labels: Tensor, groups: LabelGroups) -> floa
 
 
 def negative_log_likelihood(scores: Tensor, labels: Tensor, groups: LabelGroups, temperature: float) -> float:
-    """Mean of -log p(label's group) in nats."""
+    """Mean of -log p(label's group) in nats; arguments as of `fit_temperature`."""
     members = torch.from_numpy(groups.matrix())  # (G, K)
     logits = _logits(scores, groups, temperature)
     own = logits.masked_fill(~members[labels], -math.inf)
@@ -197,12 +192,21 @@ def shown_confidence(scores: Tensor, labels: Tensor, groups: LabelGroups, temper
 
 
 def calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
-    """Expected calibration error (Naeini et al. 2015) in 0..1, over bins of equal width."""
-    index = (confidence * bins).long().clamp_max(bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.double).index_add_(0, index, confidence.double() - correct.double())
+    """Expected calibration error (Naeini et al. 2015).
+
+    Args:
+        confidence: (N,) float32 in 0..1.
+        correct: (N,) bool.
+        bins: of equal width.
+
+    Returns:
+        The error in 0..1.
+    """
+    gaps = torch.zeros(bins, dtype=torch.double)
+    gaps.index_add_(0, (confidence * bins).long().clamp_max(bins - 1), confidence.double() - correct.double())
     return float(gaps.abs().sum() / len(confidence))
 
 
 def _logits(scores: Tensor, groups: LabelGroups, temperature: float) -> Tensor:
     outside = torch.from_numpy(~groups.matrix().any(0))
-    return (scores.clamp_min(LOWEST_SCORE).log() / temperature).masked_fill(outside, -math.inf)
+    return tempered_logits(scores, temperature).masked_fill(outside, -math.inf)

@@ -8,49 +8,43 @@ photographs are not done again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import tyro
-from PIL import Image
 
 from mfuser import config as config_module
-from mfuser import presets, weather
+from mfuser import images, weather
 from mfuser.config import STREAMS
 from mfuser.loading import MFuser
 from mfuser.pictures.charts import retention_chart
-from mfuser.weights import files
-from mfuser.writing import write_text
-from train.data import open_dataset
+from mfuser.writing import write_bytes, write_json, write_text
+from train.data import SegmentationData, open_dataset
 from train.data.registry import shown_spec
 from train.runtime.distributed import Processes
 from train.runtime.files import require_writable
 from train.runtime.hardware import Hardware, choose_hardware
+from train.runtime.model_options import ModelOptions
 from train.runtime.options import Append
-from train.runtime.weights import load_model, weights_folder
 from train.score import card_tables, failures
 from train.score.calibration import calibration_error, score_cells, shown_confidence
-from train.score.command import EvaluateConfig, make_store, weights_stamp
+from train.score.command import EvaluateConfig, make_store, require_weather, weights_stamp
 from train.score.command import run as evaluate_sets
+from train.score.report import file_name
+from train.score.report import retention as retained
 
 PARTS = ("scores", "retention", "calibration", "failures")
 EXAMPLES = config_module.ASSETS / "examples"
 
 
 @dataclass(frozen=True)
-class CardConfig:
+class CardConfig(ModelOptions):
     """Measure what the model card says: scores in weather, retention, calibration, worst frames."""
 
     # Labelled photographs that taught the weights nothing, [name:]ROOT[/split]; repeat for several sets.
     data: Annotated[tuple[str, ...], Append] = ()
-    # Which preset.
-    preset: str = "nano"
-    # Folder of the weights; default: the preset's own.
-    weights: Path | None = None
     # What is measured.
     parts: tuple[Literal["scores", "retention", "calibration", "failures"], ...] = PARTS
     # Weather of the tables and curves.
@@ -71,8 +65,6 @@ class CardConfig:
     batch: int = 1
     # Short side in pixels; 0 for the preset's.
     resolution: int = 0
-    # auto, cpu, cuda or cuda:N.
-    device: str = "auto"
     # Processes that load images; -1 chooses by cores.
     workers: int = -1
 
@@ -86,23 +78,29 @@ def main(argv: Sequence[str]) -> None:
 
 
 def make_card(config: CardConfig) -> str:
-    """Measure the parts asked for and write their fragments. Returns card.md. Raises ValueError for bad input."""
-    for name in ("limit", "sweep_limit", "resolution"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"--{name.replace('_', '-')} must not be negative, got {getattr(config, name)}.")
-    if config.worst < 1:
-        raise ValueError(f"--worst must be above 0, got {config.worst}.")
+    """Measure the parts asked for and write their fragments.
+
+    Args:
+        config: the options.
+
+    Returns:
+        What card.md holds.
+
+    Raises:
+        ValueError: bad options, data or weights.
+        OSError: a folder that cannot be written.
+    """
+    config.require_at_least(0, "limit", "sweep_limit", "resolution")
+    config.require_at_least(1, "worst")
     if not config.parts:
         raise ValueError(f"--parts needs one part or more: {', '.join(PARTS)}.")
     if not config.conditions and "retention" in config.parts:
         raise ValueError(f"--conditions needs one condition or more: {', '.join(weather.CONDITIONS)}.")
     require_writable(config.out)
-    for condition in config.conditions:
-        weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong
-    preset, found = presets.get(config.preset), {}
+    require_weather(config.conditions, config.severity)
     hardware = choose_hardware(config.device, "float32", config.workers)
-    model = load_model(preset, config.weights, preset.streams).to(hardware.device)
-    texts = []
+    model = config.load(config.chosen_preset().streams, hardware)
+    texts, found = [], {}
     for part in PARTS:
         if part in config.parts:
             text, found[part] = MEASURES[part](config, model, hardware)
@@ -111,7 +109,7 @@ def make_card(config: CardConfig) -> str:
     command = shown_command(config)
     card = "\n\n".join([*texts, f"    {command}"])
     write_text(config.out / "card.md", card)
-    write_text(config.out / "card.json", json.dumps({"command": command, **found}, indent=1))
+    write_json(config.out / "card.json", {"command": command, **found})
     return card
 
 
@@ -137,13 +135,12 @@ def retention(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[st
     reports = evaluated(config, "sweep", limit=limit, sweep=config.conditions)
     texts = []
     for report in reports:
-        name = report["data"].replace(":", "-").replace("/", "-")
-        path = config.out / ("retention.png" if len(reports) == 1 else f"retention-{name}.png")
-        chart = retention_chart(card_tables.retention(report), "mIoU, share of clear", "Mean over the weathers")
-        Image.fromarray(chart).save(path, optimize=True)
+        name = "retention.png" if len(reports) == 1 else f"retention-{file_name(report['data'])}.png"
+        chart = retention_chart(retained(report), "mIoU, share of clear", "Mean over the weathers")
+        images.save(config.out / name, chart)
         texts.append(
             f"Share of the clear mIoU that is kept at severities 1 to 5, in percent, on {report['images']} photographs "
-            f"of {report['data']}:\n\n![Retention curves]({path.name})\n\n{card_tables.retention_table(report)}"
+            f"of {report['data']}:\n\n![Retention curves]({name})\n\n{card_tables.retention_table(report)}"
         )
     return "\n\n".join(texts), reports
 
@@ -157,18 +154,18 @@ def evaluated(config: CardConfig, folder: str, **settings: Any) -> list[dict[str
 
 def calibration(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[str, Any]:
     """Expected calibration error of every stream, as photographed and in weather of random kind and severity."""
-    texts, found = [], {}
+    texts, found, store = [], {}, config.out / "calibration.json"
+    known = json.loads(store.read_text()) if store.is_file() else {}
     streams = [s for s in STREAMS if s in model.heads]
     for spec in config.data:
         dataset = open_dataset(spec, "val", limit=config.limit or None)
         rows = {}
         for name, share in (("as they are", 0.0), ("in random weather", 1.0)):
-            settings = [weights_stamp(folder_of(config), streams), shown_spec(spec), dataset.stamp(), share]
-            rows[name] = remembered(
-                config.out / "calibration.json",
-                json.dumps(settings),
-                lambda dataset=dataset, share=share: calibration_errors(model, streams, dataset, hardware, share),
-            )
+            key = json.dumps([weights_stamp(config.folder(), streams), shown_spec(spec), dataset.stamp(), share])
+            if key not in known:
+                known[key] = _calibration_errors(model, streams, dataset, hardware, share)
+                write_json(store, known)
+            rows[name] = known[key]
         found[dataset.name] = rows
         texts.append(
             f"Expected calibration error of the confidence (15 bins, percent) before and after its temperature, on "
@@ -177,10 +174,10 @@ def calibration(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[
     return "\n\n".join(texts), found
 
 
-def calibration_errors(
-    model: MFuser, streams: Sequence[str], dataset: Any, hardware: Hardware, share: float
+def _calibration_errors(
+    model: MFuser, streams: Sequence[str], dataset: SegmentationData, hardware: Hardware, share: float
 ) -> dict[str, dict[str, float]]:
-    """{stream: temperature, ECE at temperature 1 and at the stored one, share of right cells} in 0..1."""
+    """{stream: "temperature", error "before" (at 1) and "after" it, "accuracy" of the cells}, all in 0..1."""
     cells, labels = score_cells(model, streams, dataset, hardware, share, seed=1, colours=False)
     found = {}
     for stream in streams:
@@ -199,17 +196,14 @@ def worst(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[str, A
     """The example streets on which fused fails most, as a table and a sheet."""
     data, names = failures.open_streets(config.examples or EXAMPLES)
     streams = [s for s in STREAMS if s in model.heads]
-    settings = [config.preset, weights_stamp(folder_of(config), streams), data.stamp()]
+    settings = [config.preset, weights_stamp(config.folder(), streams), data.stamp()]
     store = make_store(config.out / "streets", settings, Processes())
     frames = failures.score_streets(model, streams, data, names, hardware, store)
     chosen = failures.worst_frames(frames, config.worst, streams[-1])
-    target = config.out / "failures.jpg"
-    beside = target.with_name(target.name + ".part")
-    beside.write_bytes(failures.failure_sheet(model, data, chosen, hardware))
-    os.replace(beside, target)
+    write_bytes(config.out / "failures.jpg", failures.failure_sheet(model, data, chosen, hardware))
     text = (
         f"The worst of {len(frames)} rendered pictures of {len(set(t for t, _ in names))} streets, one of each street, "
-        f"mIoU in percent over the classes that each shows:\n\n![Worst frames]({target.name})\n\n"
+        f"mIoU in percent over the classes that each shows:\n\n![Worst frames](failures.jpg)\n\n"
         + card_tables.failure_table(chosen)
     )
     return text, [vars(frame) for frame in frames]
@@ -217,20 +211,6 @@ def worst(config: CardConfig, model: MFuser, hardware: Hardware) -> tuple[str, A
 
 Measure = Callable[[CardConfig, MFuser, Hardware], tuple[str, Any]]
 MEASURES: dict[str, Measure] = dict(zip(PARTS, (scores, retention, calibration, worst), strict=True))
-
-
-def folder_of(config: CardConfig) -> Path | None:
-    """Where the weights lie."""
-    return weights_folder(config.weights) or files.folder_of(presets.get(config.preset))
-
-
-def remembered(path: Path, key: str, make: Callable[[], Any]) -> Any:
-    """What a file holds under a key, made and stored when it does not."""
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    if key not in known:
-        known[key] = make()
-        write_text(path, json.dumps(known, indent=1))
-    return known[key]
 
 
 def shown_command(config: CardConfig) -> str:

@@ -9,8 +9,9 @@ from mfuser.config import STREAMS
 from mfuser.pictures.visualize import STREAM_TITLES
 from train.runtime.markdown import number_table
 from train.score.failures import Frame
+from train.score.report import retention
 
-Report = Mapping[str, Any]  # of one set, as `train.score.command.make_report` makes it
+Report = Mapping[str, Any]  # of one set, as `train.score.command.run` makes it
 
 
 def class_table(reports: Mapping[str, Report], stream: str) -> str:
@@ -24,7 +25,7 @@ def class_table(reports: Mapping[str, Report], stream: str) -> str:
 
 def mean_table(reports: Mapping[str, Report]) -> str:
     """mIoU in per cent, one row for each weather, and by how much fused lies above the better of the others."""
-    streams = [s for s in STREAMS if s in next(iter(reports.values()))["streams"]]
+    streams = _streams(next(iter(reports.values()))["streams"])
     compared = "fused" in streams and len(streams) > 1
     rows = []
     for condition, report in reports.items():
@@ -35,32 +36,13 @@ def mean_table(reports: Mapping[str, Report]) -> str:
     return number_table(head, rows)
 
 
-def retention(report: Report) -> dict[str, dict[int, float]]:
-    """{stream: {severity: share of the clear mIoU, mean over the conditions of the sweep}}; severity 0 is clear.
-
-    NaN for a stream that finds nothing in clear weather.
-    """
-    found = {}
-    for stream, scores in report["streams"].items():
-        clear, sweep = scores["miou"] / 100, report["sweep"]
-        kept = {}
-        for severity in range(1, 6):
-            values = [line[str(severity)][stream] for line in sweep.values()]
-            kept[severity] = sum(values) / len(values) / clear if clear else float("nan")
-        found[stream] = {0: 1.0, **kept}
-    return found
-
-
 def retention_table(report: Report) -> str:
     """Share of the clear mIoU that is kept, in per cent: the mean over the weathers, then every weather."""
-    streams = [s for s in STREAMS if s in report["streams"]]
-    kinds = {"mean": retention(report)}
-    for condition, line in report["sweep"].items():
-        kinds[condition] = retention({"streams": report["streams"], "sweep": {condition: line}})
+    kinds = {"mean": retention(report), **{name: retention(report, [name]) for name in report["sweep"]}}
     rows = [
-        [kind, STREAM_TITLES[stream], *(_percent(100 * line[stream][severity]) for severity in range(1, 6))]
+        [kind, STREAM_TITLES[s], *(_percent(100 * line[s][severity]) for severity in range(1, 6))]
         for kind, line in kinds.items()
-        for stream in streams
+        for s in _streams(report["streams"])
     ]
     return number_table(["weather", "model", *map(str, range(1, 6))], rows)
 
@@ -68,15 +50,15 @@ def retention_table(report: Report) -> str:
 def calibration_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Expected calibration error in per cent at temperature 1 and at the stored one.
 
-    found: {weather: {stream: {"temperature", "before", "after" (errors in 0..1), "accuracy"}}}.
+    Args:
+        found: {weather: {stream: {"temperature", "before", "after" (errors in 0..1), "accuracy"}}}.
+
+    Returns:
+        A table in Markdown.
     """
     rows = [
-        [
-            condition,
-            STREAM_TITLES[stream],
-            f"{line['temperature']:.3f}",
-            *(f"{100 * line[key]:.2f}" for key in ("before", "after", "accuracy")),
-        ]
+        [condition, STREAM_TITLES[stream], f"{line['temperature']:.3f}"]
+        + [f"{100 * line[key]:.2f}" for key in ("before", "after", "accuracy")]
         for condition, streams in found.items()
         for stream, line in streams.items()
     ]
@@ -85,9 +67,14 @@ def calibration_table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) ->
 
 def failure_table(frames: Sequence[Frame]) -> str:
     """The frames of a sheet: street, weather, mIoU in per cent of every stream, the class that fused misses most."""
-    streams = [s for s in STREAMS if s in frames[0].miou]
+    streams = _streams(frames[0].miou)
     rows = [[f.title, f.condition, *(_percent(100 * f.miou[s]) for s in streams), f.worst[streams[-1]]] for f in frames]
     return number_table(["street", "weather", *(STREAM_TITLES[s] for s in streams), "least IoU"], rows)
+
+
+def _streams(scored: Mapping[str, Any]) -> list[str]:
+    """The streams that were scored, in the order of STREAMS."""
+    return [s for s in STREAMS if s in scored]
 
 
 def _percent(value: float | None) -> str:

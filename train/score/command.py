@@ -1,4 +1,4 @@
-"""Evaluation: `python -m train evaluate`. Sets in their own class spaces, in any weather, resumable per image."""
+"""`python -m train evaluate`: mean IoU on labelled sets in their own class spaces, in any weather, resumable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -16,33 +16,27 @@ import tyro
 from mfuser import presets, weather
 from mfuser.inference.precision import PRECISIONS
 from mfuser.inference.streamline import lower
-from mfuser.weights import files as weight_files
 from train.data import SegmentationData, open_datasets
 from train.metrics.confusion import summary
 from train.metrics.scoring import Counts, CountStore, View, count_images, total
 from train.runtime.distributed import Processes, open_processes
 from train.runtime.files import require_writable
 from train.runtime.hardware import choose_hardware
+from train.runtime.model_options import StreamOptions
 from train.runtime.options import joined
-from train.runtime.weights import load_model, stream_of, weights_folder
-from train.score.report import say, write_pictures, write_scores
+from train.runtime.weights import ENCODERS, load_model
+from train.score.report import print_scores, write_pictures, write_scores
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(StreamOptions):
     """Mean IoU of a preset's streams on labelled sets."""
 
     # Labelled photographs, [name:]ROOT[/split]; several may follow, or repeat the option.
     data: tuple[str, ...] = ()
-    # Which preset.
-    preset: str = "nano"
-    # Folder that `fit` wrote, or one of its stream files, which stands for that stream; default: the preset's own.
-    weights: Annotated[Path | None, tyro.conf.arg(aliases=["--checkpoint"])] = None
     # How the encoders meet, where it is not the preset's own way: "mvfuser", "self-attention", "separate-attention",
     # "deformable", "convolution", "learnable-tokens", "separate" or "concat"; "": as the preset says.
     fusion: str = ""
-    # Which streams; default: that of a stream file, else all that the preset has.
-    streams: tuple[Literal["fused", "vfm", "vlm"], ...] = ()
     # Classes to score in; default: what the labels can tell apart.
     space: Literal["auto", "cityscapes", "common", "idd"] = "auto"
     # "single": the whole image in one pass. "sliding": the paper's 512-pixel windows with stride 341.
@@ -63,19 +57,14 @@ class EvaluateConfig:
     out: Path | None = None
     # Also write the scores here.
     json: Path | None = None
-    # auto, cpu, cuda or cuda:N.
-    device: str = "auto"
     # Of the forward pass.
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     # Processes that load images; -1 chooses by cores.
     workers: int = -1
 
     def __post_init__(self) -> None:
-        for name in ("limit", "resolution"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}.")
-        if self.batch < 1:
-            raise ValueError(f"--batch must be above 0, got {self.batch}.")
+        self.require_at_least(0, "limit", "resolution")
+        self.require_at_least(1, "batch")
 
     def swept(self) -> tuple[str, ...]:
         """Conditions of the sweep."""
@@ -97,19 +86,29 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
-    """Evaluate on every set; the writer prints and writes. Returns one report for each set."""
-    preset = presets.get(config.preset)
+    """Evaluate on every set; the first process prints and writes.
+
+    Args:
+        config: the options.
+        processes: those that share the images.
+
+    Returns:
+        One report for each set, as scores.json holds it.
+
+    Raises:
+        ValueError: bad options, data or weights.
+        OSError: a folder that cannot be written.
+    """
+    preset = config.chosen_preset()
     preset = presets.with_fusion(preset, config.fusion) if config.fusion else preset
-    streams = config.streams or stream_of(config.weights) or preset.streams
+    streams, folder = config.chosen_streams(), config.folder()
     hardware = choose_hardware(str(processes.device or config.device), config.precision, config.workers)
     if config.json is not None and (config.json.is_dir() or not config.json.absolute().parent.is_dir()):
         raise ValueError(f"--json {config.json} is no file in a folder that exists: choose another.")
     if config.out is not None:
         require_writable(config.out)
-    folder = weights_folder(config.weights) or weight_files.folder_of(preset)
     datasets = open_datasets(config.data, "val", limit=config.limit or None)
-    for condition in (*config.swept(), *([config.weather] if config.weather else [])):
-        weather.apply(np.zeros((32, 32, 3), np.uint8), condition, config.severity)  # say at once what is wrong
+    require_weather([*config.swept(), *filter(None, [config.weather])], config.severity)
     model = load_model(preset, folder, streams).to(hardware.device).for_inference()
     if config.precision == "bf16":  # as Segmenter runs it
         lower(model, hardware.device, PRECISIONS["bf16"])
@@ -117,32 +116,48 @@ def run(config: EvaluateConfig, processes: Processes) -> list[dict[str, Any]]:
     reports = []
     for spec, dataset in zip(config.data, datasets, strict=True):
         space = dataset.kind.space if config.space == "auto" else config.space
-        files = dataset.stamp()
+        identity = [preset.name, config.fusion, stamp, spec, dataset.stamp(), space]
 
-        def score(condition: str, severity: int, spec=spec, dataset=dataset, space=space, files=files):
+        def count(condition: str, severity: int, dataset=dataset, space=space, identity=identity):
             view = View(config.batch, condition, severity, config.resolution, config.windows)
-            settings = [preset.name, config.fusion, stamp, spec, files, space, condition, severity]
-            settings += [config.resolution, config.windows, config.precision, list(streams)]
-            store = None if config.out is None else make_store(config.out, settings, processes)
+            settings = [*identity, condition, severity, config.resolution, config.windows, config.precision]
+            store = None if config.out is None else make_store(config.out, [*settings, list(streams)], processes)
             return count_images(model, streams, dataset, space, hardware, view, processes, store)
 
-        counts, faults = score(config.weather, config.severity if config.weather else 0)
-        report = make_report(config, dataset, space, streams, counts, faults)
+        counts, faults = count(config.weather, config.severity if config.weather else 0)
+        report, matrices = _make_report(config, dataset, space, streams, counts, faults), total(streams, space, counts)
         for condition in config.swept():
-            for severity in range(1, 6):
-                swept = {s: m.mean_iou() for s, m in total(streams, space, score(condition, severity)[0]).items()}
-                report.setdefault("sweep", {}).setdefault(condition, {})[str(severity)] = swept
+            report.setdefault("sweep", {})[condition] = {
+                str(severity): {
+                    s: m.mean_iou() for s, m in total(streams, space, count(condition, severity)[0]).items()
+                }
+                for severity in range(1, 6)
+            }
         reports.append(report)
         if processes.writer:
-            say(report, total(streams, space, counts), several=len(datasets) > 1)
+            print_scores(report, matrices, several=len(datasets) > 1)
             if config.out is not None:
-                write_pictures(config.out, report, total(streams, space, counts))
+                write_pictures(config.out, report, matrices)
     if processes.writer:
         write_scores(config.out, config.json, reports)
     return reports
 
 
-def make_report(
+def require_weather(conditions: Sequence[str], severity: int) -> None:
+    """Say at once what is wrong with weather that will be rendered later.
+
+    Args:
+        conditions: as "fog" or "rain+night".
+        severity: 1 to 5.
+
+    Raises:
+        ValueError: an unknown condition, or another severity.
+    """
+    for condition in conditions:
+        weather.apply(np.zeros((32, 32, 3), np.uint8), condition, severity)
+
+
+def _make_report(
     config: EvaluateConfig,
     dataset: SegmentationData,
     space: str,
@@ -150,7 +165,7 @@ def make_report(
     counts: Mapping[int, Counts],
     faults: Sequence[str],
 ) -> dict[str, Any]:
-    """What is written about one set."""
+    """What scores.json holds about one set; counts and faults as of `count_images`."""
     report: dict[str, Any] = {"preset": config.preset, "data": dataset.name, "images": len(counts), "space": space}
     report["windows"] = config.windows
     if config.weather:
@@ -168,10 +183,10 @@ def make_report(
 
 
 def weights_stamp(folder: Path | None, streams: Sequence[str]) -> list[list[Any]]:
-    """Which weights these are: sizes and times of their files."""
+    """Name, size and time of change of each file of the weights in a folder; [] for None."""
     if folder is None:
         return []
-    names = [*(f"stream-{s}.safetensors" for s in streams), "encoder-vfm.safetensors", "encoder-vlm.safetensors"]
+    names = [*(f"stream-{s}.safetensors" for s in streams), *ENCODERS]
     stats = [(name, (folder / name).stat()) for name in names if (folder / name).is_file()]
     return [[name, s.st_size, s.st_mtime_ns] for name, s in stats]
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mfuser import images
 from mfuser.cityscapes import colorize
 from mfuser.config import STREAMS
@@ -16,9 +18,7 @@ from mfuser.pictures.charts import contact_sheet
 from mfuser.pictures.visualize import STREAM_TITLES
 from train.data import DATASETS, SegmentationData
 from train.data.files import Pair
-from train.data.groups import SPACES
-from train.metrics.confusion import ConfusionMatrix
-from train.metrics.scoring import CountStore, View, count_images
+from train.metrics.scoring import CountStore, View, count_images, total
 from train.runtime.hardware import Hardware
 
 SPACE = "common"
@@ -39,9 +39,16 @@ class Frame:
 
 
 def open_streets(folder: Path) -> tuple[SegmentationData, list[tuple[str, str]]]:
-    """The streets that `examples.json` lists, in every weather they were rendered in, and (title, weather) of each.
+    """Open the streets that `examples.json` lists, in every weather they were rendered in.
 
-    Raises ValueError when there is no listing.
+    Args:
+        folder: where the listing and the pictures lie.
+
+    Returns:
+        The pictures as a set, and (title, weather) of each.
+
+    Raises:
+        ValueError: there is no listing.
     """
     listing = folder / "examples.json"
     if not listing.is_file():
@@ -63,35 +70,53 @@ def score_streets(
     hardware: Hardware,
     store: CountStore | None = None,
 ) -> list[Frame]:
-    """Every frame's own mIoU in the common 11-class space, over the classes that it shows."""
+    """Score every picture for itself in the common 11-class space, over the classes that it shows.
+
+    Args:
+        model: in evaluation mode.
+        streams: those to score.
+        data: as of `open_streets`.
+        names: as of `open_streets`.
+        hardware: device and loading processes.
+        store: where counts of finished pictures are kept; None keeps none.
+
+    Returns:
+        One frame a picture, in their order.
+    """
     counts, _ = count_images(model, streams, data, SPACE, hardware, View(batch=1), store=store)
-    found = []
+    frames = []
     for index, (title, condition) in enumerate(names):
-        miou, worst = {}, {}
-        for stream in streams:
-            matrix = ConfusionMatrix(SPACES[SPACE].names)
-            matrix.add(counts[index][stream])
-            lowest = min((iou, name) for iou, name in zip(matrix.iou(), matrix.names, strict=True) if iou == iou)
-            miou[stream], worst[stream] = matrix.mean_iou(), lowest[1]
-        found.append(Frame(index, title, condition, miou, worst))
-    return found
+        matrices = total(streams, SPACE, {index: counts[index]})
+        worst = {stream: matrix.names[np.nanargmin(matrix.iou())] for stream, matrix in matrices.items()}
+        frames.append(Frame(index, title, condition, {s: m.mean_iou() for s, m in matrices.items()}, worst))
+    return frames
 
 
 def worst_frames(frames: Sequence[Frame], count: int, stream: str = "fused") -> list[Frame]:
-    """The frames of lowest mIoU, worst first, at most one of each street."""
+    """At most `count` frames of lowest mIoU of a stream, worst first, one of each street."""
     chosen: dict[str, Frame] = {}
     for frame in sorted(frames, key=lambda f: (f.miou[stream], f.index)):
-        if frame.title not in chosen and len(chosen) < count:
-            chosen[frame.title] = frame
-    return list(chosen.values())
+        chosen.setdefault(frame.title, frame)
+    return list(chosen.values())[:count]
 
 
 def failure_sheet(
     model: MFuser, data: SegmentationData, frames: Sequence[Frame], hardware: Hardware, width: int = 300
 ) -> bytes:
-    """Picture, truth and the masks of all streams of each frame, as a JPEG of at most `LARGEST` bytes.
+    """Draw picture, truth and the masks of all streams of each frame.
 
-    Raises ValueError when it cannot be made so small.
+    Args:
+        model: with the streams that were scored.
+        data: the pictures.
+        frames: those to show, one a row.
+        hardware: device.
+        width: of a cell in pixels.
+
+    Returns:
+        A JPEG of at most `LARGEST` bytes.
+
+    Raises:
+        ValueError: it cannot be made so small.
     """
     segmenter = Segmenter(model, str(hardware.device))
     rows = []

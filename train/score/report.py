@@ -1,18 +1,18 @@
-"""What an evaluation says and leaves: tables on the screen, JSON, CSV, confusion matrices and curves."""
+"""What an evaluation prints and leaves: tables on the screen, JSON, CSV, confusion matrices and curves."""
 
 from __future__ import annotations
 
 import csv
-import json
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from mfuser import images
 from mfuser.pictures.charts import retention_chart
+from mfuser.writing import write_bytes, write_json
 from train.metrics.confusion import ConfusionMatrix
 from train.score.charts import confusion_picture
 
@@ -30,56 +30,90 @@ def table(scores: Mapping[str, ConfusionMatrix]) -> str:
     return "\n".join(lines)
 
 
-def say(report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix], several: bool) -> None:
-    """Print one set's scores."""
+def print_scores(report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix], several: bool) -> None:
+    """Print one set's scores.
+
+    Args:
+        report: of the set, as of `train.score.command.run`.
+        matrices: by stream.
+        several: name the set.
+    """
     if several:
         print(f"\n{report['data']}: {report['images']} images")
     for fault in report.get("unreadable", ()):
         print(f"left out: {fault}")
     for name, scores in report.get("conditions", {}).items():
         print(f"{name}: " + ", ".join(f"{stream} {s['miou']:.1f}" for stream, s in scores.items()))
-    for name, line in report.get("sweep", {}).items():
-        clear = {stream: s["miou"] for stream, s in report["streams"].items()}
-        kept = {s: [100 * 100 * v[s] / clear[s] if clear[s] else float("nan") for v in line.values()] for s in clear}
+    for name in report.get("sweep", {}):
         print(f"{name}, % of clear mIoU at severity 1 to 5:")
-        print("\n".join(f"  {stream:6}" + "".join(f"{v:7.1f}" for v in values) for stream, values in kept.items()))
+        for stream, kept in retention(report, [name]).items():
+            print(f"  {stream:6}" + "".join(f"{100 * kept[severity]:7.1f}" for severity in range(1, 6)))
     print(table(matrices))
 
 
+def retention(report: Mapping[str, Any], conditions: Sequence[str] | None = None) -> dict[str, dict[int, float]]:
+    """Share of the clear mIoU that is kept in weather.
+
+    Args:
+        report: of a set, with a sweep.
+        conditions: which conditions of the sweep; None for all.
+
+    Returns:
+        {stream: {severity: share, mean over the conditions}}; severity 0 is clear, 1.0. NaN for a stream that finds
+        nothing in clear weather.
+    """
+    found = {}
+    for stream, scores in report["streams"].items():
+        clear = scores["miou"] / 100 or float("nan")
+        lines = [report["sweep"][name] for name in conditions or report["sweep"]]
+        kept = {n: sum(line[str(n)][stream] for line in lines) / len(lines) / clear for n in range(1, 6)}
+        found[stream] = {0: 1.0, **kept}
+    return found
+
+
 def write_pictures(folder: Path, report: Mapping[str, Any], matrices: Mapping[str, ConfusionMatrix]) -> None:
-    """Confusion matrices, and a curve for every condition of a sweep."""
-    name = report["data"].replace(":", "-").replace("/", "-")
+    """Write a confusion matrix of each stream, and a curve of each condition of a sweep.
+
+    Args:
+        folder: where.
+        report: of the set.
+        matrices: by stream.
+    """
+    name = file_name(report["data"])
     for stream, matrix in matrices.items():
-        Image.fromarray(confusion_picture(matrix, f"{stream}, {report['data']}")).save(
-            folder / f"confusion-{name}-{stream}.png"
-        )
+        picture = confusion_picture(matrix, f"{stream}, {report['data']}")
+        images.save(folder / f"confusion-{name}-{stream}.png", picture)
     for condition, line in report.get("sweep", {}).items():
         series = {
             stream: {0: scores["miou"] / 100, **{int(severity): v[stream] for severity, v in line.items()}}
             for stream, scores in report["streams"].items()
         }
         chart = retention_chart(series, title=f"{condition}, {report['data']}")
-        Image.fromarray(chart).save(folder / f"retention-{name}-{condition}.png")
+        images.save(folder / f"retention-{name}-{condition}.png", chart)
+
+
+def file_name(data: str) -> str:
+    """Name of a set as part of a file's name."""
+    return data.replace(":", "-").replace("/", "-")
 
 
 def write_scores(folder: Path | None, file: Path | None, reports: Sequence[Mapping[str, Any]]) -> None:
-    """JSON and CSV in a folder, and JSON in a file, which of a single set holds its report itself; all of it is written
-    beside and renamed."""
-    targets = {} if folder is None else {folder / "scores.json": list(reports)}
+    """Write reports, each file beside its place and renamed.
+
+    Args:
+        folder: gets scores.json and scores.csv; None for neither.
+        file: gets JSON as well; of a single set it holds the report itself.
+        reports: one a set.
+    """
     if file is not None:
-        targets[file] = reports[0] if len(reports) == 1 else list(reports)
-    for path, content in targets.items():
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(beside, path)
+        write_json(file, reports[0] if len(reports) == 1 else list(reports))
     if folder is not None:
-        beside = folder / "scores.csv.part"
-        with beside.open("w", newline="") as lines:
-            writer = csv.writer(lines)
-            writer.writerow(["data", "condition", "severity", "stream", "class", "iou"])
-            for report in reports:
-                writer.writerows(csv_rows(report))
-        os.replace(beside, folder / "scores.csv")
+        write_json(folder / "scores.json", list(reports))
+        lines = io.StringIO(newline="")
+        writer = csv.writer(lines)
+        writer.writerow(["data", "condition", "severity", "stream", "class", "iou"])
+        writer.writerows(row for report in reports for row in csv_rows(report))
+        write_bytes(folder / "scores.csv", lines.getvalue().encode())
 
 
 def csv_rows(report: Mapping[str, Any]) -> list[list[Any]]:

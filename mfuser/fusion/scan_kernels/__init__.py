@@ -1,1 +1,1 @@
-"""The selective scan, one file a kernel; all share the signature of `reference.scan`."""
+"""The kernels of the selective scan, one file each; all share the signature of `reference.scan`."""

@@ -26,7 +26,10 @@ def scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """The same function in plain torch: all chunks advance together, then one short pass carries states over chunks."""
+    """The scan in plain torch, with gradients. Args and returns as `selective_scan`.
+
+    All chunks advance together. One short pass then carries the states over the chunks.
+    """
     x = u.float()
     delta = time_steps(delta, delta_bias, delta_softplus)
     y = _ChunkedScan.apply(x, delta, A.float(), B.float(), C.float())

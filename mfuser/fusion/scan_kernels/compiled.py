@@ -32,7 +32,11 @@ def installed() -> bool:
 
 @lru_cache(maxsize=1)
 def ready() -> bool:
-    """Import and compile. False, with a warning, when numba is there but refuses to work, beside a newer numpy say."""
+    """Import numba and compile the scan.
+
+    Returns:
+        False, with a warning, when numba is installed but refuses to work, for example beside a newer numpy.
+    """
     try:
         function()
     except ImportError as error:
@@ -52,10 +56,13 @@ def scan(
     delta_softplus: bool = False,
     states: Tensor | None = None,
 ) -> Tensor:
-    """Same function as `reference.scan`; CPU tensors that need no gradient.
+    """The scan for CPU tensors that need no gradient. Args and returns as `selective_scan`.
 
-    Reads (batch, length, dim) rows, so u and delta cost no copy when they are transposes of such tensors in float32.
-    states: where the sequence before this one ended, from `no_states`; takes up, in place, where this one ends.
+    It reads rows (batch, length, dim): u and delta cost no copy when they are transposes of such tensors in float32.
+
+    Args:
+        states: from `no_states`. They hold where the sequence before this one ended. They are changed in place to
+            where this one ends.
     """
     run, dim = function(), u.shape[1]
     missing = -dim % 16
@@ -84,12 +91,27 @@ def scan(
 
 
 def no_states(batch: int, dim: int, state: int) -> Tensor:
-    """States of a sequence that has not begun: zeros, float32, sixteen channels side by side."""
+    """States of a sequence that has not begun: zeros, sixteen channels side by side.
+
+    Args:
+        batch: number of sequences.
+        dim: number of channels.
+        state: states per channel.
+
+    Returns:
+        (batch * dim / 16, state, 16) float32, dim rounded up to a multiple of 16.
+    """
     return torch.zeros(batch * (dim + -dim % 16) // 16, state, 16)
 
 
 def spread(part: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call part(first, last) over 0..count in as many equal parts as there are threads, one of them right here."""
+    """Call part(first, last) over 0..count, in one equal part per thread. The first part runs right here.
+
+    Args:
+        part: takes the bounds of a range.
+        count: end of the whole range.
+        threads: most threads.
+    """
     threads = min(threads, count)
     bounds = [count * i // threads for i in range(threads + 1)]
     others = [_pool(threads - 1).submit(part, *ends) for ends in zip(bounds[1:-1], bounds[2:], strict=True)]
@@ -148,7 +170,11 @@ def _compile(scan: Callable, signature: object) -> tuple[Callable, str]:
 
 
 def private_folder() -> Path | None:
-    """A folder among the temporary files that only this user can write, as what lies there is executed; else None."""
+    """A folder for temporary files that only this user can write, because what lies there is executed.
+
+    Returns:
+        Its path, or None when there is no such folder.
+    """
     user = os.getuid() if hasattr(os, "getuid") else "own"
     folder = Path(tempfile.gettempdir()) / f"mfuser-numba-{user}"
     try:

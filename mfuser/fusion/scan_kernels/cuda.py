@@ -18,13 +18,20 @@ logger = logging.getLogger(__name__)
 
 @lru_cache(maxsize=1)
 def installed() -> bool:
-    """True when mamba-ssm's kernels are installed and can be imported; asked for CUDA devices only, as it imports."""
+    """True when mamba-ssm's kernels are installed and can be imported. It imports them: ask for CUDA devices only."""
     return importable("selective_scan_cuda", "mamba-ssm")
 
 
 def importable(module: str, package: str) -> bool:
-    """True when a compiled module can be imported. False, with a warning, when it is there but refuses, as one that was
-    built for another torch does; without a warning when it is not there."""
+    """Whether a compiled module can be imported.
+
+    A module that is there but refuses, as one built for another torch does, is reported by a warning. One that is not
+    there is not.
+
+    Args:
+        module: name to import.
+        package: name to install.
+    """
     try:
         importlib.import_module(module)
     except (ImportError, OSError) as error:
@@ -48,7 +55,10 @@ def scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """mamba-ssm's fused kernel; CUDA tensors only. All of one sequence's inputs take the dtype of u."""
+    """The fused kernel of mamba-ssm, for CUDA tensors only. Args and returns as `selective_scan`.
+
+    delta, B and C take the dtype of u.
+    """
     u, delta, B, C = (in_rows(x.to(u.dtype)) for x in (u, delta, B, C))
     D = None if D is None else D.float()
     delta_bias = None if delta_bias is None else delta_bias.float()
@@ -56,8 +66,14 @@ def scan(
 
 
 def in_rows(x: Tensor) -> Tensor:
-    """x in a layout that the kernel reads: whole; without gradients also rows inside a larger tensor that each start at
-    16 bytes, as its widest loads need."""
+    """A tensor in a layout that the kernel reads.
+
+    That is a contiguous tensor. Without gradients it may also be rows inside a larger tensor that each start at 16
+    bytes, as the widest loads need.
+
+    Args:
+        x: of any shape.
+    """
     unit = 16 // x.element_size()
     apart = all(s % unit == 0 for s in (*x.stride()[:-1], x.storage_offset()))
     return x if x.stride(-1) == 1 and apart and not torch.is_grad_enabled() else x.contiguous()

@@ -1,4 +1,4 @@
-"""The recurrence of the selective scan, step by step: what every other kernel is compared with."""
+"""The recurrence of the selective scan, step by step. Every other kernel is compared with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from torch import Tensor
 
 
 def time_steps(delta: Tensor, delta_bias: Tensor | None, delta_softplus: bool) -> Tensor:
-    """delta with its bias and softplus, float32."""
+    """The time steps of the scan in float32.
+
+    Args:
+        delta: (batch, dim, length) float.
+        delta_bias: (dim,) float or None, added first.
+        delta_softplus: apply softplus afterwards.
+    """
     delta = delta.float()
     if delta_bias is not None:
         delta = delta + delta_bias.float()[:, None]
@@ -25,7 +31,7 @@ def scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> Tensor:
-    """The recurrence written out, one step at a time; what every other version is compared with."""
+    """The recurrence written out, one step at a time. Args and returns as `selective_scan`."""
     x, delta = u.float(), time_steps(delta, delta_bias, delta_softplus)
     decay = torch.exp(torch.einsum("bdl,dn->bdln", delta, A.float()))
     drive = torch.einsum("bdl,bnl->bdln", delta * x, B.float())

@@ -1,8 +1,8 @@
 """The scan as numba compiles it: sixteen channels side by side in one SIMD vector, states in the innermost cache.
 
-The vector is a type of our own whose arithmetic becomes LLVM's vector instructions directly, so that speed does not
-hang on whether some release of LLVM vectorises a loop. Importing this module imports numba; `compiled.py` does so at
-the first scan. All in one file, because numba's cache notices changes of this file only.
+The vector is a type of our own. Its arithmetic becomes LLVM's vector instructions directly, so that the speed does not
+depend on whether some release of LLVM vectorises a loop. Importing this module imports numba; `compiled.py` does so at
+the first scan. All of it is in one file, because numba's cache notices changes of this file only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,13 @@ def _address(context, builder, kind, array, index):
 
 @intrinsic
 def load(typing, array, index):
-    """Sixteen neighbours of a C-contiguous float32 array, from a flat index on; no bounds are checked."""
+    """Sixteen neighbours of an array. No bounds are checked.
+
+    Args:
+        typing: numba's typing context.
+        array: float32, C-contiguous.
+        index: flat index of the first.
+    """
 
     def generate(context, builder, signature, arguments):
         return builder.load(_address(context, builder, signature.args[0], *arguments), align=4)
@@ -53,7 +59,14 @@ def load(typing, array, index):
 
 @intrinsic
 def store(typing, array, index, value):
-    """Inverse of `load`."""
+    """Inverse of `load`.
+
+    Args:
+        typing: numba's typing context.
+        array: float32, C-contiguous.
+        index: flat index of the first.
+        value: the vector to write.
+    """
 
     def generate(context, builder, signature, arguments):
         target, at, lanes = arguments
@@ -172,11 +185,24 @@ def softplus(x):
 
 
 def scan(u, delta, a, b, c, skip, bias, apply_softplus, h, y, first, last):
-    """Vectors `first` to `last` of the batch, channels counted on over its samples.
+    """The scan of the vectors `first` to `last` of the batch, channels counted on over its samples.
 
-    u, delta, y: (batch, length, dim). a: (dim / 16, state, 16), times log2(e). b, c: (batch, length, state).
-    skip, bias: (dim,). h: (batch * dim / 16, state, 16) of zeros. All float32 and C-contiguous, dim a multiple of 16.
-    Not compiled yet: `compiled.py` does it, with a cache.
+    It is not compiled yet: `compiled.py` does that, with a cache. All arrays are float32 and C-contiguous. dim is a
+    multiple of 16.
+
+    Args:
+        u: (batch, length, dim).
+        delta: (batch, length, dim).
+        a: (dim / 16, state, 16), times log2(e).
+        b: (batch, length, state).
+        c: (batch, length, state).
+        skip: (dim,), the D of `selective_scan`.
+        bias: (dim,), added to delta.
+        apply_softplus: apply softplus to delta after its bias.
+        h: (batch * dim / 16, state, 16), the states; changed in place.
+        y: (batch, length, dim), the output; written in place.
+        first: index of the first vector.
+        last: index after the last vector.
     """
     length, dim, state = u.shape[1], u.shape[2], b.shape[2]
     vectors = dim // WIDTH

@@ -16,7 +16,7 @@ from mfuser.inference.segmenter import Segmenter
 from mfuser.weights import tensors
 from train.__main__ import main
 from train.adapt.pseudo_files import Prefix
-from train.adapt.pseudo_labels import choose, class_probabilities, tempered
+from train.adapt.pseudo_labels import choose, class_probabilities
 from train.data import open_dataset
 from train.data.groups import CITYSCAPES, COMMON_SPACE
 
@@ -193,9 +193,3 @@ def test_training_goes_on_from_other_weights(streets, trained, tmp_path, capsys)
     command += ["--out", str(tmp_path / "new"), "--encoders", str(trained), "--start", str(streets)]
     assert main(command) == 2
     assert "to start from" in capsys.readouterr().err
-
-
-def test_a_temperature_flattens_probabilities():
-    scores = torch.tensor([0.64, 0.16, 0.0])[None, :, None, None]
-    assert tempered(scores, 1.0).flatten().tolist() == pytest.approx([0.8, 0.2, 0], abs=1e-6)
-    assert tempered(scores, 2.0).flatten().tolist() == pytest.approx([0.6667, 0.3333, 0], abs=1e-3)

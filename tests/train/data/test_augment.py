@@ -73,8 +73,8 @@ def test_wanted_group_is_found():
     label = np.zeros((100, 400), np.uint8)
     label[40:60, 180:200] = 2
 
-    def found(wanted: int | None) -> int:
-        corners = [choose_crop(label, 64, np.random.default_rng(s), wanted=wanted) for s in range(60)]
+    def found(group: int | None) -> int:
+        corners = [choose_crop(label, 64, np.random.default_rng(s), group=group) for s in range(60)]
         return sum((label[y : y + 64, x : x + 64] == 2).sum() > 100 for y, x in corners)
 
     assert found(2) > 50 > 30 > found(None)

@@ -54,12 +54,12 @@ def test_rare_classes_come_more_often():
     for temperature in (0.1, 100.0):
         sampler = Sampler([counts(40)], 1, 0, rare=temperature)
         choices[temperature] = [sampler.choose(0, 0, np.random.default_rng(s)) for s in range(600)]
-    even = Counter(c.wanted for c in choices[100.0])
+    even = Counter(c.group for c in choices[100.0])
     assert all(150 < even[g] < 250 for g in range(3))  # temperature 100 is nearly uniform, as released
-    skewed = Counter(c.wanted for c in choices[0.1])
+    skewed = Counter(c.group for c in choices[0.1])
     assert skewed[2] > skewed[1] > skewed[0]
-    assert {c.index for c in choices[100.0] if c.wanted == 2} == {0}
-    assert all(c.index % 2 == 0 for c in choices[100.0] if c.wanted == 1)
+    assert {c.index for c in choices[100.0] if c.group == 2} == {0}
+    assert all(c.index % 2 == 0 for c in choices[100.0] if c.group == 1)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from train.data.holdout import divided
-from train.fit.command import make_batches, open_data
 from train.fit.config import FitConfig, defaults
+from train.fit.inputs import make_batches, open_data
 
 
 @pytest.mark.parametrize(("count", "every"), [(367, 5), (367, 2), (6, 3), (2, 2), (7, 7), (100, 5)])

@@ -7,18 +7,27 @@ from train.data import DATASETS, tables
 from train.data.groups import SPACES
 
 VOID = 255
+VISTAS = [
+    dict(zip(names, ids.values(), strict=True))
+    for names, ids in (
+        (tables.VISTAS_V12_NAMES, tables.VISTAS_V12_IDS),
+        (tables.VISTAS_V2_NAMES, tables.VISTAS_V2_IDS),
+    )
+]
 
 
 def test_tables_agree_with_each_other():
     assert {v for v in tables.CITYSCAPES_LABEL_IDS.values() if v != VOID} == set(range(19))
     assert all(tables.CITYSCAPES_COLOURS[i] == tuple(PALETTE[t]) for t, i in enumerate(LABEL_IDS))
     assert len(tables.VISTAS_V12_NAMES) == 66 and len(tables.VISTAS_V2_NAMES) == 124
-    assert len(tables.CAMVID_COLOURS) == 32 and len({c for c, _ in tables.CAMVID_COLOURS.values()}) == 32
+    assert len(set(tables.CAMVID_NAMES)) == len(set(tables.CAMVID_COLOURS.values())) == 32
     for name, ids in (("v1.2", tables.VISTAS_V12_IDS), ("v2", tables.VISTAS_V2_IDS), ("SYNTHIA", tables.SYNTHIA_IDS)):
         assert set(ids.values()) == {*range(19), VOID}, name
     assert {v for v in tables.IDD_IDS.values() if v != VOID} == set(range(19))
-    shared = set(tables.VISTAS_V12_NAMES) & set(tables.VISTAS_V2_NAMES)
-    assert len(shared) > 50 and all(tables.vistas_train_id(n) in (VOID, *range(19)) for n in shared)
+    one, two = VISTAS
+    finer = {n: two[n] for name in one for n in two if n == name or n.startswith(f"{name}--")}
+    assert len(finer) > 60, "the names of v2.0 begin with those of v1.2"
+    assert all(c == one[max((m for m in one if n == m or n.startswith(f"{m}--")), key=len)] for n, c in finer.items())
 
 
 def test_vistas_is_scored_as_is_usual():
@@ -30,8 +39,9 @@ def test_vistas_is_scored_as_is_usual():
         "object--vehicle--on-rails": "train", "construction--barrier--guard-rail": None, "nature--water": None,
         "object--vehicle--caravan": None, "object--traffic-sign--back": "traffic sign",
     }  # fmt: skip
-    for name, wanted in expected.items():
-        assert tables.vistas_train_id(name) == (VOID if wanted is None else CLASSES.index(wanted)), name
+    for name, expected_class in expected.items():
+        found = {ids[name] for ids in VISTAS if name in ids}
+        assert found == {VOID if expected_class is None else CLASSES.index(expected_class)}, name
 
 
 def test_cityscapes_tables_are_those_of_cityscapesscripts(cityscapesscripts):

@@ -10,30 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from mfuser.weights import tensors
+from tests.train.fit.tiny import settings, weights
 from train.data.batches import ATTEMPTS
 from train.data.dataset import SegmentationData
 from train.fit import board
 from train.fit.command import fit
-from train.fit.config import FitConfig
-from train.fit.recomputation import checkpoint_blocks
-from train.fit.report import read_log
+from train.fit.forward_pass import checkpoint_blocks
+from train.fit.run_files import read_log
 from train.runtime.interrupt import Interrupt
 
-FAST = {"batch": 2, "crop": 64, "points": 64, "workers": 0, "warmup": 2, "log_every": 1, "device": "cpu", "seed": 1}
-FAST |= {"iterations": 3, "streams": ("fused",), "rare": 0.0, "pictures_every": 0, "tensorboard": False}
 
-
-def settings(streets, out, **changes) -> FitConfig:
-    given = {"preset": "tiny", "data": (f"camvid:{streets}",), "out": out, "encoders": out.parent / "run"}
-    return FitConfig(**{**given, **FAST, **changes})
-
-
-def weights(folder) -> dict[str, torch.Tensor]:
-    return tensors.load(folder / "stream-fused.safetensors")[0]
-
-
-def test_a_file_that_breaks_during_training_is_replaced_and_told(streets, tiny_run, tmp_path, monkeypatch, capsys):
+def test_a_file_that_breaks_during_training_is_replaced_and_named(streets, tiny_run, tmp_path, monkeypatch, capsys):
     plain, asked = SegmentationData.image, []
 
     def image(self, index):
@@ -43,25 +30,25 @@ def test_a_file_that_breaks_during_training_is_replaced_and_told(streets, tiny_r
         return plain(self, index)
 
     monkeypatch.setattr(SegmentationData, "image", image)
-    assert fit(settings(streets, tmp_path / "out"), Interrupt())
+    assert fit(settings(tmp_path / "out", streets), Interrupt())
     assert 3 in asked and "3.png cannot be read" in capsys.readouterr().out
     monkeypatch.setattr(SegmentationData, "image", lambda self, i: (_ for _ in ()).throw(OSError("the disk is gone")))
     with pytest.raises(ValueError, match=f"{ATTEMPTS} files in a row cannot be read; the last: the disk is gone"):
-        fit(settings(streets, tmp_path / "again"), Interrupt())
+        fit(settings(tmp_path / "again", streets), Interrupt())
 
 
 def test_broken_pairs_stop_a_run_or_are_skipped(streets, tiny_run, tmp_path, capsys):
     (streets / "train" / "labels" / "1.png").write_bytes(b"cut")
     with pytest.raises(ValueError, match=r"labels/1\.png cannot be read"):
-        fit(settings(streets, tmp_path / "out"), Interrupt())
-    assert fit(settings(streets, tmp_path / "out", broken="skip"), Interrupt())
+        fit(settings(tmp_path / "out", streets), Interrupt())
+    assert fit(settings(tmp_path / "out", streets, broken="skip"), Interrupt())
     said = capsys.readouterr().out
     assert "left out: " in said and ", 5 images" in said
 
 
 def test_report_and_pictures(streets, tiny_run, tmp_path, capsys):
     out = tmp_path / "out"
-    assert fit(settings(streets, out, pictures_every=2), Interrupt())
+    assert fit(settings(out, streets, pictures_every=2), Interrupt())
     panel = np.asarray(Image.open(out / "stream-fused.png"))
     assert panel.shape == (64, 256, 3) and panel.std() > 5
     page = (out / "report.html").read_text()
@@ -73,7 +60,7 @@ def test_report_and_pictures(streets, tiny_run, tmp_path, capsys):
 def test_tensorboard_gets_scalars_and_pictures(streets, tiny_run, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     out = tmp_path / "out"
-    assert fit(settings(streets, out, pictures_every=2, tensorboard=True), Interrupt())
+    assert fit(settings(out, streets, pictures_every=2, tensorboard=True), Interrupt())
     reader = events.EventAccumulator(str(out / "tensorboard" / "fused"))
     reader.Reload()
     assert {"loss", "lr", "images_per_s", "terms/decode.loss_cls", "mIoU/camvid:streets/val"} <= set(
@@ -92,7 +79,7 @@ def test_without_tensorboard_a_run_goes_on(streets, tiny_run, tmp_path, monkeypa
 
     monkeypatch.setattr(builtins, "__import__", missing)
     assert board.Board(tmp_path, "fused", True).why_not.startswith("not installed")
-    assert fit(settings(streets, tmp_path / "out", tensorboard=True), Interrupt())
+    assert fit(settings(tmp_path / "out", streets, tensorboard=True), Interrupt())
     assert "TensorBoard is not installed: pip install -r train/requirements.txt" in capsys.readouterr().out
 
 
@@ -111,8 +98,8 @@ def test_recomputed_blocks_change_nothing(streets, tiny_run, tmp_path, fresh_mod
     assert plain.keys() == recomputed.keys() and len(plain) > 50
     for name, gradient in plain.items():
         torch.testing.assert_close(recomputed[name], gradient, msg=name)
-    assert fit(settings(streets, tmp_path / "out", checkpointing=True), Interrupt())
-    assert fit(settings(streets, tmp_path / "plain"), Interrupt())
+    assert fit(settings(tmp_path / "out", streets, checkpointing=True), Interrupt())
+    assert fit(settings(tmp_path / "plain", streets), Interrupt())
     one, two = weights(tmp_path / "out"), weights(tmp_path / "plain")
     assert all(torch.allclose(one[n].float(), two[n].float(), atol=5e-4) for n in one)
 
@@ -121,50 +108,13 @@ def test_float16_scales_the_loss(streets, tiny_run, tmp_path, monkeypatch):
     losses = {}
     for precision in ("float32", "fp16"):
         out = tmp_path / precision
-        assert fit(settings(streets, out, precision=precision, save_every=2), Interrupt())
+        assert fit(settings(out, streets, precision=precision, save_every=2), Interrupt())
         losses[precision] = json.loads((out / "stream-fused.jsonl").read_text().splitlines()[0])["loss"]
     assert losses["fp16"] == pytest.approx(losses["float32"], rel=0.03) and losses["fp16"] != losses["float32"]
 
 
-def test_no_dropout_and_frozen_norms(streets, tiny_run, tmp_path):
-    """Without dropout the loss of a step does not depend on the seed of its draws; frozen norms keep their buffers."""
-    from train.fit.loop import StreamTrainer
-
-    seen = []
-    plain = StreamTrainer.step
-
-    def step(self, batch, rate):
-        modes = {type(m).__name__: m for m in self.model.heads["fused"].modules()}
-        seen.append(
-            (modes["BatchNorm2d"].training, modes["Dropout"].p, modes["BatchNorm2d"].num_batches_tracked.item())
-        )
-        return plain(self, batch, rate)
-
-    StreamTrainer.step = step
-    try:
-        fit(settings(streets, tmp_path / "a", dropout=0.0, freeze_norm=True, eval_every=1), Interrupt())
-        fit(settings(streets, tmp_path / "b", dropout=-1.0), Interrupt())
-    finally:
-        StreamTrainer.step = plain
-    assert {s[:2] for s in seen[:3]} == {(False, 0.0)} and {s[2] for s in seen[:3]} == {seen[0][2]}
-    assert {s[:2] for s in seen[3:]} == {(True, 0.1)} and seen[-1][2] > seen[3][2]
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch": 3, "accumulate": 2}, "--batch 3 cannot be divided by 1 processes x 2 parts"),
-        ({"dropout": 1.5}, "--dropout must lie between 0 and 1"),
-        ({"category_cap": 2.0}, "--category-cap must lie between 0 and 1"),
-    ],
-)
-def test_bad_settings_are_named(streets, tiny_run, tmp_path, changes, message):
-    with pytest.raises(ValueError, match=message):
-        fit(settings(streets, tmp_path / "out", **changes), Interrupt())
-
-
 def test_random_encoders_need_no_files(streets, tiny_run, tmp_path):
-    assert fit(settings(streets, tmp_path / "out", encoders=None, random_encoders=True), Interrupt())
+    assert fit(settings(tmp_path / "out", streets, encoders=None, random_encoders=True), Interrupt())
     assert not (tmp_path / "out" / "encoder-vfm.safetensors").exists()
     names = weights(tmp_path / "out")
     assert names and not any(name.startswith(("vfm.", "vlm.")) for name in names)  # no frozen encoder in the file

@@ -13,19 +13,17 @@ import torch
 import mfuser
 from mfuser import presets
 from mfuser.weights import tensors as tensors_module
+from tests.train.fit import tiny
 from train.fit.command import fit
 from train.fit.config import FitConfig, defaults
 from train.fit.loop import StreamTrainer
 from train.runtime.interrupt import Interrupt
 from train.runtime.weights import load_model
 
-FAST = {"batch": 2, "crop": 64, "points": 64, "workers": 0, "warmup": 2, "log_every": 2, "device": "cpu", "seed": 1}
-
 
 def settings(out, streets, **changes) -> FitConfig:
-    changes = {"iterations": 4, "streams": ("fused",), "rare": 0.0, "ema": 0.9, "clip": 1.0, **FAST, **changes}
-    changes["warmup"] = min(changes["warmup"], changes["iterations"] - 1)
-    return FitConfig(preset="tiny", data=(f"camvid:{streets}",), out=out, encoders=out.parent / "run", **changes)
+    """Four steps with averaging and clipping."""
+    return tiny.settings(out, streets, **{"iterations": 4, "ema": 0.9, "clip": 1.0, "log_every": 2, **changes})
 
 
 def stop_after(monkeypatch, step: int) -> Interrupt:
@@ -103,7 +101,7 @@ def test_bfloat16_and_workers(tmp_path, streets, tiny_run):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_fused_stream_may_be_shown_two_views(tmp_path, streets, tiny_run, accumulate):
-    apart = {"apart": 1.0, "photometric": True, "accumulate": accumulate}
+    apart = {"apart": 1.0, "accumulate": accumulate}
     shown = settings(tmp_path / "out", streets, streams=("fused", "vlm"), pictures_every=2, tensorboard=False, **apart)
     assert fit(shown, Interrupt())
     assert (tmp_path / "out/stream-fused.png").is_file()
@@ -196,8 +194,9 @@ def test_average_is_what_is_saved_and_evaluated(tmp_path, streets, tiny_run):
         ({"crop": 70}, "multiple of 32 for 'tiny': 64"),
         ({"streams": ("all",), "resume": True, "overwrite": True}, "contradict"),
         ({"device": "cuda:77"}, "choose --device cpu"),
-        ({"mix": (1.0, 2.0)}, "one positive share for each of the 1 sets"),
-        ({"sampling": "grid", "points": 65}, "not square"),
+        ({"mix": (1.0, 2.0)}, "share .* 1 sets"),
+        ({"batch": 3, "accumulate": 2}, "--batch 3 .* 2 parts"),
+        ({"camera": 2.0}, "--camera .* 0 and 1"),
     ],
 )
 def test_bad_settings_are_named(tmp_path, streets, tiny_run, changes, message):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from tests.train.fit.tiny import GridPoints, ReleasedPoints
 from train.data import CITYSCAPES, LabelGroups
 from train.data.groups import COMMON_SPACE, IDD_SPACE
 from train.data.targets import make_targets
@@ -20,7 +21,7 @@ from train.fit.point_sampling import PointSampling, sample
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
 K = 19
-GRID = PointSampling(points=196, kind="grid")
+GRID = GridPoints(points=196)
 
 
 def outputs(batch: int = 2, predictions: int = 3, seed: int = 0) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -184,7 +185,7 @@ def test_losses_stay_float32_under_autocast():
 def test_random_points_prefer_uncertain_places():
     logits = torch.full((1, 2, 32, 32), 8.0)
     logits[..., 16:] = -8.0  # uncertain only along the middle column
-    points = PointSampling(points=400).draw(logits, 1, torch.Generator().manual_seed(0))
+    points = PointSampling(points=400).draw(logits, torch.Generator().manual_seed(0))
     assert points.shape == (1, 2, 400, 2) and points.min() >= 0 and points.max() <= 1
     doubtful = sample(logits[0], points[0]).abs()
     assert (doubtful[:, :300] < 8).float().mean() > 3 * (doubtful[:, 300:] < 8).float().mean()
@@ -193,8 +194,7 @@ def test_random_points_prefer_uncertain_places():
 def test_released_order_of_random_draws():
     """The points are those of a plain loop over predictions with the same seed."""
     logits = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    sampling = PointSampling(points=40, kind="released")
-    got = sampling.draw(logits, 2, torch.Generator().manual_seed(7))
+    got = ReleasedPoints(points=40, batch=2).draw(logits, torch.Generator().manual_seed(7))
     g = torch.Generator().manual_seed(7)
     for p in range(3):
         for _ in range(2):
@@ -207,10 +207,6 @@ def test_released_order_of_random_draws():
         assert torch.equal(got[p, :, :30].sort(1).values, kept.sort(1).values)
 
 
-def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match="random, released, grid"):
-        PointSampling(kind="everywhere")
-    with pytest.raises(ValueError, match="not square"):
-        PointSampling(points=10, kind="grid")
+def test_a_label_that_its_set_does_not_have_is_named():
     with pytest.raises(ValueError, match="holds group 11"):
         make_targets(blocks([11])[None], [COMMON_SPACE])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 
+from tests.train.fit.tiny import settings
 from train.fit import run_files
 from train.fit.command import fit
-from train.fit.config import FitConfig
-from train.fit.run_files import RunFiles, checkpoint_bytes
-from train.runtime.files import require_space, require_writable
+from train.fit.config import FORMER
+from train.fit.run_files import RunFiles, checkpoint_bytes, require_same
+from train.runtime.files import digest, require_space, require_writable
 from train.runtime.interrupt import Interrupt
 
 
@@ -23,6 +25,18 @@ def test_a_log_line_cut_short_does_not_prevent_resuming(tmp_path):
         file.write('{"step": 4, "lo')
     files.trim_log(2)
     assert files.log.read_text() == '{"step": 2}\n'
+
+
+def test_a_run_of_before_is_the_same_where_its_options_that_went_had_the_value_that_is_left(tmp_path):
+    require_same({"lr": 1e-4, **FORMER}, {"lr": 1e-4}, tmp_path)
+    with pytest.raises(ValueError, match="flip = 0.0"):
+        require_same({"lr": 1e-4, **FORMER, "flip": 0.0}, {"lr": 1e-4}, tmp_path)
+
+
+def test_the_digest_is_that_of_the_whole_file(tmp_path):
+    content = bytes(range(256)) * 5000  # more than one block
+    (tmp_path / "file").write_bytes(content)
+    assert digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()[:16]
 
 
 def test_full_and_unwritable_places_are_said_at_the_start(tmp_path, monkeypatch):
@@ -64,28 +78,9 @@ def test_checkpoints_never_take_more_than_was_asked_for(streets, tiny_run, tmp_p
 
     plain = run_files.checkpoint_bytes
     monkeypatch.setattr(os, "replace", measured)
-    monkeypatch.setattr("train.fit.command.checkpoint_bytes", lambda n, *more: numbers.update(n=n) or plain(n, *more))
-    config = FitConfig(
-        preset="tiny",
-        data=(f"camvid:{streets}",),
-        val=(f"camvid:{streets}",),
-        out=out,
-        encoders=tiny_run,
-        streams=("vlm", "fused"),
-        iterations=3,
-        save_every=1,
-        eval_limit=1,
-        warmup=1,
-        batch=2,
-        crop=64,
-        points=64,
-        workers=0,
-        device="cpu",
-        ema=ema,
-        half=half,
-        pictures_every=0,
-        tensorboard=False,
-    )
+    monkeypatch.setattr("train.fit.checks.checkpoint_bytes", lambda n, *more: numbers.update(n=n) or plain(n, *more))
+    changes = {"streams": ("vlm", "fused"), "save_every": 1, "eval_limit": 1, "ema": ema, "half": half}
+    config = settings(out, streets, val=(f"camvid:{streets}",), **changes)
     assert fit(config, Interrupt())
     asked = checkpoint_bytes(numbers["n"], ema > 0, half)
     names_and_headers = 200_000  # of some hundred tensors; the tiny model's numbers are no larger than that

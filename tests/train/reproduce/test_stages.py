@@ -1,100 +1,88 @@
-"""Stages: done, begun, made otherwise, following others, as command lines."""
+"""Stages of a folder: done, begun, made otherwise, following others."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from train.reproduce.stages import Ledger, Stage
-from train.runtime.subprocesses import options
+from train.reproduce.recipe import Stage
+from train.reproduce.stages import Stages
 
-FIRST = Stage("first", "make", {"iterations": 5, "data": ["a", "b"]}, {"data": ["/x/a", "/x/b"]}, ("made/one",))
-SECOND = Stage("second", "use", {}, {}, ("used/one",), ("used/state",), ("first",), ("made", "used"))
+FIRST = Stage("first", "make", {}, (), ("made/one",), ("made/*",))
+SECOND = Stage("second", "use", {}, ("made/one",), ("used/one",), ("used/*",), "made")
+SETTINGS = {"first": {"iterations": 5, "data": ("a", "b")}, "second": {}}
+
+
+def opened(out: Path, **first) -> Stages:
+    return Stages(out, (FIRST, SECOND), {**SETTINGS, "first": {**SETTINGS["first"], **first}})
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path)
+def stages(tmp_path: Path) -> Stages:
+    return opened(tmp_path)
 
 
-def make(ledger: Ledger, stage: Stage, content: str = "content") -> None:
-    ledger.begin(stage, "the command")
-    for path in stage.makes:
-        (ledger.out / path).parent.mkdir(exist_ok=True)
-        (ledger.out / path).write_text(content)
-    ledger.finish(stage)
+def make(stages: Stages, name: str, content: str = "content") -> None:
+    stages.begin(name, "the command")
+    for path in stages.rows[name].writes:
+        (stages.out / path).parent.mkdir(exist_ok=True)
+        (stages.out / path).write_text(content)
+    stages.finish(name)
 
 
-def test_a_stage_is_done_when_it_ended_and_its_files_are_there(ledger):
-    assert not ledger.done(FIRST) and not ledger.differs(FIRST)
-    ledger.begin(FIRST, "the command")
-    assert not ledger.done(FIRST)
-    with pytest.raises(ValueError, match="stage first ended without made/one: see"):
-        ledger.finish(FIRST)
-    make(ledger, FIRST)
-    assert ledger.done(FIRST) and not ledger.differs(FIRST)
-    (ledger.out / "made/one").unlink()
-    assert not ledger.done(FIRST) and not ledger.differs(FIRST), "it is made again"
+def test_a_stage_is_done_when_it_ended_and_its_files_are_there(stages):
+    assert not stages.done("first") and not stages.differs("first")
+    stages.begin("first", "the command")
+    assert not stages.done("first")
+    with pytest.raises(ValueError, match=r"first ended without made/one: see .*first\.txt"):
+        stages.finish("first")
+    make(stages, "first")
+    assert stages.done("first") and not stages.differs("first")
+    (stages.out / "made/one").unlink()
+    assert not stages.done("first") and not stages.differs("first"), "it is made again"
 
 
-def test_other_settings_are_named(ledger):
-    make(ledger, FIRST)
-    other = replace(FIRST, settings={**FIRST.settings, "iterations": 7})
-    assert ledger.differs(other) == "it has iterations 5, not 7"
-    assert "data a, b, not a" in ledger.differs(replace(FIRST, settings={"iterations": 5, "data": ["a"]}))
-    assert "lr none, not 0.1" in ledger.differs(replace(FIRST, settings={**FIRST.settings, "lr": 0.1}))
-    assert not ledger.differs(replace(FIRST, places={"data": ["/y/a", "/y/b"]})), "data may be moved"
-    (ledger.folder / "first.json").unlink()
-    assert ledger.differs(FIRST) == "made/one is there, of unknown settings"
-    (ledger.folder / "first.json").write_text("{")
+def test_other_settings_are_named(stages, tmp_path):
+    make(stages, "first")
+    assert not opened(tmp_path).differs("first")
+    assert opened(tmp_path, iterations=7).differs("first") == "it has iterations 5, not 7"
+    assert "data a, b, not a" in opened(tmp_path, data=("a",)).differs("first")
+    assert "lr none, not 0.1" in opened(tmp_path, lr=0.1).differs("first")
+    with pytest.raises(ValueError, match="iterations 5, not 7. Pass --overwrite"):
+        opened(tmp_path, iterations=7).refuse("first")
+    (stages.folder / "first.json").unlink()
+    assert "of unknown settings" in stages.differs("first")
+    (stages.folder / "first.json").write_text("{")
     with pytest.raises(ValueError, match="first.json is damaged: remove it"):
-        ledger.differs(FIRST)
+        stages.differs("first")
 
 
-def test_a_stage_follows_the_very_result_that_it_used(ledger):
-    make(ledger, FIRST)
-    make(ledger, SECOND)
-    assert ledger.done(SECOND) and not ledger.differs(SECOND)
-    ledger.begin(FIRST, "again")
-    assert not ledger.differs(SECOND) and not ledger.done(FIRST), "nothing else was made yet"
-    make(ledger, FIRST)
-    assert not ledger.differs(SECOND), "made again, to the same bytes"
-    make(ledger, FIRST, "something else")
-    assert ledger.differs(SECOND) == "it follows another first"
-    ledger.clear(SECOND)
-    assert not (ledger.out / "used/one").exists() and not ledger.differs(SECOND)
+def test_a_stage_follows_the_very_result_that_it_used(stages):
+    make(stages, "first")
+    make(stages, "second")
+    assert stages.done("second") and not stages.differs("second")
+    stages.begin("first", "again")
+    assert not stages.differs("second") and not stages.done("first"), "nothing else was made yet"
+    make(stages, "first")
+    assert not stages.differs("second"), "made again, to the same bytes"
+    make(stages, "first", "something else")
+    assert stages.differs("second") == "it follows another first"
 
 
-def test_whole_folders_that_a_stage_leaves_are_removed_with_it(ledger):
-    stage = replace(FIRST, leaves=("made/labels", "made/none"))
-    make(ledger, stage)
-    (ledger.out / "made/labels").mkdir()
-    (ledger.out / "made/labels/1.png").write_bytes(b"")
-    ledger.clear(stage)
-    assert not list((ledger.out / "made").iterdir())
+def test_what_was_made_otherwise_is_removed_and_what_was_stopped_stays(stages, tmp_path):
+    make(stages, "first")
+    (tmp_path / "made/labels").mkdir()
+    (tmp_path / "made/labels/1.png").write_bytes(b"")
+    stages.begin("first", "goes on")
+    assert (tmp_path / "made/labels/1.png").exists()
+    opened(tmp_path, iterations=7).begin("first", "anew")
+    assert not list((tmp_path / "made").iterdir())
 
 
-def test_what_is_changed_in_place_is_copied_anew_each_time(ledger):
-    make(ledger, FIRST)
-    ledger.begin(SECOND, "")
-    (ledger.out / "used/one").write_text("half changed")
-    ledger.begin(SECOND, "")
-    assert (ledger.out / "used/one").read_text() == "content" and list((ledger.out / "used").iterdir()) == [
-        ledger.out / "used/one"
-    ]
-
-
-def test_time_adds_up_over_attempts(ledger):
-    for _ in range(2):
-        ledger.begin(FIRST, "")
-        ledger.spent(FIRST, 1.5)
-    assert ledger.read("first")["seconds"] == 3.0
-
-
-def test_settings_become_options():
-    stage = replace(FIRST, settings={**FIRST.settings, "mix": [1, 2], "resume": True, "half": False})
-    expected = "make --iterations 5 --data /x/a --data /x/b --mix 1 2 --resume --no-half"
-    assert " ".join(stage.arguments()) == expected
-    assert list(options("eval_every", 3)) == ["--eval-every", "3"]
+def test_what_is_changed_in_place_is_copied_anew_each_time(stages):
+    make(stages, "first")
+    stages.begin("second", "")
+    (stages.out / "used/one").write_text("half changed")
+    stages.begin("second", "")
+    assert (stages.out / "used/one").read_text() == "content"

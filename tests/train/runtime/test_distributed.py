@@ -16,14 +16,15 @@ import torch
 
 from mfuser.weights import tensors as tensors_module
 from train.data import CITYSCAPES
-from train.data.targets import Normalisers, make_targets
+from train.data.targets import make_targets
 from train.fit.losses import compute_losses
+from train.fit.normalisers import Normalisers
 from train.runtime.distributed import Processes, open_processes
 
 COMMAND = Path(__file__).parents[1] / "tiny_command.py"
 FAST = ["--preset", "tiny", "--crop", "64", "--workers", "0", "--warmup", "2", "--rare", "0", "--device", "cpu"]
 FAST += ["--log-every", "2", "--seed", "1", "--pictures-every", "0", "--no-tensorboard"]
-EXACT = ["--sampling", "grid", "--points", "64", "--dropout", "0", "--freeze-norm", "--streams", "fused"]
+EXACT = ["--exact", "--points", "64", "--streams", "fused"]  # see tiny_command.py
 
 
 def arguments(streets: Path, out: Path, encoders: Path, *more: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,11 +54,11 @@ def test_likelihood_and_confidence_are_those_of_a_plain_loop(temperature):
     labels = torch.arange(50) % 2
     total, shown = 0.0, []
     for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
-        sharp = {k: max(row[k], 1e-8) ** (1 / temperature) for k in (0, 13, 14, 15)}
-        own = sum(sharp[k] for k in groups.members[label])
-        total -= np.log(own / sum(sharp.values()))
-        best = max(sharp, key=sharp.get)
-        shown.append((sharp[best] / sum(sharp.values()), best in groups.members[label]))
+        tempered = {k: max(row[k], 1e-8) ** (1 / temperature) for k in (0, 13, 14, 15)}
+        own = sum(tempered[k] for k in groups.members[label])
+        total -= np.log(own / sum(tempered.values()))
+        best = max(tempered, key=tempered.get)
+        shown.append((tempered[best] / sum(tempered.values()), best in groups.members[label]))
     assert negative_log_likelihood(scores, labels, groups, temperature) == pytest.approx(total / 50, rel=1e-5)
     confidence, correct = shown_confidence(scores, labels, groups, temperature)
     assert confidence.tolist() == pytest.approx([c for c, _ in shown], rel=1e-5)
@@ -90,38 +89,17 @@ def test_photographs_are_distorted_alike_every_time(streets, tiny_preset):
     assert pairs[0][0][0].shape == (3, 64, 96) and pairs[0][0][1].shape == (48, 64)
 
 
-class ByRow(torch.nn.Module):
-    """A model of 16 x 24 cells that is certain of the sky above and of the road below the middle."""
-
-    def __init__(self, preset):
-        super().__init__()
-        self.preset = preset
-
-    def embed(self, pixels, name):
-        return {name: pixels}
-
-    def features(self, embedded, stream):
-        return stream
-
-    def decode(self, features, stream):
-        scores = torch.full((1, 19, 16, 24), 0.01)
-        scores[:, 10, :8], scores[:, 0, 8:] = 1.0, 1.0
-        return SimpleNamespace(semantic=lambda: scores)
-
-
-def test_cells_meet_the_labels_in_their_middle(streets, tiny_preset, monkeypatch):
+def test_cells_meet_the_labels_in_their_middle(streets, seeing, monkeypatch):
     dataset = open_dataset(f"camvid:{streets}", "train")
     monkeypatch.setattr(calibration, "CELLS", 100)
     hardware = calibration.choose_hardware("cpu", "float32", 0)
-    scores, labels = calibration.score_cells(ByRow(tiny_preset), ("vlm", "fused"), dataset, hardware)
-    again, _ = calibration.score_cells(ByRow(tiny_preset), ("vlm",), dataset, hardware)
-    assert scores["vlm"].shape == (600, 19) and torch.equal(scores["vlm"], scores["fused"])
-    assert torch.equal(scores["vlm"], again["vlm"]), "the same cells each time"
-    names = dataset.groups.names
-    sky, road, car = (names.index(n) for n in ("sky", "road", "vehicle"))
+    scores, labels = calibration.score_cells(seeing, ("vlm", "fused"), dataset, hardware, 0.0, colours=False)
+    again, _ = calibration.score_cells(seeing, ("vlm",), dataset, hardware, 0.0, colours=False)
+    assert scores["vlm"].shape == (600, 19) and torch.equal(scores["vlm"], again["vlm"]), "the same cells each time"
+    sky, road, car = (dataset.groups.names.index(n) for n in ("sky", "road", "vehicle"))
     assert set(labels.tolist()) == {sky, road, car}
-    for label, cls in ((sky, 10), (road, 0)):
-        assert (scores["vlm"][labels == label].argmax(1) == cls).all()
+    for stream, label, cls in (("vlm", sky, 10), ("vlm", road, 0), ("vlm", car, 15), ("fused", car, 13)):
+        assert (scores[stream][labels == label].argmax(1) == cls).float().mean() > 0.85
 
 
 @pytest.fixture
@@ -153,12 +131,14 @@ def test_command_changes_the_temperature_and_nothing_else(calibrated, tiny_run):
         fitted = float(metadata.pop("temperature"))
         assert metadata == {"stream": stream, "step": "7"}
         assert all(torch.equal(after[k], t) and after[k].dtype == t.dtype for k, t in tensors[stream].items())
-        told = re.fullmatch(rf"{stream}: T 1.000, .*NLL ([\d.]+) -> T ([\d.]+), ECE [\d.]+ %, NLL ([\d.]+) .*", line)
-        assert float(told[2]) == pytest.approx(fitted, abs=1e-3) and float(told[3]) <= float(told[1])
+        line_parts = re.fullmatch(
+            rf"{stream}: T 1.000, .*NLL ([\d.]+) -> T ([\d.]+), ECE [\d.]+ %, NLL ([\d.]+) .*", line
+        )
+        assert float(line_parts[2]) == pytest.approx(fitted, abs=1e-3) and float(line_parts[3]) <= float(line_parts[1])
     again = calibrated().splitlines()
     for first, second in zip(lines, again, strict=True):
-        told = re.search(r"-> (T [\d.]+), (ECE.*)", first)
-        assert second.split(": ")[1].startswith(told[1]), "the stored temperature is where the next run starts"
+        line_parts = re.search(r"-> (T [\d.]+), (ECE.*)", first)
+        assert second.split(": ")[1].startswith(line_parts[1]), "the stored temperature is where the next run starts"
         assert re.search(r"-> .*", second)[0] == re.search(r"-> .*", first)[0]
 
 
@@ -180,8 +160,8 @@ def test_bad_input_is_one_sentence(arguments, message, streets, tiny_run, capsys
     assert message in err and len(err.strip().splitlines()) == 1
 
 
-def test_unlabelled_pixels_only_are_refused(streets, tiny_preset, monkeypatch):
+def test_unlabelled_pixels_only_are_refused(streets, seeing, monkeypatch):
     dataset = open_dataset(f"camvid:{streets}", "train")
     monkeypatch.setattr(dataset, "_labels", [np.full((48, 64), 255, np.uint8)] * len(dataset))
     with pytest.raises(ValueError, match="No pixel of camvid:streets/train is labelled"):
-        calibration.score_cells(ByRow(tiny_preset), ("vlm",), dataset, calibration.choose_hardware("cpu", "float32", 0))
+        calibration.score_cells(seeing, ("vlm",), dataset, calibration.choose_hardware("cpu", "float32", 0))

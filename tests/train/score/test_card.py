@@ -73,7 +73,8 @@ def test_a_card_has_every_part_and_is_not_measured_twice(config, monkeypatch):
     assert text.endswith(f"    {command} --conditions fog --worst 2")
     assert str(config.out) not in text and "/tmp" not in text
     (plain,) = evaluate_sets(
-        EvaluateConfig(config.data, "tiny", config.weights, limit=2, device="cpu", workers=0), Processes()
+        EvaluateConfig(data=config.data, preset="tiny", weights=config.weights, limit=2, device="cpu", workers=0),
+        Processes(),
     )
     shown = next(line for line in text.splitlines() if line.startswith("| clear |"))
     assert shown.split(" | ")[1:4] == [f"{plain['streams'][s]['miou']:.1f}" for s in ("vfm", "vlm", "fused")]
@@ -118,7 +119,7 @@ def test_corrected_labels_are_measured_again(config, streets, examples):
 
 
 def test_the_worst_frames_are_those_of_lowest_score(config):
-    model = load_model(card.presets.get("tiny"), config.weights, ("vfm", "fused"))
+    model = load_model(config.chosen_preset(), config.weights, ("vfm", "fused"))
     data, names = failures.open_streets(config.examples)
     assert names == [(f"Street {i}", c) for i in (0, 1) for c in ("clear", "fog")] + [("Street 2", "clear")]
     hardware = choose_hardware("cpu", "float32", 0)

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from train.fit.command import make_batches, open_data
 from train.fit.config import FitConfig, defaults
+from train.fit.inputs import make_batches, open_data
 from train.fit.loop import StreamTrainer
 from train.fit.run_files import RunFiles
 from train.measure.gpu.counting import step_flops

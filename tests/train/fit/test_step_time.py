@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from train.data.batches import make_loader
-from train.fit.command import find_source, make_batches, open_data, preset_of, start_model
 from train.fit.config import defaults
-from train.fit.log_window import Window
+from train.fit.inputs import make_batches, open_data
 from train.fit.loop import StreamTrainer
 from train.fit.run_files import RunFiles
+from train.fit.running_means import RunningMeans
+from train.fit.starting_weights import StartingWeights
 from train.runtime.hardware import choose_hardware
 
 CAMVID = Path(__file__).resolve().parents[4] / "shared" / "data" / "camvid"
@@ -29,22 +30,22 @@ def test_a_step_costs_three_forward_passes_and_data_is_never_waited_for(tmp_path
     torch.set_num_threads(2)
     try:
         config = replace(defaults("nano"), data=(f"camvid:{CAMVID}",), batch=4, crop=320, eval_limit=1, device="cpu")
-        hardware, preset = choose_hardware("cpu", "float32", 1), preset_of(config)
+        hardware = choose_hardware("cpu", "float32", 1)
         batches = make_batches(config, open_data(config)[0])
-        model = start_model(config, preset, find_source(config, preset))
+        model = StartingWeights.find(config).model(["fused"])
         trainer = StreamTrainer(model, "fused", batches, config, hardware, RunFiles(tmp_path, "fused"), {})
-        forwards, steps, window = [], [], Window(config.batch)
-        for batch in window.timed(make_loader(batches, 0, 9, 1, pin=False)):
+        forwards, steps, means = [], [], RunningMeans(config.batch)
+        for batch in means.timed(make_loader(batches, 0, 9, 1, pin=False)):
             started = time.perf_counter()
             trainer.forward(batch.pixels.float())
             forwards.append(time.perf_counter() - started)
-            window.skip()
+            means.restart_clock()
             if not steps:
-                window.waited = 0.0  # the first batch is waited for, of course
+                means.waited = 0.0  # the first batch is waited for, of course
             started = time.perf_counter()
-            window.add(trainer.step(batch, 1e-4))
+            means.add(trainer.step(batch, 1e-4))
             steps.append(time.perf_counter() - started)
-        waiting = window.close(trainer.processes)["waiting"]
+        waiting = means.close(trainer.processes)["waiting"]
     finally:
         torch.set_num_threads(before)
     forward, step = statistics.median(forwards[1:]), statistics.median(steps[1:])

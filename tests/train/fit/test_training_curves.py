@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.fit.charts import Line, run_curves, smoothed
+from train.fit.training_curves import Line, run_curves, smoothed
 
 
 def test_the_mean_is_over_steps_that_all_runs_have():
@@ -24,8 +24,8 @@ def test_smoothing_takes_means_around_each_step():
 
 def shown(picture: np.ndarray, colour: str) -> int:
     """Pixels of a colour."""
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return int((np.abs(picture.astype(int) - wanted).sum(2) < 12).sum())
+    rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int((np.abs(picture.astype(int) - rgb).sum(2) < 12).sum())
 
 
 def test_every_row_has_its_colour_and_its_runs():
