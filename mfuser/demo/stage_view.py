@@ -32,7 +32,8 @@ _START = """
 const root = ((window.gradio_config && window.gradio_config.root) || window.location.origin).replace(/\\/$/, "");
 const base = `${root}/stage/`;
 const events = { analyse: 'analyse', cancel: 'cancel' };
-import(`${base}app.js`).then((app) => app.start({ element, trigger: (name, data) => trigger(events[name], data), upload, base }));
+const ask = (name, data) => trigger(events[name], data);
+import(`${base}app.js`).then((app) => app.start({ element, trigger: ask, upload, base }));
 """
 _HEAR = "watch('value', () => document.dispatchEvent(new CustomEvent('mfuser:message', { detail: props.value })));"
 
@@ -63,7 +64,7 @@ class StageView:
     def analyse(
         self, preset: str, windows: str, resolution: float, classes: str, event: gr.EventData
     ) -> Iterator[tuple[Any, Any, Any]]:
-        """Messages to the stage, JSON, the path of the picture for the other views, and what ran.
+        """Messages to the stage (JSON), the path of the picture for the other views, and what ran.
 
         Each message has "request" and one of "status" (a sentence), "token" (of a bundle) or "error" (a sentence).
         """
@@ -101,7 +102,7 @@ class StageView:
             raise Refusal("There is no such example here: choose one of the pictures shown.")
         return self.session.examples[index]
 
-    # -- words ----------------------------------------------------------------------------------------------------------
+    # -- words --------------------------------------------------------------------------------------------------------
 
     def look_for(self, token: str, text: str) -> dict[str, Any]:
         """Vectors of a text query for a bundle: {"text", "vectors", "note"}, or {"error": a sentence}.
@@ -120,7 +121,7 @@ class StageView:
         except Exception as error:
             return {"error": wording.sentence(error)}
 
-    # -- what the browser fetches ---------------------------------------------------------------------------------------
+    # -- what the browser fetches -------------------------------------------------------------------------------------
 
     def token(self, result: Result) -> str:
         """A name of a result that cannot be guessed; it is forgotten with the result."""

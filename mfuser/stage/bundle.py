@@ -164,7 +164,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _reduced_confidence(confidence: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 in 0..1 -> (4h, 4w) uint8 in 0..255: the decoder's own resolution; what is finer is interpolation."""
+    """(H, W) float32 in 0..1 -> (4h, 4w) uint8: the decoder's own resolution, as what is finer is interpolation."""
     height, width = (min(4 * g, side) for g, side in zip(grid, confidence.shape, strict=True))
     small = cv2.resize(confidence, (width, height), interpolation=cv2.INTER_AREA)
     return np.round(255 * small.clip(0, 1)).astype(np.uint8)

@@ -26,7 +26,8 @@ _PAGE = """<!doctype html>
 <meta name="description" content="What a vision foundation model, a vision-language model and their fusion see.">
 <link rel="stylesheet" href="stage.css">
 <style>body {{ margin: 0 auto; max-width: 1500px; padding: 12px clamp(8px, 2vw, 24px); background: #f5f7f9;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }} h1 {{ font-size: 1.3rem; margin: 4px 0 10px; }}
+  font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }}
+  h1 {{ font-size: 1.3rem; margin: 4px 0 10px; }}
   @media (prefers-color-scheme: dark) {{ body {{ background: #0e1116; color: #eef2f6; }} }}</style>
 <script>if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.classList.add("dark");</script>
 <h1>{title}</h1>
