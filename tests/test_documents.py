@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
 import shlex
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+import tyro
 
 from mfuser.cli import build_parser
 from train.__main__ import COMMANDS
@@ -25,32 +28,50 @@ NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 LONGEST = {"README.md": 12_000, "train/RESULTS.md": 15_000}  # bytes
 FOLDERS = ("mfuser", "train", "tests", "assets")
 OF_DATA = re.compile(r"train/(images|labels)")  # folders of a user's data set, not ours
-PIPES = {"|", ";", "&&", ">", "&"}  # what ends a command's arguments
+ENDS = {"|", ";", "&&", ">", "&"}  # what ends a command's arguments
+VARIABLES = {"$STREAM": "fused", "$DATA": ""}  # of the loops in documents
 
 
-def commands_of(text: str) -> list[list[str]]:
-    """Words after `python` or `-m` of every command in code blocks, indented lines and backticks."""
-    text = re.sub(r"\\\n\s*", " ", text)  # continued lines
-    found = []
-    for line in [*re.findall(r"`([^`\n]+)`", text), *text.splitlines()]:
-        for start in re.finditer(r"(?:python[\d.]*|-per-node \d+) -m (?=(?:mfuser|train|pytest)\b)", line):
+def commands_of(text: str) -> list[tuple[list[str], bool]]:
+    """Words after `-m` of every command, and whether it stands alone on its line: then it is meant to be run."""
+    text, found = re.sub(r"\\\n\s*", " ", text), []  # continued lines
+    for line in text.splitlines():
+        for start in re.finditer(r"(?:python[\d.]*|-per-node \d+) -m (?=(?:mfuser|train)\b)", line):
             rest = re.split(r"`|\s#|\s{3,}", line[start.end() :])[0]
+            for name, value in VARIABLES.items():
+                rest = rest.replace(name, value)
             try:
-                words = shlex.split(rest.split("$(")[0])
+                words = shlex.split(rest)
             except ValueError:  # a sentence with an apostrophe
                 words = rest.split()
-            found.append([w for w in words[: next((i for i, w in enumerate(words) if w in PIPES), None)] if w])
+            words = words[: next((i for i, word in enumerate(words) if word in ENDS), None)]
+            found.append((words, "`" not in line and re.match(r"\s*(\S*python|torchrun)", line) is not None))
     return found
 
 
-def cases(program: str) -> list[tuple[str, list[str]]]:
-    """Each command of a program with the document that names it, each once."""
-    seen = {}
+def cases(program: str) -> list[tuple[str, list[str], bool]]:
+    """(document, words after the program, meant to be run) of each command, each once."""
+    seen: dict[tuple[str, ...], tuple[str, bool]] = {}
     for name, path in zip(NAMES, DOCUMENTS, strict=True):
-        for words in commands_of(path.read_text(encoding="utf-8")):
-            if words and words[0] == program and len(words) > 1:
-                seen.setdefault(tuple(words[1:]), name)
-    return [(name, list(words)) for words, name in seen.items()]
+        for words, alone in commands_of(path.read_text(encoding="utf-8")):
+            if words[0] == program and len(words) > 1 and words[1] not in ("COMMAND", "--help"):
+                key = tuple(words[1:])
+                seen[key] = (name, alone or seen.get(key, ("", False))[1])
+    return [(name, list(words), alone) for words, (name, alone) in seen.items()]
+
+
+class Parsed(Exception):
+    """A command's arguments are read, and nothing runs."""
+
+
+def stop_after(read: Callable) -> Callable:
+    """A reader of arguments that ends with Parsed; it exits, or raises ValueError, where they do not parse."""
+
+    def stop(*args, **kwargs):
+        read(*args, **kwargs)
+        raise Parsed
+
+    return stop
 
 
 @cache
@@ -108,25 +129,27 @@ def test_paths_exist(name: str):
     assert missing_paths((ROOT / name).read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize(("name", "words"), cases("mfuser"))
-def test_commands_of_mfuser_parse(name: str, words: list[str], capsys):
-    if words in (["--help"], ["COMMAND", "--help"]):
+@pytest.mark.parametrize(("name", "words", "alone"), cases("mfuser"))
+def test_commands_of_mfuser_parse(name: str, words: list[str], alone: bool):
+    if alone:
+        build_parser().parse_args(words)  # exits, saying why, where it does not parse
         return
-    if len(words) == 1:  # a command that a sentence names
-        with pytest.raises(SystemExit) as end:
-            build_parser().parse_args([*words, "--help"])
-        assert end.value.code == 0, name
-        return
-    build_parser().parse_args(words)  # exits, saying why, where it does not parse
+    with pytest.raises(SystemExit) as end:  # a sentence names it without all that it needs
+        build_parser().parse_args([words[0], "--help"])
+    assert end.value.code == 0, name
 
 
-@pytest.mark.parametrize(("name", "words"), cases("train"))
-def test_commands_of_train_exist_with_their_options(name: str, words: list[str]):
-    command, options = words[0], {w.partition("=")[0] for w in words if w.startswith("--")}
-    if command in ("COMMAND", "--help"):
-        return
+@pytest.mark.parametrize(("name", "words", "alone"), cases("train"))
+def test_commands_of_train_parse(name: str, words: list[str], alone: bool, monkeypatch):
+    command, options = words[0], {word.partition("=")[0] for word in words if word.startswith("--")}
     assert command in COMMANDS, name
     assert options - options_of(command) == set(), name
+    if not alone:
+        return
+    for module, reader in ((tyro, "cli"), (argparse.ArgumentParser, "parse_args")):
+        monkeypatch.setattr(module, reader, stop_after(getattr(module, reader)))
+    with pytest.raises(Parsed):
+        assert train(words) == 0, name
 
 
 def test_the_tree_in_the_readme_has_every_folder():
@@ -150,5 +173,6 @@ def test_a_broken_document_is_found(tmp_path: Path):
         "mfuser/exact.py",
         "train/fit.py",
     ]
-    ((_, *words),) = commands_of(bad.read_text())
-    assert {w for w in words if w.startswith("--")} - options_of("fit") == {"--no-such"}
+    (((_, command, *words), alone),) = commands_of(bad.read_text())
+    assert command == "fit" and alone
+    assert {word for word in words if word.startswith("--")} - options_of("fit") == {"--no-such"}
