@@ -45,7 +45,8 @@ def commands_of(text: str) -> list[tuple[list[str], bool]]:
             except ValueError:  # a sentence with an apostrophe
                 words = rest.split()
             words = words[: next((i for i, word in enumerate(words) if word in ENDS), None)]
-            found.append((words, "`" not in line and re.match(r"\s*(\S*python|torchrun)", line) is not None))
+            alone = "`" not in line and re.match(r"\s*(\S*python|torchrun)", line) is not None
+            found.append((words, alone and "--help" not in words))
     return found
 
 
