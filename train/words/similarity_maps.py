@@ -101,7 +101,17 @@ def compare(
 
 
 def dense_embeddings(model: MFuser, streams: Sequence[str], pixels: Tensor, hardware: Hardware) -> dict[str, Tensor]:
-    """Unit embeddings of the patches in the text space, (B, h, w, C_t) float32 for each stream."""
+    """Unit embeddings of the patches in the text space.
+
+    Args:
+        model: with a text space.
+        streams: "vlm", "fused" or both.
+        pixels: (B, 3, H, W) float RGB 0..255.
+        hardware: where it runs.
+
+    Returns:
+        (B, h, w, C_t) float32 for each stream.
+    """
     with hardware.autocast():
         embedded = {}
         for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):

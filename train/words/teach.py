@@ -119,8 +119,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def group_means(model: MFuser, dataset: SegmentationData, hardware: Hardware) -> dict[str, Tensor]:
-    """Mean unit embedding of the patches of each label group, stream -> (G, C_t): a text's product with it is the mean
-    similarity over the group's pixels."""
+    """Mean unit embedding of the patches of each label group.
+
+    Args:
+        model: with a text space.
+        dataset: labelled photographs.
+        hardware: where it runs.
+
+    Returns:
+        Stream -> (G, C_t). A text's product with it is the mean similarity over the group's pixels.
+    """
     axes = {stream: torch.eye(model.vlm.embed_dim) for stream in STREAMS}
     tallies, _ = compare(model, dataset, dataset.groups, axes, {}, hardware)
     means = {stream: torch.from_numpy(tally.class_means().T.copy()).float() for stream, tally in tallies.items()}

@@ -129,7 +129,18 @@ def run(config: ProbeConfig) -> str:
 def probe(
     source: Source, trained: SegmentationData, scored: SegmentationData, view: View, config: ProbeConfig
 ) -> dict[str, Any]:
-    """Train and score the probes of one source; what `evaluation.score` returns, with how their training ended."""
+    """Train and score the probes of one source.
+
+    Args:
+        source: of the features.
+        trained: photographs that train the probes.
+        scored: photographs that score them.
+        view: how they are read.
+        config: settings.
+
+    Returns:
+        What `evaluation.score` returns, with how the training ended.
+    """
     names = Names(renaming(trained, scored))
     if isinstance(source, Encoders) and "vlm" in source.names:
         texts = [source.embed_texts([CLASSES[c] for c in one.representatives]) for one in (trained, scored)]

@@ -65,7 +65,15 @@ class Names:
 
 
 def photographs(dataset: SegmentationData, view: View, title: str) -> Iterator[tuple[Tensor, Sequence[int], Tensor]]:
-    """Batches of one size: pixels (B, 3, h, w) float on the device, indices, labels (B, H, W) uint8.
+    """Batches of one size.
+
+    Args:
+        dataset: labelled photographs.
+        view: how they are read.
+        title: of the progress bar.
+
+    Yields:
+        Pixels (B, 3, h, w) float on the device, indices, labels (B, H, W) uint8.
 
     Raises:
         ValueError: a file cannot be read. A probe that saw less could not be compared with others.
@@ -83,7 +91,15 @@ def photographs(dataset: SegmentationData, view: View, title: str) -> Iterator[t
 
 
 def gather(source: Source, dataset: SegmentationData, view: View) -> tuple[Tensor, dict[str, Tensor]]:
-    """All labelled patches of a set: shares of the groups (N, G) float32, and features (N, C) float16 by row.
+    """All labelled patches of a set.
+
+    Args:
+        source: of the features.
+        dataset: labelled photographs.
+        view: how they are read.
+
+    Returns:
+        Shares of the groups (N, G) float32, and features (N, C) float16 by row.
 
     Raises:
         ValueError: they and the training of the widest probe need more memory than there is, or a file is unreadable.
@@ -107,7 +123,13 @@ def gather(source: Source, dataset: SegmentationData, view: View) -> tuple[Tenso
 
 
 def train(shares: Tensor, features: Mapping[str, Tensor], rows: Sequence[str]) -> dict[str, Probe]:
-    """A probe of every row, from what `gather` gives."""
+    """A probe of every row.
+
+    Args:
+        shares: (N, G) of `gather`.
+        features: (N, C) by row, of `gather`.
+        rows: names of the rows.
+    """
     progress = tqdm(rows, desc="fit", leave=False, unit="probe")
     return {row: fit(features_of(features, row).float(), shares) for row in progress}
 

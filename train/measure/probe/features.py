@@ -169,7 +169,17 @@ class Encoders:
 def through(
     encoder: VisionEncoder, tokens: Tensor, grid: tuple[int, int], ends: Sequence[int]
 ) -> tuple[list[Tensor], Tensor]:
-    """Patch tokens (B, h*w, C) before block 0 and after each block of `ends`, and all tokens normed after the last."""
+    """Pass tokens through all blocks of an encoder.
+
+    Args:
+        encoder: with its weights.
+        tokens: (B, prefix + h*w, C) that enter block 0.
+        grid: (h, w) patches.
+        ends: blocks after which the tokens are kept.
+
+    Returns:
+        Patch tokens (B, h*w, C) before block 0 and after each block of `ends`, and all tokens normed after the last.
+    """
     steps = [encoder.patches(tokens)]
     for i in range(encoder.depth):
         tokens = encoder.block(i, tokens, grid)
@@ -209,7 +219,14 @@ class ImageNetTrunk:
 
 
 def to_cells(x: Tensor, stride: int, patch: int, grid: tuple[int, int]) -> Tensor:
-    """A map (B, C, ., .) as an encoder reads it: finer ones keep every sub-pixel, coarser ones are enlarged."""
+    """A map as an encoder reads it: finer ones keep every sub-pixel, coarser ones are enlarged.
+
+    Args:
+        x: (B, C, ., .).
+        stride: of the map, in pixels.
+        patch: of the encoder, in pixels.
+        grid: (h, w) patches.
+    """
     if stride < patch:
         return F.pixel_unshuffle(x, patch // stride)
     return x if stride == patch else F.interpolate(x, size=grid, mode="bilinear", align_corners=False)
