@@ -127,6 +127,8 @@ class TidyParser(route_utils.GradioMultiPartParser):
         wanted: list[str] = []
         try:
             form = await super().parse()
+            if any(isinstance(value, str) for value in form.getlist("files")):
+                raise route_utils.MultiPartException('The field "files" must hold files, not text.')
             wanted = [
                 value.file.name for name, value in form.multi_items() if name == "files" and hasattr(value, "file")
             ]
