@@ -154,8 +154,8 @@ def test_functions_of_the_queue_run_in_the_queue_only(visitor, served, street):
 
 
 def test_what_another_visitor_uploaded_cannot_be_found(served, street):
-    """Names are not listed and hold a hash of the content and of a secret of this installation; a folder's own name is
-    random too. Whoever knows a path may use it, as a link to a shared document."""
+    """No name is listed, and one holds a hash of the content and of a secret of this installation. Whoever was given a
+    path may use it, as the link to a shared document."""
     content = images.encode(street)
     first, second = Visitor(served.url), Visitor(served.url)
     path = Path(first.upload(content, "mine.png"))
