@@ -8,7 +8,8 @@ import threading
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
-from mfuser.demo import compute  # noqa: E402  first: a lent GPU wants its package imported before torch uses CUDA
+# Not yet gradio, which makes folders when it is imported. A lent GPU wants its package before torch uses CUDA.
+from mfuser.demo import compute, stopping, storage  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,22 +36,29 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 < options.port < 65536:
         parser.error(f"port {options.port} is out of range: choose 1 to 65535")
-    from mfuser.demo import examples, models, session
-
+    os.environ.pop("GRADIO_SERVER_NAME", None)  # with an IPv6 address there, Gradio finds no free port
     try:
-        load = models.loader(options.preset, options.device, options.precision, options.weights, options.random_weights)
-        running = session.Session(load, options.preset, examples.find())
-        running.segmenter(options.preset)
-        if running.examples and not compute.LENT:  # the opening example, while gradio is imported
-            opening = (running.examples[0].path, session.Settings(options.preset))
-            threading.Thread(target=running.result, args=opening, daemon=True).start()
-        from mfuser.demo import layout
-
-        layout.launch(layout.build(running, opened=not compute.LENT), running, options.host, options.port)
+        with stopping.Stop() as stop:
+            stop.folder = storage.Folder.create()  # before gradio is imported, which makes folders of its own
+            run(options, stop)
+            stop.leave(0)
     except ValueError as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130)
+
+
+def run(options: argparse.Namespace, stop: stopping.Stop) -> None:
+    """Load the model, build the page and serve it until a signal comes. Raises ValueError, with the way out."""
+    from mfuser.demo import examples, models, session
+
+    load = models.loader(options.preset, options.device, options.precision, options.weights, options.random_weights)
+    running = session.Session(load, options.preset, examples.find())
+    running.segmenter(options.preset)
+    if running.examples and not compute.LENT:  # the opening example, while gradio is imported
+        opening = (running.examples[0].path, session.Settings(options.preset))
+        threading.Thread(target=running.result, args=opening, daemon=True).start()
+    from mfuser.demo import layout, serve
+
+    serve.serve(layout.build(running, opened=not compute.LENT), running, options.host, options.port, stop)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from gradio import processing_utils, utils
 from mfuser import images, presets
 from mfuser.config import STREAMS
 from mfuser.demo import compare, queries, weather_view, wording
-from mfuser.demo.inputs import photo_input
+from mfuser.demo.guard import photo_input
+from mfuser.demo.refusals import Refusal
 from mfuser.demo.session import Result, Session
 from mfuser.pictures import visualize
 
@@ -103,7 +104,7 @@ class Endpoints:
         [clear, adverse]} for pictures with known labels, else null, "parameters": what the severity means}.
         """
         if severity != int(severity):
-            raise ValueError(f"Severity {severity:g} is not a whole number: choose 1, 2, 3, 4 or 5.")
+            raise Refusal(f"Severity {severity:g} is not a whole number: choose 1, 2, 3, 4 or 5.")
         names = [name.strip().lower() for name in condition.split("+") if name.strip()]
         condition = weather_view.condition_of(names)
         clear = self._result(image, preset, windows, resolution, classes)
@@ -120,7 +121,7 @@ class Endpoints:
 
     def _result(self, image: str | None, preset: str, windows: str, resolution: float, classes: str = "") -> Result:
         if not image:
-            raise ValueError("No image was given: pass a file, for example gradio_client.handle_file(path).")
+            raise Refusal("No image was given: pass a file, for example gradio_client.handle_file(path).")
         return self.session.result(image, self.session.settings(preset, windows, resolution, classes))
 
 

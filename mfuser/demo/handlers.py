@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from mfuser.demo import compare, queries, weather_view, wording
+from mfuser.demo.refusals import refusals
 from mfuser.demo.session import Result, Session, Settings
 from mfuser.inference import open_vocabulary
 
@@ -139,7 +140,9 @@ class Handlers:
         names = open_vocabulary.split(text or "")
         try:
             if names:
-                self.session.segmenter(preset).check_classes(names)
+                segmenter = self.session.segmenter(preset)
+                with refusals():
+                    segmenter.check_classes(names)
             return ", ".join(names), wording.NOTHING
         except Exception as error:
             return gr.skip(), wording.notice(wording.sentence(error))

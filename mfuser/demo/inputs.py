@@ -10,6 +10,7 @@ import gradio as gr
 from mfuser import config, images, presets
 from mfuser.demo import compute, pictures, wording
 from mfuser.demo.examples import Example
+from mfuser.demo.guard import photo_input
 from mfuser.demo.session import Session
 
 DEFAULT_QUERY = "car"
@@ -50,28 +51,6 @@ class Inputs:
     @property
     def asked(self) -> list[gr.Component]:
         return [*self.settings, self.pca, self.query, self.point, self.classes]
-
-
-def photo_input(value: str | None = None, **options) -> gr.Image:
-    """An image input that hands over the path of the uploaded file, unread.
-
-    Gradio's own preprocessing opens the file first, where a damaged one ends in an error of its own before any handler
-    runs; `images.load` is the one decoder here. Gradio has already checked that the path is an upload.
-    """
-    return _Upload(value, type="filepath", image_mode=None, **options)
-
-
-# Not a class statement: gradio's metaclass would write a stub file beside this one whenever it is imported.
-_Upload = type.__new__(
-    type(gr.Image),
-    "_Upload",
-    (gr.Image,),
-    {
-        "__module__": __name__,
-        "preprocess": lambda self, payload: None if payload is None else payload.path,
-        "get_block_name": lambda self: "image",
-    },
-)
 
 
 def build(session: Session) -> Inputs:

@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from gradio import route_utils
+from gradio import utils
 
 from mfuser import presets
-from mfuser.demo import about, api, compute, grid, inputs, weather_view, wording
+from mfuser.demo import about, api, grid, inputs, weather_view, wording
+from mfuser.demo.guard import Page
 from mfuser.demo.handlers import CHOOSE, Handlers
 from mfuser.demo.inputs import Inputs
 from mfuser.demo.session import Session
-from mfuser.demo.theme import CSS, theme
+from mfuser.demo.uploads import Uploads
 from mfuser.demo.weather_view import WeatherView
 
 TITLE = "MFuser: Mamba as a bridge between vision foundation and vision-language models"
 HEAD = """<header id="page-head"><h1>MFuser</h1><p>One encoder sees precisely where things are, the other knows what
 they are called; small Mamba adapters make them one. The three columns show each alone, and both fused, on the same
 photograph.</p></header>"""
-# Options of `launch` that the page relies on: nothing leaves the machine, nothing is stored in the browser.
-LAUNCH: dict[str, Any] = {
-    "share": False,
-    "ssr_mode": False,
-    "prevent_thread_lock": True,
-    "run_history": False,
-    "max_file_size": "40mb",
-    "footer_links": ["api", "settings"],
-    "enable_monitoring": False,
-}
 COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1, "api_visibility": "private"}
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def build(session: Session, opened: bool = True) -> gr.Blocks:
-    """The page as `gr.Blocks`, not launched. opened: analyse the first example now, so that it is shown at once;
+def build(session: Session, opened: bool = True) -> Page:
+    """The page, not launched. opened: analyse the first example now, so that it is shown at once;
     without it the browser asks when it arrives (a GPU that is lent per request cannot be used before)."""
     handlers = Handlers(session)
     first = handlers.opening(inputs.DEFAULT_QUERY) if opened and session.examples else ("", "")
     times = (wording.FILE_CHECK_SECONDS, wording.FILE_SECONDS)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=times, fill_width=True) as page:
+    files = [path for example in session.examples for path in example.files]
+    uploads = Uploads(utils.get_upload_folder(), files, session.knows)
+    options = {"title": TITLE, "analytics_enabled": False, "delete_cache": times, "fill_width": True}
+    with Page(uploads, **options) as page:
         gr.HTML(HEAD, apply_default_css=False)
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=1, min_width=300, elem_id="inputs"):
@@ -63,25 +55,6 @@ def build(session: Session, opened: bool = True) -> gr.Blocks:
             outputs = [matrix, ran, asked.photo_notice, asked.query_notice]
             page.load(handlers.show, asked.asked, outputs, **COMPUTE)
     return page.queue(default_concurrency_limit=1)
-
-
-def launch(page: gr.Blocks, session: Session, host: str, port: int) -> None:
-    """Serve until interrupted or terminated; files of visitors are deleted on the way out.
-
-    Raises ValueError when the address cannot be used.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C, which shuts down in order
-    folders = sorted({str(example.path.parent.resolve()) for example in session.examples})
-    try:
-        page.launch(server_name=host, server_port=port, theme=theme(), css=CSS, allowed_paths=folders, **LAUNCH)
-    except OSError as error:
-        raise ValueError(f"cannot serve on {host}:{port}: choose another --port, or another --host") from error
-    if not compute.LENT:
-        threading.Thread(target=session.warm, daemon=True).start()
-    page.block_thread()
-    # Gradio deletes on an orderly shutdown, for which it does not wait when the server is still computing.
-    route_utils.delete_files_created_by_app(page, None)
 
 
 def _connect(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mfuser import presets
+from mfuser.demo.refusals import Refusal
 from mfuser.inference.load import load
 from mfuser.inference.precision import native_precision, usable_device
 from mfuser.inference.segmenter import Segmenter
@@ -37,7 +38,7 @@ def loader(
             return load(name, device, precision, weights)
         status = next(s for s in presets.available() if s["name"] == name)
         if not status["runnable"]:
-            raise ValueError(f"{status['title']} cannot run here ({status['why']}). To get it: {status['command']}")
+            raise Refusal(f"{status['title']} cannot run here ({status['why']}). To get it: {status['command']}")
         return load(name, device, precision)
 
     return make

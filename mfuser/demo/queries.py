@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mfuser.demo.refusals import Refusal
 from mfuser.inference.analysis import Analysis
 
 CHARACTERS = 400
@@ -40,7 +41,7 @@ class Query:
 def from_text(text: str | None, is_cut: Callable[[str], bool] = lambda text: False) -> Query:
     """Texts separated by commas, without repeats. is_cut: does the text tower ignore the end of a text?
 
-    Too long or too many texts are cut, and `note` says so. Raises ValueError when nothing is left.
+    Too long or too many texts are cut, and `note` says so. Raises Refusal when nothing is left.
     """
     text = " ".join((text or "").split())
     notes = []
@@ -49,7 +50,7 @@ def from_text(text: str | None, is_cut: Callable[[str], bool] = lambda text: Fal
         text = text[:CHARACTERS]
     texts = list(dict.fromkeys(t for t in (part.strip() for part in text.split(",")) if t))
     if not texts:
-        raise ValueError(EMPTY)
+        raise Refusal(EMPTY)
     if len(texts) > TEXTS:
         notes.append(f"{len(texts)} texts were given: only the first {TEXTS} are used.")
         texts = texts[:TEXTS]
@@ -59,7 +60,7 @@ def from_text(text: str | None, is_cut: Callable[[str], bool] = lambda text: Fal
 
 
 def from_point(x: float, y: float) -> Query:
-    """A point in 0..1 of width and height. Raises ValueError for one outside."""
+    """A point in 0..1 of width and height. Raises Refusal for one outside."""
     if not (0 <= x <= 1 and 0 <= y <= 1):
-        raise ValueError("The point is outside the picture: click on the picture itself.")
+        raise Refusal("The point is outside the picture: click on the picture itself.")
     return Query(point=(float(x), float(y)))

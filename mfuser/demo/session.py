@@ -16,12 +16,15 @@ from mfuser import images, presets, weather
 from mfuser.demo import compute
 from mfuser.demo.cache import Cache
 from mfuser.demo.examples import Example, Rendered, fitted
+from mfuser.demo.refusals import Refusal, refusals
 from mfuser.inference import open_vocabulary
 from mfuser.inference.analysis import Analysis
 from mfuser.inference.segmenter import Segmenter
+from mfuser.inference.windows import working_size
 
 logger = logging.getLogger(__name__)
 
+WINDOWS = ("single", "sliding")
 READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB each
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
 REMEMBERED = 400_000_000  # bytes of what the encoders gave for the last pictures: another class list needs no more
@@ -100,7 +103,8 @@ class Session:
     def segmenter(self, preset: str) -> Segmenter:
         """The loaded model of a preset. Raises ValueError, with the way out, when it cannot run here."""
         if preset not in compute.SEGMENTERS:
-            presets.get(preset)  # one sentence for an unknown name
+            with refusals():
+                presets.get(preset)  # one sentence for an unknown name
             with self._loading:
                 if preset not in compute.SEGMENTERS:
                     segmenter = compute.alone(self._load, preset)
@@ -109,9 +113,12 @@ class Session:
         return compute.SEGMENTERS[preset]
 
     def settings(self, preset: str, windows: str, resolution: float, classes: str = "") -> Settings:
-        """What a visitor chose. classes: names separated by commas, empty for the trained ones. Raises ValueError."""
+        """What a visitor chose. classes: names separated by commas, empty for the trained ones. Raises Refusal."""
         names = open_vocabulary.split(classes or "")
-        own = open_vocabulary.check(names, presets.get(preset).classes) if names else None
+        with refusals():
+            own = open_vocabulary.check(names, presets.get(preset).classes) if names else None
+        if windows not in WINDOWS:
+            raise Refusal(f"Unknown windows {windows!r}; choose {' or '.join(WINDOWS)}.")
         return Settings(preset, windows, int(resolution) or None, own)
 
     def photograph(self, path: str | Path) -> Photograph:
@@ -139,6 +146,10 @@ class Session:
             return known[2]
         return known[2] if known[:2] == (stat.st_mtime_ns, stat.st_size) else None
 
+    def knows(self, path: str | Path) -> bool:
+        """Was a picture of this path looked at? Its result may be here when the file is not any more."""
+        return str(path) in self._fingerprints
+
     def result(self, path: str | Path, settings: Settings) -> Result:
         """The analysis of a file: from the cache, else from one pass of the network."""
         segmenter = self.segmenter(settings.preset)
@@ -153,6 +164,10 @@ class Session:
             if photo is None and not Path(path).exists():
                 raise images.ImageError("This picture was deleted after its time here: please choose it again.")
             seen = photo or self.photograph(path)
+            with refusals():
+                working_size(seen.pixels.shape[:2], segmenter.preset, settings.resolution)
+                if settings.classes is not None:
+                    segmenter.check_classes(settings.classes)
             analysis = self._analyse(
                 settings.preset, seen.pixels, settings.windows, settings.resolution, settings.classes
             )
@@ -172,6 +187,8 @@ class Session:
 
     def adverse(self, path: str | Path, settings: Settings, condition: str, severity: int, seed: int) -> Result:
         """The analysis of the same photograph in simulated weather; labels are those of the clear one."""
+        with refusals():
+            weather.check(condition, severity, seed)
         clear = self.result(path, settings)
         settings = _normal(settings, self.segmenter(settings.preset))
         key = (images.fingerprint(clear.analysis.image), settings, condition, severity, seed)
@@ -192,11 +209,11 @@ class Session:
     def in_rendered_weather(self, path: str | Path, settings: Settings, condition: str) -> Result:
         """The analysis of an example's scene as rendered in a condition, with the example's labels.
 
-        Raises ValueError when there is no such picture.
+        Raises Refusal when there is no such picture.
         """
         found = self.rendered(path).get(condition)
         if found is None:
-            raise ValueError("The scene was rendered in one condition at a time: choose one, or simulated weather.")
+            raise Refusal("The scene was rendered in one condition at a time: choose one, or simulated weather.")
         fingerprint = self._fingerprint(found.path) or self.photograph(found.path).fingerprint
         labels = self._labels.get(self._fingerprint(path) or "")
         if labels is not None:

@@ -12,6 +12,7 @@ from mfuser import weather
 from mfuser.config import STREAMS
 from mfuser.demo import grid, pictures
 from mfuser.demo.compare import band, headings, made_heads, mask_cell, photo
+from mfuser.demo.refusals import Refusal
 from mfuser.demo.session import Result
 from mfuser.demo.wording import percent
 from mfuser.pictures import visualize
@@ -74,9 +75,9 @@ def build() -> WeatherView:
 
 
 def condition_of(conditions: list[str]) -> str:
-    """['fog', 'night'] -> 'fog+night'. Raises ValueError for none."""
+    """['fog', 'night'] -> 'fog+night'. Raises Refusal for none."""
     if not conditions:
-        raise ValueError(NO_CONDITION)
+        raise Refusal(NO_CONDITION)
     return "+".join(name for name in weather.CONDITIONS if name in conditions) or "+".join(conditions)
 
 

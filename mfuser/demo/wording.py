@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from html import escape
 
+from mfuser.demo import storage
 from mfuser.demo.cache import SECONDS
+from mfuser.demo.refusals import OWN
 from mfuser.inference.analysis import CLUSTERS, Analysis
 from mfuser.pictures.visualize import STREAM_TITLES
 
@@ -23,10 +25,13 @@ PRIVACY = (
 
 
 def sentence(error: Exception) -> str:
-    """What to tell a visitor; the traceback of anything unforeseen goes to the log."""
-    if isinstance(error, ValueError):
+    """What to tell a visitor: the words of our own errors alone; the traceback of anything else goes to the log."""
+    if isinstance(error, OWN):
         logger.info("refused: %s", error)
         return str(error)
+    if isinstance(error, OSError) and (why := storage.cause(error)):
+        logger.error("cannot store a file: %s", error)
+        return f"The server cannot store pictures now: {why}. Please tell whoever runs it, and try again later."
     logger.error("unforeseen error", exc_info=error)
     return "Something went wrong while computing this; the log of the app has the details. Please try another picture."
 

@@ -48,12 +48,7 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
     Raises:
         ValueError: unknown condition, or a severity or seed out of range (ImageError, a ValueError, for a bad image).
     """
-    names = {name.strip().lower() for name in condition.split("+")} if isinstance(condition, str) else {str(condition)}
-    if unknown := sorted(names - set(CONDITIONS)):
-        known = ", ".join(CONDITIONS)
-        raise ValueError(f"Unknown weather {unknown[0]!r}: choose from {known}, or several of them joined by '+'.")
-    severity = _whole(severity, "severity", 1, 5)
-    seed = _whole(seed, "seed", 0, 2**63)
+    names, severity, seed = check(condition, severity, seed)
     image = images.load(image)
     h, w = image.shape[:2]
     if (excess := h * w / MOST_PIXELS) > 1:
@@ -64,6 +59,18 @@ def apply(image, condition: str, severity: int = 3, seed: int = 0) -> np.ndarray
         if name in names:
             light = _RENDER[name].render(light, scene, severity, np.random.default_rng([seed, position]))
     return images.resize(_FROM_LINEAR[np.rint(np.clip(light, 0, 1) * 65535).astype(np.uint16)], h, w)
+
+
+def check(condition: str, severity: int = 3, seed: int = 0) -> tuple[set[str], int, int]:
+    """Arguments of `apply` without the image: the set of conditions, severity and seed.
+
+    Raises ValueError for an unknown condition, or a severity or seed out of range.
+    """
+    names = {name.strip().lower() for name in condition.split("+")} if isinstance(condition, str) else {str(condition)}
+    if unknown := sorted(names - set(CONDITIONS)):
+        known = ", ".join(CONDITIONS)
+        raise ValueError(f"Unknown weather {unknown[0]!r}: choose from {known}, or several of them joined by '+'.")
+    return names, _whole(severity, "severity", 1, 5), _whole(seed, "seed", 0, 2**63)
 
 
 def _whole(value: int, name: str, low: int, high: int) -> int:

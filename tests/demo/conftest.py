@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mfuser import images, presets
+from mfuser.config import Preset
 from mfuser.demo import compute
 from mfuser.demo.examples import Example, Rendered
 from mfuser.demo.session import Session
+from mfuser.demo.stopping import Stop
+from mfuser.demo.storage import Folder
 from mfuser.inference.segmenter import Segmenter
+from mfuser.loading import MFuser
+from tests.demo.visitor import Visitor
 
 
 @pytest.fixture
@@ -32,27 +39,60 @@ def street_file(tmp_path: Path, street: np.ndarray) -> str:
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """One entry (windows, resolution) for every pass of a network."""
-    calls: list[tuple] = []
-    analyse = Segmenter.analyse
-
-    def counted(self, image, windows="single", resolution=None, classes=None):
-        calls.append((windows, resolution))
-        return analyse(self, image, windows=windows, resolution=resolution, classes=classes)
-
-    monkeypatch.setattr(Segmenter, "analyse", counted)
-    return calls
+    return counted(monkeypatch)
 
 
 @pytest.fixture
-def session(monkeypatch, tiny_preset, tiny_model, passes, tmp_path) -> Iterator[Session]:
+def session(monkeypatch, tiny_preset, tiny_model, passes, tmp_path) -> Session:
     """Preset "tiny" with one labelled example."""
-    monkeypatch.setitem(presets.PRESETS, "tiny", tiny_preset)
+    return tiny_session(monkeypatch, tiny_preset, tiny_model, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(tiny_preset, tiny_model, tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """The whole page over the tiny model, launched on a free port with a temporary folder as the app makes it."""
+    from mfuser.demo import layout, serve
+
+    place = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("GRADIO_TEMP_DIR", str(place / "temporary"))
+        passes, session = counted(monkeypatch), tiny_session(monkeypatch, tiny_preset, tiny_model, place)
+        stop = Stop(Folder.create())
+        page = layout.build(session)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        url = serve.start(page, session, "127.0.0.1", port, stop)
+        yield SimpleNamespace(page=page, url=url, session=session, passes=passes, folder=stop.folder, stop=stop)
+        page.close(verbose=False)
+        stop.folder.remove()
+
+
+@pytest.fixture
+def visitor(served) -> Visitor:
+    return Visitor(served.url)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    calls: list[tuple] = []
+    analyse = Segmenter.analyse
+
+    def counting(self, image, windows="single", resolution=None, classes=None):
+        calls.append((windows, resolution))
+        return analyse(self, image, windows=windows, resolution=resolution, classes=classes)
+
+    monkeypatch.setattr(Segmenter, "analyse", counting)
+    return calls
+
+
+def tiny_session(monkeypatch: pytest.MonkeyPatch, preset: Preset, model: MFuser, folder: Path) -> Session:
+    monkeypatch.setitem(presets.PRESETS, "tiny", preset)
     monkeypatch.setattr(compute, "SEGMENTERS", {})
     picture = np.random.default_rng(1).integers(0, 255, (64, 96, 3), dtype=np.uint8)
     labels = np.zeros((64, 96), np.uint8)
     labels[:20] = 10
-    path = images.save(tmp_path / "example.png", picture)
-    foggy = images.save(tmp_path / "foggy.png", picture // 2 + 100)
+    path = images.save(folder / "example.png", picture)
+    foggy = images.save(folder / "foggy.png", picture // 2 + 100)
     weather = {"fog": Rendered(foggy, "visibility 90 m")}
     example = Example(path, "An example", "Noise.", labels, weather)
-    yield Session(lambda name: Segmenter(tiny_model, precision="float32"), "tiny", [example])
+    return Session(lambda name: Segmenter(model, precision="float32"), "tiny", [example])

@@ -44,25 +44,26 @@ def test_wrong_flags_are_one_sentence(app, monkeypatch, capsys, flags, sentence)
 
 
 def test_a_taken_port_is_one_sentence(app, monkeypatch, capsys, session):
-    from mfuser.demo import layout
+    from mfuser.demo import layout, serve
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         page = layout.build(session)
         with pytest.raises(ValueError, match="cannot serve on 127.0.0.1.*choose another --port"):
-            layout.launch(page, session, "127.0.0.1", taken.getsockname()[1])
+            serve.start(page, session, "127.0.0.1", taken.getsockname()[1])
 
 
 def test_the_page_fetches_nothing_and_tells_no_one(session):
-    from mfuser.demo import layout
+    from mfuser.demo import guard, layout, serve
     from mfuser.demo.theme import CSS, theme
 
     page = layout.build(session)
     assert not page.analytics_enabled and page.delete_cache == (600, 3600)
     assert "url(" not in CSS and "@import" not in CSS
     assert theme()._stylesheets == []
-    assert layout.LAUNCH["share"] is False and layout.LAUNCH["run_history"] is False
+    assert serve.LAUNCH["share"] is False and serve.LAUNCH["run_history"] is False
+    assert isinstance(page, guard.Page) and not page.api_open
     shown = {f.api_name for f in page.fns.values() if f.api_visibility == "public"}
     assert shown == {"analyse", "similarity", "segment", "weather"}
     assert all(f.concurrency_limit in (1, "default") for f in page.fns.values() if f.queue)

@@ -89,6 +89,7 @@ def test_examples_are_read_with_their_labels(tmp_path):
     (example,) = examples.find(tmp_path)
     assert example.title == "A" and (example.labels == 7).all()
     assert examples.fitted(example.labels, (16, 24)).shape == (16, 24) and example.weather == {}
+    images.save(tmp_path / "c.jpg", np.zeros((32, 48, 3), np.uint8))
     listing = json.loads((tmp_path / "examples.json").read_text())
     listing[0]["weather"] = {"snow": {"file": "c.jpg", "text": "white"}}
     (tmp_path / "examples.json").write_text(json.dumps(listing))
