@@ -38,15 +38,15 @@ def main() -> None:
         parser.error(f"port {options.port} is out of range: choose 1 to 65535")
     os.environ.pop("GRADIO_SERVER_NAME", None)  # with an IPv6 address there, Gradio finds no free port
     try:
-        folder = storage.Folder.create()  # before gradio is imported, which makes folders of its own
-        with stopping.Stop(folder) as stop:
-            run(options, folder, stop)
+        with stopping.Stop() as stop:
+            stop.folder = storage.Folder.create()  # before gradio is imported, which makes folders of its own
+            run(options, stop)
             stop.leave(0)
     except ValueError as error:
         parser.error(str(error))
 
 
-def run(options: argparse.Namespace, folder: storage.Folder, stop: stopping.Stop) -> None:
+def run(options: argparse.Namespace, stop: stopping.Stop) -> None:
     """Load the model, build the page and serve it until a signal comes. Raises ValueError, with the way out."""
     from mfuser.demo import examples, models, session
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, folder: storage.Folder, stop: stopping.Stop
         threading.Thread(target=running.result, args=opening, daemon=True).start()
     from mfuser.demo import layout, serve
 
-    serve.serve(layout.build(running, opened=not compute.LENT), running, options.host, options.port, folder, stop)
+    serve.serve(layout.build(running, opened=not compute.LENT), running, options.host, options.port, stop)
 
 
 if __name__ == "__main__":

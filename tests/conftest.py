@@ -1,8 +1,13 @@
-"""Tiny random models, and the stored values of the released code where a checkout has them beside it."""
+"""Tiny random models, and what the authors' released code computes: by module in tests/data, of whole models outside.
+
+The values of whole models are too large for the repository. They are read from the folder that the environment variable
+MFUSER_REFERENCE names, else from ../shared/reference beside the checkout; without either, their tests are skipped.
+"""
 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +22,8 @@ import mfuser.encoders  # noqa: F401  before timm or open_clip: lets torchvision
 from mfuser import presets
 from mfuser.config import DecoderConfig, EncoderConfig, FusionConfig, Preset
 
-REFERENCE = Path(__file__).resolve().parent.parent.parent / "shared" / "reference"
+MODULE_VALUES = Path(__file__).resolve().parent / "data"
+WHOLE_MODELS = Path(__file__).resolve().parents[2] / "shared" / "reference"
 TINY_ENCODER = {"width": 64, "depth": 4, "heads": 2}
 TINY_TEXT = {"embed_dim": 48, "text_width": 32, "text_layers": 1, "text_heads": 2, "text_length": 16}
 TINY = Preset(
@@ -269,18 +275,22 @@ def pixels() -> Tensor:
 
 @pytest.fixture(scope="session")
 def reference_folder() -> Path:
-    """Folder with names, shapes and values of the released code."""
-    if not REFERENCE.is_dir():
-        pytest.skip("the stored values of the released code are not beside this checkout")
-    return REFERENCE
+    """Folder with names, shapes and values of the authors' whole models. A test that asks for it is skipped without."""
+    named = os.environ.get("MFUSER_REFERENCE")
+    folder = Path(named) if named else WHOLE_MODELS
+    if (folder / "eva_stats.json").is_file():
+        return folder
+    if named:
+        pytest.fail(f"MFUSER_REFERENCE is {named}, which does not hold the released code's values (eva_stats.json).")
+    pytest.skip("values of the released code's whole models are not here: name their folder in MFUSER_REFERENCE")
 
 
 @pytest.fixture(scope="session")
-def reference(reference_folder: Path) -> Callable[[str], tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Loader of a module fixture: (tensors by "in.*" and "out.*", weights by the released code's names)."""
+def reference() -> Callable[[str], tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Loader of a module in tests/data: (tensors by "in.*" and "out.*", weights by the released code's names)."""
 
     def load(name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        with np.load(reference_folder / f"{name}.npz") as file:
+        with np.load(MODULE_VALUES / f"{name}.npz") as file:
             arrays = {key: file[key] for key in file.files}
         tensors = {key: torch.from_numpy(a) for key, a in arrays.items() if a.dtype.kind != "U"}  # no remarks
         weights = {key[2:]: t for key, t in tensors.items() if key.startswith("w.")}

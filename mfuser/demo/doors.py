@@ -107,13 +107,21 @@ class Doors:
 def _answer_to(error: Exception, scope: Scope) -> Response:
     if isinstance(error, _TooLargeError):
         return PlainTextResponse(TOO_LARGE, 413)
-    if isinstance(error, route_utils.FnIndexInferError):
-        return JSONResponse({"error": "There is no function of that name: see the API page."}, 404)
+    if isinstance(error, (KeyError, route_utils.FnIndexInferError)) and _calls(scope):
+        return JSONResponse({"error": "There is no function of that name or number: see the API page."}, 404)
+    if isinstance(error, TypeError) and _calls(scope):  # an argument by a name that is unknown, or the picture missing
+        text = str(error).partition(". Please click")[0].partition(" Please click")[0]
+        return JSONResponse({"error": f"{text}: see the API page."}, 400)
     status = 507 if isinstance(error, OSError) and cause(error) else 500
     text = wording.sentence(error)
     if "/upload" in scope["path"]:
         return PlainTextResponse(text, status)  # Gradio's page shows the body of a failed upload as it is
     return JSONResponse({"error": text, "detail": text}, status)
+
+
+def _calls(scope: Scope) -> bool:
+    """Does a request call a function by name or number? What the function itself raises never comes so far."""
+    return any(part in scope["path"] for part in ("/call/", "/run/", "/api/", "/queue/join"))
 
 
 class TidyParser(route_utils.GradioMultiPartParser):
@@ -127,6 +135,8 @@ class TidyParser(route_utils.GradioMultiPartParser):
         wanted: list[str] = []
         try:
             form = await super().parse()
+            if any(isinstance(value, str) for value in form.getlist("files")):
+                raise route_utils.MultiPartException('The field "files" must hold files, not text.')
             wanted = [
                 value.file.name for name, value in form.multi_items() if name == "files" and hasattr(value, "file")
             ]

@@ -82,6 +82,8 @@ class Page(gr.Blocks):
         if value is None and documented:
             return block.value
         refuse_files(value)
+        if isinstance(block, (gr.Number, gr.Slider)) and not isinstance(value, (int, float, type(None))):
+            raise Refusal(f"The value of {block.label!r} must be a number: see the description of this function.")
         return value
 
 

@@ -38,17 +38,14 @@ LAUNCH: dict[str, Any] = {
 }
 
 
-def start(
-    page: Page, session: Session, host: str, port: int, folder: Folder | None = None, stop: Stop | None = None
-) -> str:
+def start(page: Page, session: Session, host: str, port: int, stop: Stop | None = None) -> str:
     """Serve in threads of this process.
 
     Args:
         page: checked values for its functions.
         session: its examples are the only files outside the upload folder that the server hands out.
         host, port: where to serve; an IPv6 address with or without brackets.
-        folder: where uploads go, kept tidy; None leaves it alone.
-        stop: when it was asked to stop, no request is taken any more.
+        stop: once it was asked to stop, no request is taken any more; its folder, where uploads go, is kept tidy.
 
     Returns:
         The address that opens the page.
@@ -58,7 +55,7 @@ def start(
     """
     stop = stop or Stop()
     files = [path for example in session.examples for path in example.files]
-    doors = Middleware(Doors, uploads=page.uploads, folder=folder, stopping=lambda: stop.asked)
+    doors = Middleware(Doors, uploads=page.uploads, folder=stop.folder, stopping=lambda: stop.asked)
     address.without_proxy(host)
     try:
         page.launch(
@@ -73,19 +70,19 @@ def start(
         )
     except OSError as error:
         raise ValueError(f"cannot serve on {host}:{port}: choose another --port, or another --host") from error
-    if folder is not None:
-        threading.Thread(target=_tidy, args=(page, folder), daemon=True).start()
+    if stop.folder is not None:
+        threading.Thread(target=_tidy, args=(page, stop.folder), daemon=True).start()
     if not compute.LENT:
         threading.Thread(target=session.warm, daemon=True).start()
     return address.to_open(host, port)
 
 
-def serve(page: Page, session: Session, host: str, port: int, folder: Folder, stop: Stop) -> None:
+def serve(page: Page, session: Session, host: str, port: int, stop: Stop) -> None:
     """`start`, say where, and serve until a signal comes; visitors who wait then get a last word.
 
     Raises ValueError when the address cannot be used.
     """
-    url = start(page, session, host, port, folder, stop)
+    url = start(page, session, host, port, stop)
     print(f"* Running on local URL:  {url}", flush=True)
     stop.serving = True
     stop.wait()

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from mfuser.demo.storage import Folder
@@ -45,8 +46,9 @@ class Stop:
         takes up to a minute, and ending their libraries under them aborts the process."""
         if self.folder is not None:
             self.folder.remove()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(Exception):  # a signal may have come in the middle of a print
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
     def _signal(self, number: int, frame: object) -> None:

@@ -28,6 +28,7 @@ TRUNKS = {"lite0": {4: 24, 8: 40, 16: 112, 32: 320}, "lite2": {4: 24, 8: 48, 16:
 STAGES = {4: 1, 8: 2, 16: 4, 32: 6}
 MEAN, STD = 0.498, 0.502  # of the trunks' own training, in 0..1
 VOCABULARY = ASSETS / "nano" / "vocabulary.txt"
+VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 
 class Trunk(nn.Module):
@@ -218,7 +219,7 @@ class NanoVisionLanguage(NanoVision, VisionLanguageEncoder):
         self.embed_dim = embed_dim
         self.head = nn.Linear(width, embed_dim)
         self.text = SentenceText(pieces, text_width, text_layers, text_heads, text_length, embed_dim)
-        self._tokenizer = WordPieceTokenizer(VOCABULARY, text_length)
+        self._tokenizer = WordPieceTokenizer(VOCABULARY, text_length, VOCABULARY_SHA256)
 
     def dense(self, normed: Tensor) -> Tensor:
         """See `VisionLanguageEncoder.dense`."""

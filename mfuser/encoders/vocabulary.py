@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class SigLIPTokenizer:
     Args:
         repo: of `tokenizer.json` on the hub.
         length: tokens of a text.
+        sha256: what the file must have; None for any.
     """
 
     def __init__(self, repo: str, length: int):
@@ -83,8 +85,8 @@ class WordPieceTokenizer:
         length: tokens of a text.
     """
 
-    def __init__(self, path: Path, length: int):
-        self.path, self.length = path, length
+    def __init__(self, path: Path, length: int, sha256: str | None = None):
+        self.path, self.length, self.sha256 = path, length, sha256
         self._pieces: Any = None
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
@@ -115,6 +117,11 @@ class WordPieceTokenizer:
             raise MissingError("nano's vocabulary needs the package tokenizers: run `pip install tokenizers`.")
         if not self.path.is_file():
             raise MissingError(f"nano's vocabulary is missing: fetch {self.path} again, it comes with the project.")
+        if self.sha256 not in (None, hashlib.sha256(self.path.read_bytes()).hexdigest()):
+            raise MissingError(f"nano's vocabulary {self.path} is damaged: fetch it again, it comes with the project.")
         from tokenizers import BertWordPieceTokenizer
 
-        return BertWordPieceTokenizer(str(self.path), lowercase=True)
+        try:
+            return BertWordPieceTokenizer(str(self.path), lowercase=True)
+        except Exception as error:  # the package raises bare Exceptions
+            raise MissingError(f"{self.path} is no readable vocabulary ({error}): fetch it again.") from error

@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from mfuser import hub
 from mfuser.config import Preset
 
+CHECKSUM = "sha256"  # entry of the metadata: of names, types, shapes and bytes of all tensors (`tensors.checksum`)
+
 
 class WeightsError(ValueError):
     """Weights are missing, unreadable, or do not fit the model; the message says which and what to do."""
@@ -21,7 +23,7 @@ class MisfitError(WeightsError):
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """Metadata of a safetensors file, without reading its tensors.
+    """Metadata of a safetensors file, without its checksum. The tensors are not read.
 
     Args:
         path: of the file.
@@ -30,7 +32,7 @@ def load_metadata(path: str | Path) -> dict[str, str]:
         WeightsError: it is missing or damaged.
     """
     with open_file(Path(path), "numpy") as file:
-        return file.metadata() or {}
+        return {key: value for key, value in (file.metadata() or {}).items() if key != CHECKSUM}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import zipfile
@@ -15,7 +16,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from mfuser.weights import compact
-from mfuser.weights.files import MisfitError, WeightsError, open_file
+from mfuser.weights.files import CHECKSUM, MisfitError, WeightsError, open_file
 
 if TYPE_CHECKING:
     pass
@@ -31,7 +32,7 @@ def save(
     half: bool = False,
     bits: Mapping[str, int] | None = None,
 ) -> None:
-    """Write tensors as safetensors. The file is written beside its place and then renamed.
+    """Write tensors as safetensors with a checksum. The file is written beside its place and then renamed.
 
     Args:
         path: of the file. Its folder is made when missing.
@@ -51,7 +52,7 @@ def save(
         packed |= compact.pack(name, tensors[name], count)
     beside = path.with_name(path.name + ".part")
     try:
-        beside.write_bytes(serialize(packed, dict(metadata or {})))
+        beside.write_bytes(serialize(packed, {**(metadata or {}), CHECKSUM: checksum(packed)}))
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)  # of a write that failed half way
@@ -67,13 +68,32 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         Tensors by name, float16 and packed integers as float32, and the metadata.
 
     Raises:
-        WeightsError: it is missing or damaged.
+        WeightsError: it is missing or damaged, also where only its checksum tells.
     """
     with open_file(Path(path)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
         metadata = file.metadata() or {}
+    if CHECKSUM in metadata and metadata.pop(CHECKSUM) != checksum(tensors):
+        raise WeightsError(f"{path} is damaged: its values do not match its checksum; fetch or train it again.")
     unpacked = compact.unpack(tensors)
     return {n: t.float() if t.dtype == torch.float16 else t for n, t in unpacked.items()}, metadata
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors as they are stored, in the order of the names.
+
+    Args:
+        tensors: contiguous, of any type, on the CPU.
+
+    Returns:
+        64 hex digits.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if tensor.numel():
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def add_metadata(path: str | Path, metadata: Mapping[str, str]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
+
 import gradio_client
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,3 +28,20 @@ def test_documented_endpoints_answer(url, china):
     assert 0 <= scores["consistency"]["fused"] <= 1 and scores["miou"] is None and "rain" in scores["parameters"]
     with pytest.raises(Exception, match="Unknown weather 'hail'"):
         api.predict(photo, "hail", api_name="/weather")
+
+
+def test_a_picture_without_an_upload_answers_over_plain_http(url, china):
+    """A data URL works; a path of this computer, which is also the server, does not."""
+    data = f"data:image/png;base64,{base64.b64encode(china.read_bytes()).decode()}"
+    assert "event: complete" in ask(url, data)
+    for path in (str(china), str(Path(__file__).parents[2] / "assets" / "screenshots" / "compare.png")):
+        for picture in (path, {"path": path}):
+            answer = ask(url, picture)
+            assert "event: error" in answer and "upload it first" in answer
+
+
+def ask(url: str, picture: object) -> str:
+    """What /segment answers to a picture alone."""
+    place = f"{url}/gradio_api/call/segment"
+    event = httpx.post(place, json={"data": [picture]}, timeout=60).json()["event_id"]
+    return httpx.get(f"{place}/{event}", timeout=60).text

@@ -57,14 +57,15 @@ def served(tiny_preset, tiny_model, tmp_path_factory) -> Iterator[SimpleNamespac
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("GRADIO_TEMP_DIR", str(place / "temporary"))
         passes, session = counted(monkeypatch), tiny_session(monkeypatch, tiny_preset, tiny_model, place)
-        folder, stop, page = Folder.create(), Stop(), layout.build(session)
+        stop = Stop(Folder.create())
+        page = layout.build(session)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        url = serve.start(page, session, "127.0.0.1", port, folder, stop)
-        yield SimpleNamespace(page=page, url=url, session=session, passes=passes, folder=folder, stop=stop)
+        url = serve.start(page, session, "127.0.0.1", port, stop)
+        yield SimpleNamespace(page=page, url=url, session=session, passes=passes, folder=stop.folder, stop=stop)
         page.close(verbose=False)
-        folder.remove()
+        stop.folder.remove()
 
 
 @pytest.fixture

@@ -29,8 +29,13 @@ def secret(tmp_path) -> Path:
 
 def endpoints(visitor: Visitor, picture) -> dict[str, str]:
     """The answers of all four endpoints and of all private handlers that take a picture, in every way in."""
-    answers = {name: visitor.call(name, picture) for name in ("analyse", "similarity", "segment")}
-    answers["weather"] = visitor.call("weather", picture, "fog", 1, 0, "tiny", "single", 64, "")
+    public = {
+        "analyse": ["tiny", "single", 64, ""],
+        "similarity": ["car", -1, -1, "tiny", "single", 64],
+        "segment": ["tiny", "single", 64, ""],
+        "weather": ["fog", 1, 0, "tiny", "single", 64, ""],
+    }
+    answers = {name: visitor.call(name, picture, *rest) for name, rest in public.items()}
     answers["named"] = visitor.call_named("weather", image=picture, severity=1, preset="tiny", resolution=64)
     settings = [picture, "tiny", "single", 64]
     private = {
@@ -108,7 +113,7 @@ def test_every_place_gives_one_and_the_same_answer(visitor, secret, served):
         for picture in ({"path": path}, {"path": path, **META}):
             rest = ["tiny", "single", 64, "whole", "car", None, ""]
             for answer in (
-                visitor.call("segment", picture, "tiny"),
+                visitor.call("segment", picture, "tiny", "single", 64, ""),
                 visitor.join(index, picture, *rest),
                 visitor.run(preview, picture),
             ):
@@ -149,8 +154,8 @@ def test_functions_of_the_queue_run_in_the_queue_only(visitor, served, street):
 
 
 def test_what_another_visitor_uploaded_cannot_be_found(served, street):
-    """Names are not listed and hold a hash of the content and of a secret of this installation; a folder's own name is
-    random too. Whoever knows a path may use it, as a link to a shared document."""
+    """No name is listed, and one holds a hash of the content and of a secret of this installation. Whoever was given a
+    path may use it, as the link to a shared document."""
     content = images.encode(street)
     first, second = Visitor(served.url), Visitor(served.url)
     path = Path(first.upload(content, "mine.png"))
@@ -166,7 +171,7 @@ def test_what_another_visitor_uploaded_cannot_be_found(served, street):
 def test_huge_and_empty_values_are_one_sentence(visitor, secret):
     picture = {"path": str(secret)}
     for value in ([], {}, [picture], [picture] * 20_000, {"path": []}, {"path": {"path": "x"}}, 7, True, [[[[]]]]):
-        answer = visitor.call("segment", value)
+        answer = visitor.call("segment", value, "tiny", "single", 64, "")
         assert 0 < len(sentence(answer)) < 300, value
     assert "8 values" in sentence(visitor.call("weather", *[picture] * 9))
     assert "values" in sentence(visitor.join(visitor.index("show", 8)))
@@ -229,10 +234,10 @@ def test_data_urls_and_base64_are_pictures(visitor, street):
     text = base64.b64encode(images.encode(street)).decode()
     url = f"data:image/png;base64,{text}"
     for picture in (url, text, {"url": url}, {"path": None, "url": url}, {"path": url, **META}):
-        answer = visitor.call("analyse", picture, "tiny", "single", 64)
+        answer = visitor.call("analyse", picture, "tiny", "single", 64, "")
         assert '"size": [96, 128]' in answer, answer[:300]
     jpeg = base64.b64encode(images.encode(street, ".jpg")).decode()
-    assert '"size": [96, 128]' in visitor.call("analyse", jpeg, "tiny", "single", 64)
+    assert '"size": [96, 128]' in visitor.call("analyse", jpeg, "tiny", "single", 64, "")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +253,7 @@ def test_data_urls_and_base64_are_pictures(visitor, street):
     ],
 )
 def test_damaged_data_are_one_sentence(visitor, text, word):
-    said = sentence(visitor.call("segment", text, "tiny"))
+    said = sentence(visitor.call("segment", text, "tiny", "single", 64, ""))
     assert word in said and "/" not in said.replace("image/png", "")
 
 
@@ -262,35 +267,35 @@ def test_a_picture_alone_is_enough(visitor, street):
 
 
 def test_a_plain_server_path_says_upload_it_first(visitor, secret):
-    said = sentence(visitor.call("weather", str(secret)))
+    said = sentence(visitor.call("weather", str(secret), "fog", 1, 0, "tiny", "single", 64, ""))
     assert "upload it first" in said and "handle_file" in said and str(secret.parent) not in said
 
 
 def test_examples_are_named_by_their_path_and_nothing_beside_them_is(visitor, served):
     example = served.session.examples[0].path
-    answer = visitor.call("analyse", {"path": str(example)}, "tiny", "single", 64)
+    answer = visitor.call("analyse", {"path": str(example)}, "tiny", "single", 64, "")
     assert '"size": [64, 96]' in answer
     beside = images.save(example.with_name("beside.png"), np.zeros((64, 96, 3), np.uint8))
-    assert sentence(visitor.call("analyse", {"path": str(beside)}, "tiny")) == UPLOAD_FIRST
+    assert sentence(visitor.call("analyse", {"path": str(beside)}, "tiny", "single", 64, "")) == UPLOAD_FIRST
 
 
 def test_a_deleted_upload_is_answered_from_its_result_while_that_is_kept(visitor, street, served):
     path = visitor.upload(images.encode(street))
-    assert "event: complete" in visitor.call("segment", {"path": path}, "tiny", "single", 64)
+    assert "event: complete" in visitor.call("segment", {"path": path}, "tiny", "single", 64, "")
     Path(path).unlink()
     served.passes.clear()
-    assert "event: complete" in visitor.call("segment", {"path": path}, "tiny", "single", 64)
+    assert "event: complete" in visitor.call("segment", {"path": path}, "tiny", "single", 64, "")
     assert served.passes == []
 
 
 def test_no_sentence_names_a_folder_of_the_server(visitor, served):
     for content in (b"", b"no picture", b"\x89PNG\r\n\x1a\n broken", b"\xff\xd8\xff\xe0 broken"):
-        said = sentence(visitor.call("segment", {"path": visitor.upload(content)}, "tiny"))
+        said = sentence(visitor.call("segment", {"path": visitor.upload(content)}, "tiny", "single", 64, ""))
         assert str(served.folder.path) not in said and any(w in said for w in ("empty", "damaged", "not an image"))
 
 
 def test_wrong_values_are_one_sentence_without_pythons_words(visitor, street, caplog):
     path = {"path": visitor.upload(images.encode(street))}
-    for data in (["car", "left"], ["car", 0, "nowhere"], [7, float("nan"), 0]):
-        said = sentence(visitor.call("similarity", path, *data))
-        assert "invalid literal" not in said and "float" not in said and "Error" not in said
+    for data in (["car", "left"], ["car", 0, "here"], ["car", float("nan"), 0]):
+        said = sentence(visitor.call("similarity", path, *data, *[-1, "tiny", "single", 64][len(data) - 2 :]))
+        assert not any(word in said for word in ("invalid literal", "float", "Error", "Something went wrong"))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import mfuser.encoders  # noqa: F401  before timm: lets torchvision be imported beside a CPU torch
+from mfuser.encoders.nano import VOCABULARY, VOCABULARY_SHA256
 from mfuser.encoders.vocabulary import WordPieceTokenizer
 from mfuser.hub import MissingError
 
@@ -98,3 +99,14 @@ def test_word_pieces(tmp_path):
     ]
     assert tokenizer(["red red red red"], 4).tolist() == [[2, 7, 7, 3]], "cut, with its end token"
     assert tokenizer([], 4).shape == (0, 4)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-7], lambda data: b"\x00" + data[1:]])
+def test_a_vocabulary_that_is_damaged_is_named(tmp_path, damage):
+    path = tmp_path / "words.txt"
+    path.write_bytes(damage(VOCABULARY.read_bytes()))
+    for sha256 in (None, VOCABULARY_SHA256):
+        tokenizer = WordPieceTokenizer(path, 8, sha256)
+        if sha256 is not None or path.stat().st_size == 0:
+            with pytest.raises(MissingError, match=r"words\.txt.*fetch it again"):
+                tokenizer(["car"])

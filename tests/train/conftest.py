@@ -16,6 +16,7 @@ from torch import nn
 
 from mfuser import presets
 from mfuser.weights import tensors
+from train.texts import wordnet
 
 
 @pytest.fixture
@@ -24,6 +25,53 @@ def cityscapesscripts() -> Callable[[str], ModuleType]:
     `typing`, which stands before Python's own."""
     how = "pip install --no-deps cityscapesscripts pyquaternion"
     return lambda name: pytest.importorskip(f"cityscapesscripts.{name}", reason=f"wants the official scripts: {how}")
+
+
+# Word, offset, offsets of hypernyms, gloss: a corner of WordNet with its own numbers.
+WORDNET = (
+    ("vehicle", "04524313", (), "carries people"),
+    ("automotive", "03791235", ("04524313",), "runs on roads"),
+    ("car auto automobile", "02958343", ("03791235",), 'has four wheels; "he drove a car"'),
+    ("jalopy", "03593526", ("02958343",), "an old car"),
+    ("person", "00007846", (), "a human being"),
+    ("cyclist", "09986189", ("00007846",), "a person who rides a bicycle"),
+    ("baker", "09828216", ("00007846",), "someone who bakes"),
+    ("London", "08864000", (), "a town"),
+    ("thing jalopy", "00002452", (), "a thing of another sense"),
+    ("teapot", "04398044", (), "a pot for tea"),
+    ("structure", "04341686", (), "built"),
+    ("arch", "02733524", ("04341686",), "a curved structure"),
+    ("anthology omnibus", "06594978", (), "selected writings"),
+    ("charabanc omnibus", "02924116", ("03791235",), "a vehicle for many passengers; used for transport"),
+    ("axle", "02764044", (), "a shaft on which wheels rotate"),
+    ("choke", "03020034", (), "a valve"),
+)
+WORDNET_PARTS = {"04524313": ("02764044",), "02958343": ("03020034", "10332385")}
+
+
+@pytest.fixture
+def small_wordnet(tmp_path: Path, monkeypatch) -> Path:
+    """A corner of WordNet in its own file format, in place of the package."""
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    lines, senses = ["  1 a licence"], {}
+    for words, offset, parents, gloss in WORDNET:
+        for word in words.split():
+            senses.setdefault(word.lower(), []).append(offset)
+        said = " ".join(f"{w} 0" for w in words.split())
+        signs = [("@", parent) for parent in parents] + [("%p", part) for part in WORDNET_PARTS.get(offset, ())]
+        pointers = "".join(f" {sign} {other} n 0000" for sign, other in signs)
+        lines.append(f"{offset} 06 n {len(words.split()):02x} {said} {len(signs):03}{pointers} | {gloss}  ")
+    (folder / "data.noun").write_text("\n".join(lines) + "\n")
+    index = [f"{w} n {len(o)} 1 @ {len(o)} 0 {' '.join(o)}  " for w, o in senses.items()]
+    (folder / "index.noun").write_text("\n".join(["  1 a licence", *index]) + "\n")
+    monkeypatch.setattr(wordnet, "folder", lambda: folder)
+    cached = (wordnet.nouns, wordnet.parts, wordnet.definitions, wordnet._synsets, wordnet._senses)
+    for function in cached:
+        function.cache_clear()
+    yield folder
+    for function in cached:
+        function.cache_clear()
 
 
 @pytest.fixture

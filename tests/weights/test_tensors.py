@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mfuser.config import STREAMS
 from mfuser.weights import files
@@ -166,3 +166,38 @@ def test_a_folder_names_its_preset_unless_its_files_disagree(tmp_path):
     tensors_module.save(tmp_path / "stream-vlm.safetensors", one, {"preset": "tiny"})
     with pytest.raises(WeightsError, match="stream-vfm.safetensors is for preset 'nano', stream-vlm.* for 'tiny'"):
         files.preset_name(tmp_path)
+
+
+def damaged_copies(data: bytes) -> dict[str, bytes]:
+    header = 8 + int.from_bytes(data[:8], "little")
+    middle = (header + len(data)) // 2
+    return {
+        "one bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+        "random bytes": data[:header]
+        + torch.randint(0, 256, (len(data) - header,), dtype=torch.uint8).numpy().tobytes(),
+        "cut": data[:middle],
+        "empty": b"",
+        "no header": b"\xff" * len(data),
+    }
+
+
+@pytest.mark.parametrize("bits", [None, {"h": 8}, {"h": 4}])
+def test_weights_that_were_damaged_are_refused_and_the_file_is_named(tmp_path, bits):
+    path = tmp_path / "stream-fused.safetensors"
+    tensors = {"h": torch.randn(40, 30), "n": torch.arange(3), "b": torch.randn(9).bfloat16(), "none": torch.empty(0)}
+    tensors_module.save(path, tensors, {"preset": "nano"}, half=True, bits=bits)
+    loaded, metadata = tensors_module.load(path)
+    assert loaded.keys() == tensors.keys() and metadata == {"preset": "nano"}
+    for kind, data in damaged_copies(path.read_bytes()).items():
+        damaged = tmp_path / "damaged.safetensors"
+        damaged.write_bytes(data)
+        with pytest.raises(WeightsError, match=r"damaged\.safetensors"):
+            tensors_module.load(damaged)
+            pytest.fail(kind)
+
+
+def test_weights_without_a_checksum_still_load(tmp_path):
+    tensors = {"h": torch.randn(4, 3)}
+    save_file(tensors, tmp_path / "old.safetensors", {"preset": "nano"})
+    loaded, metadata = tensors_module.load(tmp_path / "old.safetensors")
+    assert torch.equal(loaded["h"], tensors["h"]) and metadata == {"preset": "nano"}

@@ -16,9 +16,9 @@ from mfuser.weights import tensors as tensors_module
 from train.data.dataset import name_of, pairs_of
 from train.pretrain import text, vfm, vlm
 from train.pretrain.crops import find_photographs
-from train.pretrain.runner import RunConfig
 from train.runtime.files import require_writable
 from train.runtime.hardware import choose_hardware
+from train.runtime.training_steps import RunConfig
 
 STAGES = {"text": text, "vlm": vlm, "vfm": vfm}
 

@@ -23,11 +23,18 @@ SOFT = 0.5  # share of the pictures that `random_softness` blurs
 
 
 def gather(specs: Sequence[str], labelled: bool) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-    """Read photographs of `--data` arguments.
+    """Read photographs.
 
-    Returns: images (N, 3, 360, 480) uint8; labels (N, 360, 480) uint8 group indices, 255 where there is none (of one
-    cell each when not labelled); the class that names each label group.
-    Raises ValueError when there is nothing to read or the labelled sets' groups differ.
+    Args:
+        specs: `--data` arguments.
+        labelled: read their labels too.
+
+    Returns:
+        Images (N, 3, 360, 480) uint8; labels (N, 360, 480) uint8 group indices, 255 where there is none (of one cell
+        each when not labelled); the class that names each label group.
+
+    Raises:
+        ValueError: there is nothing to read, or the labelled sets' groups differ.
     """
     find_photographs(specs, labelled)
     # Each is read once, into its place: kept twice, thousands of photographs would fill the memory.
@@ -57,8 +64,14 @@ def find_photographs(specs: Sequence[str], labelled: bool) -> None:
 def weathered(pictures: Tensor, seed: int) -> Tensor:
     """Every picture in weather of its own: a random one of `mfuser.weather`, of a random severity.
 
-    pictures: (N, 3, H, W) uint8 on the CPU; returns the same. Of each picture the same at every call, so that a resumed
-    run goes on with them. About 0.07 s of one core a picture.
+    About 0.07 s of one core a picture.
+
+    Args:
+        pictures: (N, 3, H, W) uint8 on the CPU.
+        seed: of the weather. The same gives the same pictures, so that a resumed run goes on with them.
+
+    Returns:
+        (N, 3, H, W) uint8.
     """
     found = torch.empty_like(pictures)
 
@@ -76,7 +89,17 @@ def weathered(pictures: Tensor, seed: int) -> Tensor:
 
 
 def with_weather(clear: Tensor, in_weather: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A batch (B, 3, H, W) uint8 beside itself, a random share of it in weather: (B, 6, H, W)."""
+    """A batch beside itself, a random share of it in weather.
+
+    Args:
+        clear: (B, 3, H, W) uint8.
+        in_weather: (B, 3, H, W) uint8, the same pictures.
+        share: of the pictures, 0..1.
+        generator: of the draw.
+
+    Returns:
+        (B, 6, H, W) uint8.
+    """
     changed = torch.rand(len(clear), 1, 1, 1, generator=generator, device=clear.device) < share
     return torch.cat([clear, torch.where(changed, in_weather, clear)], dim=1)
 
@@ -86,9 +109,15 @@ def random_crops(
 ) -> tuple[Tensor, Tensor | None]:
     """One random square crop of each picture, flipped half of the time.
 
-    pictures: (N, C, H, W) uint8. scale: side of the crop as a share of the picture's height, stretched by up to 15 %
-    either way. labels: (N, H, W) uint8 cropped alike, by nearest neighbour.
-    Returns: (N, C, size, size) float32 0..255, and labels (N, size, size) int64 or None.
+    Args:
+        pictures: (N, C, H, W) uint8.
+        size: side of a crop in pixels.
+        scale: range of its side as a share of the picture's height, stretched by up to 15 % either way.
+        generator: of the draws.
+        labels: (N, H, W) uint8, cropped in the same way, by nearest neighbour.
+
+    Returns:
+        (N, C, size, size) float32 0..255, and labels (N, size, size) int64 or None.
     """
     n, _, height, width = pictures.shape
     rand = torch.rand(n, 5, generator=generator, device=pictures.device)
@@ -113,7 +142,13 @@ def random_crops(
 def random_colours(crops: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Brightness, contrast, saturation, gamma, tint, haze and noise, one draw per picture.
 
-    crops: (N, 3, h, w) float 0..255. strength 1 covers dusk and light fog. Returns the same shape and range.
+    Args:
+        crops: (N, 3, h, w) float 0..255.
+        generator: of the draws.
+        strength: 1 covers dusk and light fog.
+
+    Returns:
+        (N, 3, h, w) float 0..255.
     """
     draw = _draws_for(crops, generator)
     s, x = strength, (crops / 255).clamp(0, 1)
@@ -135,7 +170,12 @@ def random_softness(crops: Tensor, generator: torch.Generator) -> Tensor:
     A network that learns from one sharp camera reads classes off its finest texture, and takes the roads of another one
     for something else.
 
-    crops: (N, 3, h, w) float, sides above 5. Returns the same shape and range, float32.
+    Args:
+        crops: (N, 3, h, w) float, sides above 5.
+        generator: of the draws.
+
+    Returns:
+        (N, 3, h, w) float32.
     """
     draw, reach = _draws_for(crops, generator), 5
     sigma = torch.where(draw(0, 1) < SOFT, draw(0.4, 2.0), 0.05)  # 0.05 changes nothing

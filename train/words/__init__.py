@@ -1,1 +1,1 @@
-"""How well free texts find things in pictures: `python -m train words`."""
+"""How well free texts find things in pictures, and a text tower that learns more words: `words`, `teach`."""

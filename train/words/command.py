@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +15,17 @@ from mfuser import presets
 from mfuser.cityscapes import CLASSES
 from mfuser.inference.segmenter import Segmenter
 from mfuser.weights import files
+from mfuser.writing import write_json, write_text
 from train.data import CITYSCAPES, LabelGroups, open_dataset
 from train.data.groups import SPACES
 from train.runtime.files import require_writable
 from train.runtime.hardware import choose_hardware
 from train.runtime.weights import ENCODERS, load_model, weights_folder
-from train.texts import probe
-from train.texts.probe import Phrase
-from train.words import scores, texts
-from train.words.measure import STREAMS, Tally, look
+from train.texts import evaluation_phrases
+from train.texts.evaluation_phrases import Phrase
+from train.words import teaching_texts
+from train.words.phrase_scores import average_precision, by_kind, expected_groups, presence, top1
+from train.words.similarity_maps import STREAMS, Tally, compare
 from train.words.teach import TAUGHT
 
 # Words whose average precision over pixels is measured -> the train ids whose pixels they should find.
@@ -37,14 +37,13 @@ REGIONS: dict[str, tuple[int, ...]] = {
     "person": (11,),
     "pole": (5,),
 }
-ABSENT = ("all", "objects", "classes")
 MARKS = {"synonyms": 85.0, "auroc": 0.85, "car": 0.75, "lead": 0.05}
 TITLES = {"vlm": "VLM only", "fused": "MFuser"}
 
 
 @dataclass(frozen=True)
 class WordsConfig:
-    """Measure how well free texts find things: phrases of `train/words/phrases.txt` on labelled photographs.
+    """Measure how well free texts find things: phrases of `train/texts/evaluation_phrases.txt` on labelled photographs.
 
     Top-1: a phrase is right when, of all classes, the pixels labelled as its own have the highest mean similarity.
     AUROC: the highest similarity in a picture, phrases whose class is labelled there against those that are not there.
@@ -93,35 +92,42 @@ def main(argv: Sequence[str]) -> None:
     report = run(config)
     text = markdown(report)
     print(text)
-    for name, content in (("words.json", json.dumps(report, indent=2) + "\n"), ("words.md", text)):
-        beside = config.out / (name + ".part")
-        beside.write_text(content, encoding="utf-8")
-        os.replace(beside, config.out / name)
+    write_json(config.out / "words.json", report)
+    write_text(config.out / "words.md", text)
 
 
 def run(config: WordsConfig) -> dict[str, Any]:
-    """Measure. Raises ValueError for bad input, and for labels too coarse to tell the classes apart."""
+    """Measure.
+
+    Returns:
+        The content of words.json.
+
+    Raises:
+        ValueError: bad input, or labels too coarse to tell the classes apart.
+    """
     preset = presets.get(config.preset)
     hardware = choose_hardware(config.device, "float32", config.workers)
     dataset = open_dataset(config.data, "val", limit=config.limit or None)
     name = dataset.kind.space
     if name not in ("cityscapes", "common"):
         raise ValueError(f"The labels of {dataset.name} are too coarse for words: choose a set with 11 or 19 classes.")
-    space, phrases = SPACES[name], texts.development() if config.development else probe.load()
+    space = SPACES[name]
+    phrases = teaching_texts.development() if config.development else evaluation_phrases.load()
     segmenter = Segmenter(load_model(preset, config.weights, ("fused",)), str(hardware.device))
-    said = [p.text for p in phrases] + list(CLASSES)
-    embeddings = {s: torch.from_numpy(segmenter.encode_text(said, s)) for s in STREAMS}
+    texts = [p.text for p in phrases] + list(CLASSES)
+    embeddings = {s: torch.from_numpy(segmenter.encode_text(texts, s)) for s in STREAMS}
     matrix = torch.from_numpy(space.matrix())
     rows = {word: len(phrases) + CLASSES.index(word) for word in REGIONS}
     regions = {word: (rows[word], matrix[:, list(ids)].any(1)) for word, ids in REGIONS.items()}
-    tallies, faults = look(
+    tallies, faults = compare(
         segmenter.model, dataset, space, embeddings, regions, hardware, config.batch, config.resolution
     )
-    report: dict[str, Any] = {"preset": preset.name, "data": dataset.name, "space": name, "phrases": len(phrases)}
-    report["taught"] = were_taught(weights_folder(config.weights) or files.folder_of(preset))
-    report["images"] = len(tallies["vlm"].counts)
-    if not report["images"]:
+    count = len(tallies["vlm"].counts)
+    if not count:
         raise ValueError(f"No picture of {dataset.name} could be read: {faults[0]}")
+    report = {"preset": preset.name, "data": dataset.name, "space": name, "phrases": len(phrases)}
+    report["taught"] = were_taught(weights_folder(config.weights) or files.folder_of(preset))
+    report["images"] = count
     if faults:
         report["unreadable"] = faults
     report["streams"] = {}
@@ -135,24 +141,31 @@ def run(config: WordsConfig) -> dict[str, Any]:
 def summary(
     tally: Tally, phrases: Sequence[Phrase], space: LabelGroups, texts: np.ndarray, minimum: float
 ) -> dict[str, Any]:
-    """Scores of one stream. texts: (P + 19, C_t) unit embeddings of the phrases, then of the class names."""
-    wanted = scores.wanted_groups(phrases, space)
+    """Scores of one stream.
+
+    Args:
+        tally: of the phrases.
+        phrases: P of them.
+        space: groups in which the labels are read.
+        texts: (P + 19, C_t) unit embeddings of the phrases, then of the class names.
+        minimum: share of a picture's labelled pixels from which a class counts as present.
+    """
+    expected = expected_groups(phrases, space)
     means, there = tally.class_means(), np.sum(tally.counts, axis=0) > 0
-    guess = scores.found_groups(means)
-    right = scores.top1(guess, wanted, there)
+    guess = means.argmax(1)
+    right = top1(guess, expected, there)
     nearest = (texts[: len(phrases)] @ texts[len(phrases) :].T).argmax(1)  # (P,) train ids
-    exact, every = scores.wanted_groups(phrases, CITYSCAPES), np.ones(len(CLASSES), bool)
-    in_space = space.table()[nearest]
-    words_only = scores.top1(in_space, wanted, np.ones(len(space), bool))
+    in_space = top1(space.table()[nearest], expected, np.ones(len(space), bool))
+    exact = top1(nearest, expected_groups(phrases, CITYSCAPES), np.ones(len(CLASSES), bool))
     return {
-        "image top-1": scores.by_kind(right, phrases),
-        "text top-1": scores.by_kind(words_only, phrases),
-        "text top-1, 19 classes": scores.by_kind(scores.top1(nearest, exact, every), phrases),
-        "AUROC": {k: round(v, 4) for k, v in scores.presence(tally, phrases, wanted, minimum, ABSENT).items()},
-        "AP": {word: round(scores.average_precision(h), 4) for word, h in tally.histograms.items()},
+        "image top-1": by_kind(right, phrases),
+        "text top-1": by_kind(in_space, phrases),
+        "text top-1, 19 classes": by_kind(exact, phrases),
+        "AUROC": {k: round(v, 4) for k, v in presence(tally, phrases, expected, minimum).items()},
+        "AP": {word: round(average_precision(h), 4) for word, h in tally.histograms.items()},
         "wrong": {
             p.text: {
-                "wants": _names(wanted[i], space.names),
+                "wants": "|".join(np.array(space.names)[expected[i]]),
                 "image": space.names[guess[i]],
                 "text": CLASSES[nearest[i]],
             }
@@ -173,10 +186,6 @@ def were_taught(folder: Path | None) -> bool:
     return path is not None and path.is_file() and TAUGHT in files.load_metadata(path)
 
 
-def _names(mask: np.ndarray, names: Sequence[str]) -> str:
-    return "|".join(n for n, m in zip(names, mask, strict=True) if m)
-
-
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a table, and the phrases that find something else."""
     streams = report["streams"]
@@ -195,7 +204,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         for kind, (_, count) in next(iter(streams.values()))[part].items():
             mark = f">= {MARKS['synonyms']:g}" if (part, kind) == ("image top-1", "synonym") else ""
             row(f"{part}, {kind} ({count}), %", [s[part][kind][0] for s in streams.values()], ".1f", mark)
-    for name in ABSENT:
+    for name in next(iter(streams.values()))["AUROC"]:
         mark = f">= {MARKS['auroc']:g}" if name == "all" else ""
         row(f"AUROC, absent: {name}", [s["AUROC"][name] for s in streams.values()], ".3f", mark)
     for word in REGIONS:
@@ -204,4 +213,4 @@ def markdown(report: Mapping[str, Any]) -> str:
     for stream, scored in streams.items():
         found = (f"{text} ({w['wants']}): {w['image']}" for text, w in scored["wrong"].items())
         lines += ["", f"{TITLES[stream]} finds something else for: " + "; ".join(found)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

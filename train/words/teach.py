@@ -32,23 +32,20 @@ from mfuser.encoders.base import VisionLanguageEncoder
 from mfuser.loading import MFuser
 from mfuser.weights import compact, files, tensors
 from train.data import LabelGroups, SegmentationData, open_dataset
-from train.pretrain import text
-from train.pretrain.runner import RunConfig, run
-from train.pretrain.text import trim
 from train.runtime.files import copy_whole, require_writable
 from train.runtime.hardware import Hardware, choose_hardware
+from train.runtime.training_steps import RunConfig, run
 from train.runtime.weights import ENCODERS, copy_encoders, load_model, weights_folder
-from train.texts import phrases, probe, wordnet
-from train.words import guess, texts
-from train.words.measure import STREAMS, look
-from train.words.texts import NOTHING, Sampler
+from train.texts import phrases, wordnet
+from train.texts.sentence_encoder import trim
+from train.words.general_english import General, general_texts
+from train.words.similarity_maps import STREAMS, compare
+from train.words.teaching_texts import NOTHING, Sampler
 
-CACHE = "words-teacher.safetensors"
-TAUGHT = "phrases_taught"  # metadata of a text tower that the test's phrases taught
+TAUGHT = "phrases_taught"  # metadata of a text tower that the evaluation's phrases taught
 TEMPERATURE, THRESHOLD = 0.05, 0.4  # of the cross-entropies; below the threshold of cosines a text names nothing
 # Weights of what must not move, of the sentence encoder's embeddings and chances, and of the streams' agreement.
 KEEP, MATCH, CHANCES, AGREE = 50.0, 2.0, 1.0, 1.0
-KNOWN = 2000  # nouns that name nothing in the sentence encoder's linear probe
 RESTORED = 1e-3  # singular values of the class names below this share of the largest are not restored
 LENGTH = 16  # tokens of a text while training
 
@@ -107,50 +104,35 @@ def main(argv: Sequence[str]) -> None:
     warmup = max(1, min(100, config.iterations // 5))
     settings = RunConfig(config.iterations, config.batch, config.lr, warmup=warmup, weight_decay=0.0, seed=config.seed)
     settings = replace(settings, device=str(hardware.device), state=config.out / "teach.state.pt")
-    draw = Sampler(config.every_word)
-    general = general_texts(config.general, config.out, str(hardware.device), draw)
-    moved = teach(model, dataset.groups, means, general, settings, draw)
+    sampler = Sampler(config.every_word)
+    general = general_texts(config.general, config.out, str(hardware.device), sampler)
+    moved = teach(model, dataset.groups, means, general, settings, sampler)
     copy_encoders(folder, config.out)
     for path in folder.glob("stream-*.safetensors"):
         copy_whole(path, config.out / path.name)
     _, metadata = tensors.load(folder / ENCODERS[1])
-    said = {**metadata, "words": str(config.iterations), "seed": str(config.seed)}
-    if config.every_word:
-        said[TAUGHT] = "yes"
-    tensors.save(config.out / ENCODERS[1], model.vlm.state_dict(), said, half=True, bits=bits_to_store(model.vlm))
+    metadata |= {"words": str(config.iterations), "seed": str(config.seed)}
+    metadata |= {TAUGHT: "yes"} if config.every_word else {}
+    tensors.save(config.out / ENCODERS[1], model.vlm.state_dict(), metadata, half=True, bits=bits_to_store(model.vlm))
     settings.state.unlink(missing_ok=True)
     print(f"{config.out / ENCODERS[1]} written; class embeddings moved by {100 * moved:.2f} % of their length at most")
 
 
 def group_means(model: MFuser, dataset: SegmentationData, hardware: Hardware) -> dict[str, Tensor]:
-    """Mean unit embedding of the patches of each label group, stream -> (G, C_t): a text's product with it is the mean
-    similarity over the group's pixels."""
+    """Mean unit embedding of the patches of each label group.
+
+    Args:
+        model: with a text space.
+        dataset: labelled photographs.
+        hardware: where it runs.
+
+    Returns:
+        Stream -> (G, C_t). A text's product with it is the mean similarity over the group's pixels.
+    """
     axes = {stream: torch.eye(model.vlm.embed_dim) for stream in STREAMS}
-    tallies, _ = look(model, dataset, dataset.groups, axes, {}, hardware)
+    tallies, _ = compare(model, dataset, dataset.groups, axes, {}, hardware)
     means = {stream: torch.from_numpy(tally.class_means().T.copy()).float() for stream, tally in tallies.items()}
     return {stream: m.masked_fill(m.isinf(), 0).to(hardware.device) for stream, m in means.items()}
-
-
-@dataclass(frozen=True)
-class General:
-    """General English and what the sentence encoder makes of it."""
-
-    texts: list[str]
-    embeddings: Tensor  # (n, 384) unit
-    chances: Tensor  # (n, 20) of each class, and of none
-
-
-def general_texts(count: int, cache: Path, device: str, draw: Sampler) -> General | None:
-    """A seeded choice of WordNet's texts, with their embeddings and chances; none that is or holds what tests, unless
-    `draw` has every word."""
-    if not count:
-        return None
-    found = [t for t in wordnet.texts() if draw.every_word or not (probe.holds_phrase(t) or texts.is_development(t))]
-    found = random.Random(0).sample(found, min(count, len(found)))
-    known, labels = zip(*draw.known(KNOWN, random.Random(0)), strict=True)
-    embeddings = text.teacher_embeddings([*known, *found], cache / CACHE, device)
-    taught, free = embeddings[: len(known)], embeddings[len(known) :]
-    return General(found, free, guess.chances(taught, list(labels), free, len(CLASSES) + 1))
 
 
 def teach(
@@ -159,16 +141,23 @@ def teach(
     means: dict[str, Tensor],
     general: General | None,
     config: RunConfig,
-    draw: Sampler,
+    sampler: Sampler,
 ) -> float:
-    """Train the tower in place. Returns how far a class embedding moved at most, as a share of its length.
+    """Train the text tower in place.
 
-    groups: label groups whose mean patches are `means` (stream -> (G, C_t)). general: unlabelled English, or None.
-    draw: texts with classes.
+    Args:
+        model: whose tower is trained.
+        groups: label groups of the photographs.
+        means: stream -> (G, C_t), the mean patches of these groups.
+        general: unlabelled English, or None.
+        config: settings.
+        sampler: texts with classes.
+
+    Returns:
+        How far a class embedding moved at most, as a share of its length.
     """
     vlm, tower, device = model.vlm, model.vlm.text, torch.device(config.device)
-    contexts: dict[str, Tensor | None] = {"vlm": None}
-    contexts["fused"] = model.heads["fused"].prompts.detach()
+    contexts: dict[str, Tensor | None] = {"vlm": None, "fused": model.heads["fused"].prompts.detach()}
     held = [h.prompts.detach() for h in model.heads.values()]  # what decoders read; the plain names may move
     length = min(LENGTH, tower.positions - max(p.shape[1] for p in held))
     names = trim(vlm.tokenize([*CLASSES], length)).to(device)
@@ -181,32 +170,32 @@ def teach(
     thresholds = {s: float((anchors[s][list(groups.representatives)] * means[s]).sum(-1).mean()) / 2 for s in means}
     member = torch.from_numpy(groups.table()[: len(CLASSES)].copy()).long().to(device)  # class -> group, or 255
     apt = {s: apt_names(anchors[s], means[s], member) for s in means}
-    ids = None
     if general is not None:
-        said = [general.texts[i : i + 4096] for i in range(0, len(general.texts), 4096)]
-        ids = torch.cat([vlm.tokenize(part, length) for part in said]).to(device)
+        parts = [general.texts[i : i + 4096] for i in range(0, len(general.texts), 4096)]
+        ids = torch.cat([vlm.tokenize(part, length) for part in parts]).to(device)
         targets, chances = general.embeddings.to(device), general.chances.to(device)
 
     def step(i: int, generator: torch.Generator) -> dict[str, Tensor]:
-        samples = draw(config.batch, random.Random(config.seed * 1_000_003 + i))
+        samples = sampler(config.batch, random.Random(config.seed * 1_000_003 + i))
         tokens = vlm.tokenize([t for t, _ in samples], length).to(device)
         labels = torch.tensor([label for _, label in samples], device=device)
-        if ids is not None:
+        if general is not None:
             pick = torch.randint(len(ids), (max(1, config.batch // 2),), generator=generator, device=device)
             tokens = torch.cat([tokens, ids[pick]])
         tokens, losses, answers = trim(tokens), {}, {}
         grouped = torch.where(labels == NOTHING, len(groups), F.pad(member, (0, 1), value=IGNORE)[labels])
         for stream, prompts in contexts.items():
             every = F.normalize(tower(tokens, prompts), dim=-1)
-            found, free = every[: len(labels)], every[len(labels) :]
+            labelled, free = every[: len(labels)], every[len(labels) :]
             answers[stream] = threshold_logits(every @ anchors[stream].T, THRESHOLD).log_softmax(-1)
             named = labels.masked_fill(~apt[stream][labels], IGNORE)
             losses[f"{stream} names"] = F.nll_loss(answers[stream][: len(labels)], named, ignore_index=IGNORE)
-            losses[f"{stream} patches"] = with_threshold(found @ means[stream].T, grouped, thresholds[stream])
-            if ids is not None:
+            logits = threshold_logits(labelled @ means[stream].T, thresholds[stream])
+            losses[f"{stream} patches"] = F.cross_entropy(logits, grouped, ignore_index=IGNORE)
+            if general is not None:
                 guessed = (chances[pick] * answers[stream][len(labels) :]).sum(-1).mean()
                 losses[f"{stream} chances"] = -CHANCES * guessed
-            if ids is not None and prompts is None:
+            if general is not None and prompts is None:
                 losses["match"] = MATCH * (1 - (free * targets[pick]).sum(-1).mean())
         agreed = (answers["vlm"].detach().exp() * answers["fused"]).sum(-1).mean()
         losses["agree"] = -AGREE * agreed
@@ -248,32 +237,38 @@ def bits_to_store(vlm: VisionLanguageEncoder) -> dict[str, int]:
 
 
 def apt_names(names: Tensor, means: Tensor, member: Tensor) -> Tensor:
-    """(K + 1,) bool: which class names find the pixels of their own group, and "nothing", which always does.
+    """Which class names find the pixels of their own group, and "nothing", which always does.
 
-    names: (K, C_t) unit. means: (G, C_t). member: (K,) the group of each class, or 255. A class that the labelled
-    photographs hardly show, such as "train", can have a name that finds other pixels. Words must not follow it there:
-    the pixels alone say what those mean.
+    A class that the labelled photographs hardly show, such as "train", can have a name that finds other pixels. Words
+    must not follow it there: the pixels alone say what those mean.
+
+    Args:
+        names: (K, C_t) unit.
+        means: (G, C_t).
+        member: (K,) the group of each class, or 255.
+
+    Returns:
+        (K + 1,) bool.
     """
     return F.pad((names @ means.T).argmax(1) == member, (0, 1), value=True)
 
 
-def restore(projection: Tensor, found: Tensor, wanted: Tensor) -> None:
-    """Change the tower's last matrix in place, as little as possible, so that it gives `wanted` where it gave `found`.
+def restore(projection: Tensor, found: Tensor, expected: Tensor) -> None:
+    """Change the tower's last matrix in place, as little as possible, so that it gives `expected` again.
 
-    projection: (width, C_t). found, wanted: (n, C_t) embeddings of the same texts, n below `width`; almost equal.
-    Of more texts, the least squares. Directions in which they hardly differ are left alone: there a small correction
-    would turn all other texts.
+    Of more texts than `width`, the least squares. Directions in which they hardly differ are left alone: there a small
+    correction would turn all other texts.
+
+    Args:
+        projection: (width, C_t).
+        found: (n, C_t) embeddings that it gives of some texts.
+        expected: (n, C_t) embeddings of the same texts, almost equal.
     """
-    p, found, wanted = projection.double(), found.double(), wanted.double()
+    p, found, expected = projection.double(), found.double(), expected.double()
     hidden = found @ torch.linalg.pinv(p)  # (n, width) what enters the matrix
-    projection.add_((torch.linalg.pinv(hidden, rtol=RESTORED) @ (wanted - found)).to(projection.dtype))
-
-
-def with_threshold(cosines: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Cross-entropy over cosines (N, K) and a threshold, which stands for label K; label 255 is left out."""
-    return F.cross_entropy(threshold_logits(cosines, threshold), labels, ignore_index=IGNORE)
+    projection.add_((torch.linalg.pinv(hidden, rtol=RESTORED) @ (expected - found)).to(projection.dtype))
 
 
 def threshold_logits(cosines: Tensor, threshold: float) -> Tensor:
-    """(N, K) cosines -> (N, K + 1) logits."""
+    """Logits (N, K + 1) of cosines (N, K) and a threshold, which stands for class K."""
     return F.pad(cosines, (0, 1), value=threshold) / TEMPERATURE

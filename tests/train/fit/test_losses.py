@@ -19,7 +19,6 @@ from train.data.targets import make_targets
 from train.fit.losses import LossWeights, alignment_loss, class_loss, compute_losses, mask_losses
 from train.fit.point_sampling import PointSampling, sample
 
-REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
 K = 19
 GRID = GridPoints(points=196)
 
@@ -77,14 +76,12 @@ def test_single_classes_give_the_released_losses():
         torch.testing.assert_close(got[name], value, rtol=2e-5, atol=0, msg=name)
 
 
-def test_stored_values_of_the_released_code():
-    if not REFERENCE.is_dir():
-        pytest.skip("the stored values of the released code are not beside this checkout")
-    label = np.array(Image.open(REFERENCE / "label_512.png"))[None]
-    want = json.loads((REFERENCE / "eva_losses.json").read_text())["grid112"]
+def test_stored_values_of_the_released_code(reference_folder: Path):
+    label = np.array(Image.open(reference_folder / "label_512.png"))[None]
+    want = json.loads((reference_folder / "eva_losses.json").read_text())["grid112"]
     targets = make_targets(label, [CITYSCAPES])
-    classes = torch.from_numpy(np.load(REFERENCE / "eva_decoder.npz")["cls"])[:, None]  # (10, 1, 19, 20)
-    score = torch.from_numpy(np.load(REFERENCE / "eva_text_score.npz")["score_map"])
+    classes = torch.from_numpy(np.load(reference_folder / "eva_decoder.npz")["cls"])[:, None]  # (10, 1, 19, 20)
+    score = torch.from_numpy(np.load(reference_folder / "eva_text_score.npz")["score_map"])
     got = 2 * class_loss(classes, targets)
     names = [f"decode.d{p}.loss_cls" for p in range(9)] + ["decode.loss_cls"]
     np.testing.assert_allclose(got.numpy(), [want[name] for name in names], rtol=1e-5)

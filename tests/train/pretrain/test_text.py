@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from mfuser.weights import compact, files
 from train.pretrain import text
-from train.texts import phrases
+from train.texts import phrases, sentence_encoder
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_the_stage_nears_the_teacher_and_leaves_the_table(fresh_model, monkeypat
     said = ["a car", "two cars", "the red tram", "sky", "an old house", "trees in the park"] * 8
     tower, width = fresh_model.vlm.text, fresh_model.vlm.text.width
     monkeypatch.setattr(phrases, "corpus", lambda: said)
-    monkeypatch.setattr(text, "teacher_weights", lambda: bert_names(width, tower.table.num_embeddings, 1))
+    monkeypatch.setattr(sentence_encoder, "weights", lambda: bert_names(width, tower.table.num_embeddings, 1))
     targets = F.normalize(torch.randn(len(set(said)), fresh_model.vlm.embed_dim), dim=-1).repeat(8, 1)
-    monkeypatch.setattr(text, "teacher_embeddings", lambda *_: targets)
+    monkeypatch.setattr(sentence_encoder, "embed", lambda *_: targets)
     config = replace(text.CONFIG, batch=48, lr=3e-3, warmup=1, state=tmp_path / "text.state.pt")
     ids = fresh_model.vlm.tokenize(said, 12)
 
@@ -85,5 +85,5 @@ def test_the_stage_nears_the_teacher_and_leaves_the_table(fresh_model, monkeypat
     state = text.train(fresh_model, [], tmp_path, replace(config, iterations=250, lr=1e-2))
     assert before < 0.3 < 0.8 < near()
     assert torch.equal(state["table.weight"], table)
-    kept = compact.rounded({"t": text.teacher_weights()["embeddings.word_embeddings.weight"]}, {"t": 4})["t"]
+    kept = compact.rounded({"t": sentence_encoder.weights()["embeddings.word_embeddings.weight"]}, {"t": 4})["t"]
     assert torch.equal(table, kept), "as its file keeps it"

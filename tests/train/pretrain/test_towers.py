@@ -16,7 +16,7 @@ from mfuser.encoders.nano import TRUNKS
 from mfuser.weights import tensors as tensors_module
 from train.pretrain import text, trunk, vfm, vlm
 from train.pretrain.crops import gather, random_softness, weathered, with_weather
-from train.pretrain.runner import RunConfig
+from train.runtime.training_steps import RunConfig
 
 
 @pytest.fixture

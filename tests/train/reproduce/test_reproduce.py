@@ -26,6 +26,7 @@ from train.reproduce.command import NAMES, ReproduceConfig
 from train.reproduce.plan import plan
 from train.runtime.subprocesses import Subprocesses
 from train.texts.phrases import corpus
+from train.texts.sentence_encoder import hash_texts
 
 SCRIPT = Path(__file__).with_name("tiny_reproduce.py")
 
@@ -201,6 +202,6 @@ def test_everything_from_packages_and_photographs(data_root, rendered, tmp_path,
     texts = corpus()
     embeddings = F.normalize(torch.randn(len(texts), 48, generator=torch.Generator().manual_seed(0)), dim=-1)
     cache = config.out / "trained" / text.TEACHER_CACHE
-    tensors_module.save(cache, {"embeddings": embeddings}, {"texts": text.hash_texts(texts)}, half=True)
+    tensors_module.save(cache, {"embeddings": embeddings}, {"texts": hash_texts(texts)}, half=True)
     folder = command_module.reproduce(config)
     assert (folder / "stream-fused.safetensors").is_file() and (folder / "encoder-vlm.safetensors").is_file()

@@ -17,11 +17,11 @@ from train.__main__ import main
 from train.data import open_dataset
 from train.data.groups import COMMON_SPACE, SPACES
 from train.runtime.hardware import Hardware
-from train.texts import probe
-from train.texts.probe import Phrase
-from train.words import command, measure, scores, texts
+from train.texts import evaluation_phrases
+from train.texts.evaluation_phrases import Phrase
+from train.words import command, phrase_scores, similarity_maps, teaching_texts
 from train.words.command import WordsConfig
-from train.words.measure import Tally, look, patch_weights, region_histogram
+from train.words.similarity_maps import Tally, compare, patch_weights, region_histogram
 
 CPU = Hardware(torch.device("cpu"), "float32")
 CAR, SKY = Phrase("auto", "synonym", frozenset({13})), Phrase("air", "synonym", frozenset({10}))
@@ -32,13 +32,15 @@ def test_average_precision_by_hand_and_by_scikit_learn():
     # From the highest score down: right, wrong, right. Precision 1 at half the recall, 2/3 at the other half.
     by_hand = np.zeros((2, 10), int)
     by_hand[1, 9], by_hand[0, 5], by_hand[1, 2] = 1, 1, 1
-    assert scores.average_precision(by_hand) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert phrase_scores.average_precision(by_hand) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     rng = np.random.default_rng(0)
     truth, values = rng.random(5000) < 0.2, rng.integers(0, 60, 5000)
     values = values + 15 * truth  # many ties
     histogram = np.stack([np.bincount(values[truth == side], minlength=80) for side in (False, True)])
-    assert scores.average_precision(histogram) == pytest.approx(average_precision_score(truth, values), abs=1e-12)
-    assert np.isnan(scores.average_precision(np.eye(2, 5, dtype=int)[[0, 0]] * [[1], [0]]))
+    assert phrase_scores.average_precision(histogram) == pytest.approx(
+        average_precision_score(truth, values), abs=1e-12
+    )
+    assert np.isnan(phrase_scores.average_precision(np.eye(2, 5, dtype=int)[[0, 0]] * [[1], [0]]))
 
 
 def test_histogram_keeps_the_average_precision_of_every_pixel():
@@ -53,7 +55,7 @@ def test_histogram_keeps_the_average_precision_of_every_pixel():
     histogram = region_histogram(cosines, truth, wanted)
     assert histogram.sum(1).tolist() == [(~labels).sum(), labels.sum()]
     exact = average_precision_score(labels, values)
-    assert scores.average_precision(histogram) == pytest.approx(exact, abs=2e-3)
+    assert phrase_scores.average_precision(histogram) == pytest.approx(exact, abs=2e-3)
 
 
 def test_weights_of_patches_sum_the_enlarged_map():
@@ -73,25 +75,28 @@ def test_auroc_of_present_against_absent_by_hand_and_by_scikit_learn():
     counts = np.zeros((2, 11), int)
     counts[:, 7], counts[:, 10] = 1000, (1, 500)
     tally = Tally(counts=list(counts), peaks=[np.array([0.9, 0.5, 0.3]), np.array([0.4, 0.6, 0.45])])
-    wanted = scores.wanted_groups([CAR, SKY, SOFA], COMMON_SPACE)
+    wanted = phrase_scores.expected_groups([CAR, SKY, SOFA], COMMON_SPACE)
     assert wanted.nonzero()[1].tolist() == [10, 7]
-    found = scores.presence(tally, [CAR, SKY, SOFA], wanted, 0.01, ("all", "objects", "classes"))
+    found = phrase_scores.presence(tally, [CAR, SKY, SOFA], wanted, 0.01)
     # Present: 0.4 (car), 0.5 and 0.6 (sky). Absent: the sofa's 0.3 and 0.45. Pairs in order: 5 of 6.
     assert found["all"] == found["objects"] == pytest.approx(5 / 6) and np.isnan(found["classes"])
     assert found["all"] == pytest.approx(roc_auc_score([1, 1, 1, 0, 0], [0.4, 0.5, 0.6, 0.3, 0.45]))
     counts[0, 10] = 0  # now the car is absent from the first picture, where it looks like one all the same
-    found = scores.presence(tally, [CAR, SKY, SOFA], wanted, 0.01, ("all", "classes"))
+    found = phrase_scores.presence(tally, [CAR, SKY, SOFA], wanted, 0.01)
     assert found["all"] == pytest.approx(5 / 9) and found["classes"] == 0
 
 
 def test_top1_counts_what_the_set_can_show():
     means = np.full((3, 11), -np.inf)
     means[:, [0, 7]] = [[0.1, 0.3], [0.1, 0.3], [0.2, 0.1]]
-    wanted = scores.wanted_groups([CAR, SKY, SOFA], COMMON_SPACE)
+    wanted = phrase_scores.expected_groups([CAR, SKY, SOFA], COMMON_SPACE)
     there = np.isfinite(means[0])
-    right = scores.top1(scores.found_groups(means), wanted, there)
+    right = phrase_scores.top1(means.argmax(1), wanted, there)
     assert np.isnan(right[0]) and right[1] == 1 and np.isnan(right[2]), "no car in the set, and no sofa anywhere"
-    assert scores.by_kind(np.array([0.0, 1.0, np.nan]), [CAR, SKY, SOFA]) == {"all": (50.0, 2), "synonym": (50.0, 2)}
+    assert phrase_scores.by_kind(np.array([0.0, 1.0, np.nan]), [CAR, SKY, SOFA]) == {
+        "all": (50.0, 2),
+        "synonym": (50.0, 2),
+    }
 
 
 def test_class_means_are_over_all_pixels_of_the_set():
@@ -113,10 +118,10 @@ def test_similarities_are_those_of_the_page(streets, fresh_model: MFuser):
     dataset = open_dataset(f"camvid:{streets}/val")
     segmenter = Segmenter(fresh_model)
     words = ["a car", "sky"]
-    texts = {s: torch.from_numpy(segmenter.encode_text(words, s)) for s in measure.STREAMS}
+    texts = {s: torch.from_numpy(segmenter.encode_text(words, s)) for s in similarity_maps.STREAMS}
     wanted = torch.zeros(11, dtype=torch.bool)
     wanted[10] = True
-    tallies, faults = look(fresh_model, dataset, SPACES["common"], texts, {"car": (0, wanted)}, CPU, batch=2)
+    tallies, faults = compare(fresh_model, dataset, SPACES["common"], texts, {"car": (0, wanted)}, CPU, batch=2)
     assert faults == []
     table = dataset.groups.into(SPACES["common"])
     for stream, tally in tallies.items():
@@ -138,20 +143,20 @@ def test_the_command_writes_what_it_prints(run, streets, tmp_path, capsys):
     arguments = ["words", "--preset", "tiny", "--checkpoint", str(run), "--out", str(out), "--workers", "0"]
     assert main([*arguments, "--data", f"camvid:{streets}/val"]) == 0
     printed, report = capsys.readouterr().out, json.loads((out / "words.json").read_text())
-    assert (out / "words.md").read_text() == printed.rstrip("\n") + "\n" and "| AP of car |" in printed
-    assert report["images"] == 3 and report["space"] == "common" and report["phrases"] == len(probe.load())
+    assert (out / "words.md").read_text() == printed and "| AP of car |" in printed
+    assert report["images"] == 3 and report["space"] == "common" and report["phrases"] == len(evaluation_phrases.load())
     for stream in ("vlm", "fused"):
         scored = report["streams"][stream]
         assert 0 <= scored["AUROC"]["all"] <= 1 and 0 <= scored["AP"]["sky"] <= 1
         share, count = scored["image top-1"]["all"]
-        assert 0 < count < len(probe.load()) and len(scored["wrong"]) == round(count * (1 - share / 100))
+        assert 0 < count < len(evaluation_phrases.load()) and len(scored["wrong"]) == round(count * (1 - share / 100))
         assert set(scored["mean similarity"]["tarmac"]) == {"road", "sky", "vehicle"}
     assert report["streams"]["vlm"]["AUROC"] != report["streams"]["fused"]["AUROC"]
 
 
 def test_a_recipe_is_chosen_by_other_phrases(run, streets, tmp_path, monkeypatch):
     phrases = (Phrase("boulevard", "synonym", frozenset({0})), Phrase("teapot", "object", frozenset()))
-    monkeypatch.setattr(texts, "development", lambda: phrases)
+    monkeypatch.setattr(teaching_texts, "development", lambda: phrases)
     config = WordsConfig(f"camvid:{streets}/val", run, "tiny", development=True, out=tmp_path, workers=0)
     report = command.run(config)
     assert report["phrases"] == 2 and report["streams"]["vlm"]["image top-1"]["synonym"][1] == 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,13 +15,12 @@ from mfuser import images, presets
 from mfuser.cityscapes import CLASSES, IGNORE
 from mfuser.config import Preset
 from mfuser.weights import files
-from mfuser.writing import write_bytes, write_text
+from mfuser.writing import write_bytes, write_json, write_text
 from train.data import SegmentationData, has_split, open_dataset
 from train.data.registry import shown_spec
-from train.measure.probe import measure
-from train.measure.probe import picture as picture_module
-from train.measure.probe.features import Encoders, ImageNetTrunk
-from train.measure.probe.measure import Names, Source, View
+from train.measure.probe import component_sheet, evaluation
+from train.measure.probe.evaluation import Names, View
+from train.measure.probe.features import Encoders, ImageNetTrunk, Source
 from train.measure.probe.report import markdown
 from train.runtime.files import require_writable
 from train.runtime.hardware import choose_hardware
@@ -90,50 +89,64 @@ def main(argv: Sequence[str]) -> None:
 
 
 def run(config: ProbeConfig) -> str:
-    """Measure and write probe.md, probe.json and pca.jpg. Returns probe.md. Raises ValueError for bad input."""
+    """Measure and write probe.md, probe.json and pca.jpg.
+
+    Returns:
+        The text of probe.md.
+
+    Raises:
+        ValueError: bad input.
+        OSError: a file cannot be read or written.
+    """
     preset, hardware = presets.get(config.preset), choose_hardware(config.device, "float32", config.workers)
     folders = name_folders(config.weights, preset)
-    street = images.load(config.picture or picture_module.STREET)
-    taught, scored = open_sets(config)
+    street = images.load(config.picture or component_sheet.STREET)
+    trained, scored = open_sets(config)
     require_writable(config.out)
-    sources: dict[str, Source] = {IMAGENET: ImageNetTrunk(preset, hardware.device)} if config.imagenet else {}
-    # All of them first: what is missing or does not fit is said before the work, not in the midst of it.
+    # All of them first: weights that are missing or do not fit are named before the work.
     encoders = {name: Encoders(preset, folder, hardware.device) for name, folder in folders.items()}
+    sources: dict[str, Source] = {IMAGENET: ImageNetTrunk(preset, hardware.device)} if config.imagenet else {}
     sources |= encoders
     view = View(preset, hardware, config.batch, config.soften)
-    steps = {name: probe(source, taught, scored, view, config) for name, source in sources.items()}
     report = {
-        "command": shown_command(config, folders),
+        "command": shown_command(config, list(folders)),
         "preset": preset.name,
-        "data": taught.name,
+        "data": trained.name,
         "val": scored.name,
-        "images": [len(taught), len(scored)],
-        "groups": [list(taught.groups.names), list(scored.groups.names)],
+        "images": [len(trained), len(scored)],
+        "groups": [list(trained.groups.names), list(scored.groups.names)],
         "soften": config.soften,
         "places": list(next(iter(encoders.values())).places),
-        "weights": steps,
+        "weights": {name: probe(source, trained, scored, view, config) for name, source in sources.items()},
     }
     text = markdown(report)
-    write_bytes(
-        config.out / "pca.jpg", picture_module.encode(picture_module.sheet(picture_module.rows(sources, street, view)))
-    )
-    write_text(config.out / "probe.json", json.dumps(report, indent=1))
+    write_bytes(config.out / "pca.jpg", component_sheet.sheet(sources, street, view))
+    write_json(config.out / "probe.json", report)
     write_text(config.out / "probe.md", text)
     return text
 
 
 def probe(
-    source: Source, taught: SegmentationData, scored: SegmentationData, view: View, config: ProbeConfig
+    source: Source, trained: SegmentationData, scored: SegmentationData, view: View, config: ProbeConfig
 ) -> dict[str, Any]:
-    """Train and score the probes of one source; what `measure.score` returns, with how the probes' training ended."""
-    names = Names(renaming(taught, scored))
+    """Train and score the probes of one source.
+
+    Args:
+        source: of the features.
+        trained: photographs that train the probes.
+        scored: photographs that score them.
+        view: how they are read.
+        config: settings.
+
+    Returns:
+        What `evaluation.score` returns, with how the training ended.
+    """
+    names = Names(renaming(trained, scored))
     if isinstance(source, Encoders) and "vlm" in source.names:
-        texts = [source.embed_texts([CLASSES[c] for c in one.representatives]) for one in (taught, scored)]
+        texts = [source.embed_texts([CLASSES[c] for c in one.representatives]) for one in (trained, scored)]
         names = Names(names.table, *texts)
-    patches = measure.gather(source, taught, view)
-    probes = measure.train(patches, source.rows, view.hardware)
-    del patches
-    found = measure.score(source, probes, names, scored, view, config.samples, config.seed)
+    probes = evaluation.train(*evaluation.gather(source, trained, view), source.rows)
+    found = evaluation.score(source, probes, names, scored, view, config.samples, config.seed)
     for row, own in probes.items():
         found["rows"][row] |= {"width": own.weight.shape[1], "loss": own.loss, "steps": own.steps}
     return found
@@ -141,59 +154,60 @@ def probe(
 
 def open_sets(config: ProbeConfig) -> tuple[SegmentationData, SegmentationData]:
     """The sets that train and score the probes. Raises ValueError when they cannot be read, or do not fit together."""
-    taught = open_dataset(config.data, "train", limit=config.limit or None)
+    trained = open_dataset(config.data, "train", limit=config.limit or None)
     if not config.val and not has_split(config.data, "val"):
         raise ValueError("No data to score on: pass --val, for example --val camvid:PATH/val.")
     scored = open_dataset(config.val or config.data, "val", limit=config.val_limit or None)
-    renaming(taught, scored)
-    return taught, scored
+    renaming(trained, scored)
+    return trained, scored
 
 
-def renaming(taught: SegmentationData, scored: SegmentationData) -> np.ndarray:
-    """Table from the groups of one set to those of another, (256,) uint8: each goes where the class that names it lies.
+def renaming(trained: SegmentationData, scored: SegmentationData) -> np.ndarray:
+    """Table from the groups of one set to those of another: each goes where the class that names it lies.
 
-    Raises ValueError when a group of either set has no counterpart.
+    Returns:
+        (256,) uint8.
+
+    Raises:
+        ValueError: a group of either set has no counterpart.
     """
-    table = np.full(256, IGNORE, np.uint8)
-    table[: len(taught.groups)] = scored.groups.table()[list(taught.representatives)]
-    reached = table[: len(taught.groups)].tolist()
-    alone = [name for name, to in zip(taught.groups.names, reached, strict=True) if to == IGNORE]
-    alone += [name for index, name in enumerate(scored.groups.names) if index not in reached]
+    count, table = len(trained.groups), np.full(256, IGNORE, np.uint8)
+    table[:count] = scored.groups.table()[list(trained.representatives)]
+    alone = [name for name, to in zip(trained.groups.names, table[:count], strict=True) if to == IGNORE]
+    alone += [name for index, name in enumerate(scored.groups.names) if index not in table[:count]]
     if alone:
         raise ValueError(
-            f"{taught.name} and {scored.name} are labelled in other groups, and {alone[0]!r} has no counterpart: "
+            f"{trained.name} and {scored.name} are labelled in other groups, and {alone[0]!r} has no counterpart: "
             "score on a set of the same groups or coarser ones."
         )
     return table
 
 
 def name_folders(given: Sequence[Path], preset: Preset) -> dict[str, Path | None]:
-    """Folders of weights by the names of a table: as many of the last parts of their paths as tell them apart.
+    """Folders of weights by their names in a table: as many of the last parts of their paths as tell them apart.
 
-    Raises ValueError for a folder that is given twice, or is none.
+    Raises:
+        ValueError: a folder is given twice, or is none.
     """
     folders = [weights_folder(path) for path in given]
+    if not folders:
+        return {preset.name: files.folder_of(preset)}
     for path in folders:
         if not path.is_dir():
             raise ValueError(f"There is no folder {path}: pass --weights DIR, as `python -m train pretrain` wrote it.")
     if len({path.resolve() for path in folders}) < len(folders):
         raise ValueError("--weights names a folder twice: give each once.")
-    if not folders:
-        return {preset.name: files.folder_of(preset)}
-    whole = [path.resolve().parts for path in folders]
-    for count in range(1, max(map(len, whole)) + 1):
-        names = ["/".join(parts[-count:]) for parts in whole]
+    for count in itertools.count(1):
+        names = ["/".join(path.resolve().parts[-count:]) for path in folders]
         if len({*names, IMAGENET}) > len(names):
-            break
-    return dict(zip(names, folders, strict=True))
+            return dict(zip(names, folders, strict=True))
 
 
-def shown_command(config: ProbeConfig, folders: Iterable[str]) -> str:
-    """The command that made a report, with the names of sets and of folders of weights in place of their paths."""
-    words = ["python -m train probe", *(f"--weights {name}" for name in folders if config.weights)]
-    words.append(f"--data {shown_spec(config.data)}")
-    words += [f"--val {shown_spec(config.val)}"] if config.val else []
-    for name in ("preset", "limit", "val_limit", "soften", "samples", "seed"):
-        if getattr(config, name) != getattr(ProbeConfig, name):
-            words.append(f"--{name.replace('_', '-')} {getattr(config, name)}")
-    return " ".join([*words, *(["--imagenet"] if config.imagenet else [])])
+def shown_command(config: ProbeConfig, folders: Sequence[str]) -> str:
+    """The command of a report, with the names of sets and of folders of weights in place of their paths."""
+    shown = [("weights", name) for name in folders if config.weights]
+    shown += [(name, shown_spec(spec)) for name in ("data", "val") if (spec := getattr(config, name))]
+    plain = ("preset", "limit", "val_limit", "soften", "samples", "seed")
+    shown += [(name, value) for name in plain if (value := getattr(config, name)) != getattr(ProbeConfig, name)]
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in shown]
+    return " ".join(["python -m train probe", *words, *(["--imagenet"] if config.imagenet else [])])

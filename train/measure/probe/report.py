@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from train.measure.probe.boundary import SHARE
+from train.measure.probe.boundary_iou import SHARE
 from train.measure.probe.features import TITLES
 from train.measure.probe.retrieval import MINIMUM
 from train.runtime.markdown import number_table
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The report of `command.run`: a table of scores, one of CKA, how they are meant, and the command."""
+    """The report of `command.run`: a table of scores, one of CKA, how they are meant, and the command.
+
+    Args:
+        report: as `command.run` writes it to probe.json.
+    """
     several = len(report["weights"]) > 1
     rows, alike, samples = [], [], 0
     for name, found in report["weights"].items():

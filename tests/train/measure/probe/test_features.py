@@ -14,7 +14,7 @@ from mfuser import hub, presets
 from mfuser.encoders.nano import TRUNKS
 from mfuser.loading import MFuser
 from mfuser.weights import files, tensors
-from train.measure.probe.features import BOTH, Encoders, ImageNetTrunk, row_of, to_cells
+from train.measure.probe.features import BOTH, Encoders, ImageNetTrunk, features_of, to_cells
 from train.pretrain import trunk as pretrained
 
 
@@ -39,13 +39,13 @@ def random_trunk(monkeypatch):
 
 @pytest.fixture
 def look(trained, tiny_preset):
-    return Encoders(tiny_preset, trained).look
+    return Encoders(tiny_preset, trained).features
 
 
 def test_rows_are_what_the_model_computes(trained, tiny_preset, tiny_model, pixels):
     encoders = Encoders(tiny_preset, trained)
     assert encoders.rows == ("vfm tokens", "vfm", "vlm tokens", "vlm", BOTH, "fused")
-    seen, model = encoders.look(pixels, closely=True), tiny_model
+    seen, model = encoders.features(pixels, compare=True), tiny_model
     with torch.no_grad():
         alone = {name: model.features(model.embed(pixels, name), name) for name in ("vfm", "vlm")}
         embedded = model.embed(pixels)
@@ -55,17 +55,17 @@ def test_rows_are_what_the_model_computes(trained, tiny_preset, tiny_model, pixe
     for name, encoder in (("vfm", model.vfm), ("vlm", model.vlm)):
         close(seen.rows[f"{name} tokens"].flatten(1, 2), encoder.patches(embedded[name][0]))
         close(seen.rows[name].flatten(1, 2), encoder.patches(encoder.norm(getattr(alone[name], name))))
-    close(row_of(seen, BOTH), torch.cat([seen.rows["vfm"], seen.rows["vlm"]], dim=-1))
+    close(features_of(seen.rows, BOTH), torch.cat([seen.rows["vfm"], seen.rows["vlm"]], dim=-1))
     halves = [model.vfm.patches(model.vfm.norm(fused.vfm)), model.vlm.patches(model.vlm.norm(fused.vlm))]
     close(seen.rows["fused"], torch.cat(halves, dim=-1).unflatten(1, grid))
     for name, features in (("vlm", alone["vlm"]), ("fused", fused)):
         close(seen.texts[name].flatten(1, 2), F.normalize(features.visual[:, 1:], dim=-1))
-    assert seen.rows["fused"].sub(row_of(seen, BOTH)).abs().max() > 0.1
+    assert seen.rows["fused"].sub(features_of(seen.rows, BOTH)).abs().max() > 0.1
 
 
 def test_tokens_are_compared_at_every_place(trained, tiny_preset, tiny_model, pixels):
     encoders = Encoders(tiny_preset, trained)
-    compared, model = encoders.look(pixels, closely=True).compared, tiny_model
+    compared, model = encoders.features(pixels, compare=True).compared, tiny_model
     assert encoders.places == ("tokens", "1", "2", "3", "4")
     after = {"vfm": [], "vlm": []}
     with torch.no_grad():
@@ -79,7 +79,9 @@ def test_tokens_are_compared_at_every_place(trained, tiny_preset, tiny_model, pi
                 if i < encoder.depth:
                     tokens = encoder.block(i, tokens, embedded[name][1])
                     close(compared["fused halves"][side][i + 1], encoder.patches(after[name][i]))
-    assert encoders.look(pixels).compared.keys() <= {"fused halves"} and not encoders.look(pixels).texts.get("vlm")
+    assert encoders.features(pixels).compared.keys() <= {"fused halves"} and not encoders.features(pixels).texts.get(
+        "vlm"
+    )
 
 
 def test_deep_encoders_are_compared_at_a_few_places(uneven_preset, build_model, tmp_path, pixels, monkeypatch):
@@ -90,7 +92,7 @@ def test_deep_encoders_are_compared_at_a_few_places(uneven_preset, build_model, 
     monkeypatch.setattr("train.measure.probe.features.PLACES", 2)
     encoders = Encoders(uneven_preset, tmp_path)
     assert encoders.places == ("tokens", "2", "4") and encoders.ends == [(2, 1), (5, 3)]
-    (vfm, vlm) = encoders.look(pixels, closely=True).compared["VFM, VLM"]
+    (vfm, vlm) = encoders.features(pixels, compare=True).compared["VFM, VLM"]
     assert [t.shape[-1] for t in vfm] == [48] * 3 and [t.shape[-1] for t in vlm] == [64] * 3
     with torch.no_grad():
         tokens, grid = model.vfm.embed(pixels)
@@ -105,7 +107,7 @@ def test_a_folder_may_hold_one_encoder(trained, tiny_preset, pixels, name, look)
     both = look(pixels, True)
     (trained / f"encoder-{other}.safetensors").unlink()
     encoders = Encoders(tiny_preset, trained)
-    seen = encoders.look(pixels, closely=True)
+    seen = encoders.features(pixels, compare=True)
     assert encoders.rows == (f"{name} tokens", name) and set(seen.rows) == set(encoders.rows) and not seen.compared
     assert set(seen.texts) == {"vlm"} & {name}
     torch.testing.assert_close(seen.rows[name], both.rows[name])
@@ -128,7 +130,7 @@ def test_the_papers_pairs_are_probed_alike(pair_preset, tmp_path):
     tensors.save(tmp_path / "stream-fused.safetensors", model.state_for("fused"))
     encoders = Encoders(pair_preset, tmp_path)
     pixels = torch.rand(1, 3, 32, 48) * 255
-    seen = encoders.look(pixels, closely=True)
+    seen = encoders.features(pixels, compare=True)
     assert encoders.rows[-1] == "fused" and seen.rows["fused"].shape == (1, 4, 6, model.vfm.width + model.vlm.width)
     with torch.no_grad():
         visual = model.features(model.embed(pixels, "vlm"), "vlm").visual
@@ -151,7 +153,7 @@ def test_encoders_of_different_grids_are_refused(tiny_run, tiny_preset, pixels, 
     embed = encoders.model.vlm.embed
     monkeypatch.setattr(encoders.model.vlm, "embed", lambda pixels: embed(pixels[..., :64]))
     with pytest.raises(ValueError, match=r"patch grids differ, \(4, 6\) and \(4, 4\)"):
-        encoders.look(pixels)
+        encoders.features(pixels)
 
 
 def test_texts_are_embedded_without_prompts(trained, tiny_preset, tiny_model):
@@ -167,7 +169,7 @@ def test_the_trunk_is_read_as_the_encoders_read_it(random_trunk, tiny_preset, bu
     vfm = replace(tiny_preset.vfm, options={**tiny_preset.vfm.options, "trunk": size})
     preset = replace(tiny_preset, vfm=vfm)
     model, trunk = build_model(preset), ImageNetTrunk(preset)
-    seen = trunk.look(pixels, closely=True)
+    seen = trunk.features(pixels, compare=True)
     assert trunk.rows == (f"{size.capitalize()}, strides 8, 16", "Lite0, strides 16, 32")
     assert not seen.texts and not seen.compared
     for row, encoder in zip(trunk.rows, (model.vfm, model.vlm), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -11,13 +12,15 @@ import pytest
 from PIL import Image
 
 from mfuser import images
+from mfuser.pictures.figures import render
 from mfuser.weights import tensors as tensors_module
 from train.__main__ import main
 from train.data.groups import IDD_SPACE
-from train.measure.probe import command, picture
+from train.measure.probe import command, component_sheet
 from train.measure.probe.command import ProbeConfig, name_folders, run
-from train.measure.probe.features import Encoders, ImageNetTrunk, Seen
-from train.measure.probe.measure import View
+from train.measure.probe.component_sheet import CAPTION, WIDTH, sheet
+from train.measure.probe.evaluation import View
+from train.measure.probe.features import Encoders, ImageNetTrunk, PatchFeatures
 from train.measure.probe.report import markdown
 from train.runtime.hardware import choose_hardware
 
@@ -32,9 +35,9 @@ class Coloured(ImageNetTrunk):
     def __init__(self, preset, device):
         pass
 
-    def look(self, pixels, closely=False):
+    def features(self, pixels, compare=False):
         cells = pixels[..., 8::16, 8::16].permute(0, 2, 3, 1)
-        return Seen(tuple(cells.shape[1:3]), {row: cells for row in self.rows})
+        return PatchFeatures(tuple(cells.shape[1:3]), {row: cells for row in self.rows})
 
 
 @pytest.fixture
@@ -95,9 +98,7 @@ def test_one_folder_gives_a_table_numbers_and_a_sheet(config, trained, streets, 
     assert "| fused, both halves | 128 | " + " | ".join(f"{100 * n:.1f}" for n in numbers) + " |" in text.splitlines()
     assert found["samples"] == 42 and len(found["cka"]["VFM, VLM"]) == len(report["places"]) == 5
     assert f"| VFM, VLM | {' | '.join(f'{v:.2f}' for v in found['cka']['VFM, VLM'])} |" in text
-    sheet = Image.open(config.out / "pca.jpg")
-    assert sheet.width == 5 * (picture.WIDTH + picture.GAP) + picture.GAP
-    assert (config.out / "pca.jpg").stat().st_size <= picture.LARGEST
+    assert Image.open(config.out / "pca.jpg").width == 5 * WIDTH
 
 
 def test_texts_are_the_plain_names_of_the_groups(config, monkeypatch):
@@ -138,10 +139,7 @@ def test_fewer_photographs_and_another_picture(config, tmp_path):
     text = run(replace(config, limit=4, val_limit=2, picture=tmp_path / "flat.png"))
     assert json.loads((config.out / "probe.json").read_text())["images"] == [4, 2]
     assert "trained on 4 photographs" in text and "--limit 4 --val-limit 2" in text
-    shown = np.asarray(Image.open(config.out / "pca.jpg"))[picture.GAP :, picture.GAP :][
-        : picture.WIDTH, : picture.WIDTH
-    ]
-    assert abs(shown.astype(int) - 90).max() < 8, "a square picture"
+    assert Image.open(config.out / "pca.jpg").height == WIDTH + CAPTION, "a square picture"
 
 
 def test_several_folders_are_a_ladder(config, vlm_alone, monkeypatch):
@@ -166,52 +164,31 @@ def test_several_folders_are_a_ladder(config, vlm_alone, monkeypatch):
     ]
     assert report["before"]["rows"]["vlm"]["miou"] != report["run"]["rows"]["vlm"]["miou"]
     assert report["before"]["cka"] == {} and "--imagenet" in text and "--weights before --weights run" in text
-    sheet = Image.open(config.out / "pca.jpg")
-    line = sheet.height // 2
-    empty = np.asarray(sheet)[
-        20 : line - 40, 2 * (picture.WIDTH + picture.GAP) + 20 : 3 * (picture.WIDTH + picture.GAP) - 10
-    ]
-    assert sheet.width > 5 * picture.WIDTH and empty.min() > 240, "no VFM lies in the first folder"
+    assert Image.open(config.out / "pca.jpg").width == 5 * WIDTH
 
 
-def test_what_a_sheet_shows(trained, vlm_alone, tiny_preset):
+def test_a_sheet_has_a_row_for_each_folder(trained, vlm_alone, tiny_preset, monkeypatch):
     street, view = np.full((64, 96, 3), 90, np.uint8), View(tiny_preset, choose_hardware("cpu", "float32", 0))
     sources = {"run": Encoders(tiny_preset, trained), "before": Encoders(tiny_preset, vlm_alone)}
+    figures = []
+    monkeypatch.setattr(component_sheet, "render", lambda figure: figures.append(figure) or render(figure))
 
-    def captions(*names: str, **more: Coloured) -> list[list[str | None]]:
-        found = picture.rows({**more, **{name: sources[name] for name in names}}, street, view)
-        assert all(cell[1].shape == street.shape for row in found for cell in row if cell)
-        return [[cell and cell[0] for cell in row] for row in found]
+    def captions(*names: str, **more: Coloured) -> list[list[str]]:
+        jpeg = sheet({**more, **{name: sources[name] for name in names}}, street, view)
+        assert Image.open(io.BytesIO(jpeg)).width == WIDTH * len({axes.get_position().x0 for axes in figures[-1].axes})
+        columns = len(figures[-1].axes) // len(names)
+        titles = [axes.get_title() if axes.images else "" for axes in figures[-1].axes]
+        assert all(axes.images[0].get_array().shape == street.shape for axes in figures[-1].axes if axes.images)
+        return [titles[i : i + columns] for i in range(0, len(titles), columns)]
 
     last = ["VFM, last block", "VLM, last block", "fused, both halves"]
     assert captions("run") == [["picture", "VFM, trunk alone", *last]]
     assert captions("before") == [["picture", "VLM, trunk alone", "VLM, last block"]]
     first = "ImageNet trunk, Lite0, strides 8, 16"
-    assert captions("run", ImageNet=Coloured(tiny_preset, "cpu")) == [["picture", first, *last]]
     assert captions("before", "run", ImageNet=Coloured(tiny_preset, "cpu")) == [
-        ["before", first, None, "VLM, last block", None],
+        ["before", first, "", "VLM, last block", ""],
         ["run", first, *last],
     ]
-
-
-def test_a_sheet_holds_what_it_is_given():
-    street, other = (np.full((40, 80, 3), value, np.uint8) for value in (60, 160))
-    drawn = picture.sheet([[("picture", street), ("other", other)], [("picture", street), None]])
-    wide, tall = picture.WIDTH, picture.WIDTH // 2
-    x, y = 2 * picture.GAP + wide, picture.GAP + tall + picture.CAPTION
-    assert (drawn[picture.GAP : picture.GAP + tall, picture.GAP : picture.GAP + wide] == 60).all()
-    assert (drawn[picture.GAP : picture.GAP + tall, x : x + wide] == 160).all()
-    assert (drawn[y : y + tall, picture.GAP : picture.GAP + wide] == 60).all() and (drawn[y:, x:] == 255).all()
-    captions = drawn[picture.GAP + tall : y, :x]
-    assert captions.min() < 120, "a caption beneath"
-
-
-def test_a_sheet_that_does_not_fit_is_refused(monkeypatch):
-    noise = np.random.default_rng(0).integers(0, 256, (400, 800, 3)).astype(np.uint8)
-    assert len(picture.encode(noise)) <= picture.LARGEST < len(images.encode(noise, ".jpg", 92))
-    monkeypatch.setattr(picture, "LARGEST", 1000)
-    with pytest.raises(ValueError, match="does not fit into 1 KB"):
-        picture.encode(noise)
 
 
 def test_folders_are_named_by_what_tells_them_apart(tmp_path, tiny_preset):
@@ -270,7 +247,7 @@ def test_bad_input_is_one_sentence(options, message, streets, trained, tmp_path,
     for name, place in places.items():
         words = [word.replace(name, str(place)) for word in words]
     monkeypatch.setattr(
-        "train.measure.probe.measure.gather", lambda *_: pytest.fail("measured before the fault was said")
+        "train.measure.probe.evaluation.gather", lambda *_: pytest.fail("measured before the fault was said")
     )
     try:
         code = main(["probe", *words])

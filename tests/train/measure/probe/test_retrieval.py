@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from train.measure.probe.retrieval import Regions
+from train.measure.probe.retrieval import regions_of, retrieval_scores
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -27,9 +27,9 @@ def pictures() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 def test_equals_loops_over_regions():
     texts, minimum = unit(4, 16), 0.2
-    regions, found = Regions(texts, (), minimum), []
+    regions, found = [], []
     for patches, shares in pictures():
-        regions.update(patches, shares)
+        regions.append(regions_of(patches, shares, minimum))
         for group in range(4):
             if shares[..., group].sum() >= minimum * shares.sum():
                 mean = sum(shares[y, x, group] * patches[y, x] for y in range(4) for x in range(5))
@@ -40,32 +40,28 @@ def test_equals_loops_over_regions():
         near = sorted(found, key=lambda r: -float(texts[group] @ r[1]))
         count = sum(g == group for g, _ in found)
         precisions.append(sum(g == group for g, _ in near[:count]) / count)
-    scores = regions.scores()
+    scores = retrieval_scores(*map(torch.cat, zip(*regions, strict=True)), texts)
     assert scores["regions"] == len(found) and scores["to text"] == pytest.approx(np.mean(right))
     assert scores["to region"] == pytest.approx(np.mean(precisions))
     assert 0.3 < np.mean(right) < 0.95 and 0.3 < np.mean(precisions) < 0.95 and np.mean(right) != np.mean(precisions)
 
 
 def test_a_region_lies_where_its_pixels_are():
-    texts = torch.eye(2)
     patches = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    regions = Regions(texts)
-    regions.update(patches, torch.tensor([[[0.9, 0.2], [0.1, 0.8]]]))
-    assert regions.groups[0].tolist() == [0, 1]
-    torch.testing.assert_close(regions.embeddings[0], F.normalize(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), dim=-1))
-    assert regions.scores() == {"regions": 2, "to text": 1.0, "to region": 1.0}
+    embeddings, groups = regions_of(patches, torch.tensor([[[0.9, 0.2], [0.1, 0.8]]]))
+    assert groups.tolist() == [0, 1]
+    torch.testing.assert_close(embeddings, F.normalize(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), dim=-1))
+    assert retrieval_scores(embeddings, groups, torch.eye(2)) == {"regions": 2, "to text": 1.0, "to region": 1.0}
 
 
 def test_small_regions_and_groups_without_a_name_are_left_out():
     patches, shares = unit(1, 2, 3), torch.tensor([[[0.5, 0.499, 0.001], [0.5, 0.5, 0.0]]])
-    regions = Regions(torch.eye(3), {1}, minimum=0.01)
-    regions.update(patches, shares)
-    assert regions.groups[0].tolist() == [0]
-    regions.embeddings = [torch.tensor([[0.1, 0.9, 0.0]])]
-    assert regions.scores()["to text"] == 1, "a name that stands for nothing is not asked either"
+    assert regions_of(patches, shares, minimum=0.01)[1].tolist() == [0, 1]
+    near_the_second = torch.tensor([[0.1, 0.9, 0.0], [0.0, 1.0, 0.0]])
+    scores = retrieval_scores(near_the_second, torch.tensor([0, 1]), torch.eye(3), {1})
+    assert scores == {"regions": 1, "to text": 1, "to region": 1}, "a name that stands for nothing is not asked either"
 
 
 def test_nothing_labelled_is_no_region():
-    regions = Regions(torch.eye(3))
-    regions.update(unit(2, 2, 3), torch.zeros(2, 2, 3))
-    assert regions.scores() == {"regions": 0, "to text": None, "to region": None}
+    embeddings, groups = regions_of(unit(2, 2, 3), torch.zeros(2, 2, 3))
+    assert retrieval_scores(embeddings, groups, torch.eye(3)) == {"regions": 0, "to text": None, "to region": None}

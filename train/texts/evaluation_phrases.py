@@ -1,4 +1,5 @@
-"""The phrases that test texts, and the rule that keeps them out of training."""
+"""The phrases of `evaluation_phrases.txt`, with which `python -m train words` scores, and the rule that keeps them out
+of training."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from mfuser.cityscapes import CLASSES
 
-FILE = Path(__file__).with_name("phrases.txt")
+FILE = Path(__file__).with_name("evaluation_phrases.txt")
 NOTHING = "nothing"
 KINDS = ("synonym", "plural", "adjective", "part", "region", "object")
 _ARTICLES = re.compile(r"^(?:a|an|the) ")
@@ -17,7 +18,13 @@ _ARTICLES = re.compile(r"^(?:a|an|the) ")
 
 @dataclass(frozen=True)
 class Phrase:
-    """text: what is looked for. classes: train ids that it should find, none for what is in no picture of a street."""
+    """A phrase to look for.
+
+    Args:
+        text: the phrase.
+        kind: one of `KINDS`.
+        classes: train ids that it should find; none for what is in no picture of a street.
+    """
 
     text: str
     kind: str
@@ -26,7 +33,7 @@ class Phrase:
 
 @lru_cache(maxsize=1)
 def load() -> tuple[Phrase, ...]:
-    """All phrases of `phrases.txt`. Raises ValueError naming a line that cannot be read."""
+    """All phrases of the file. Raises ValueError naming a line that cannot be read."""
     found: list[Phrase] = []
     for number, line in enumerate(FILE.read_text(encoding="utf-8").splitlines(), 1):
         if not line or line.startswith("#"):
@@ -54,6 +61,6 @@ def held_out() -> frozenset[str]:
 
 
 def holds_phrase(text: str) -> bool:
-    """Is a phrase of the test in this text, as whole words? "a photo of a skyscraper" teaches "skyscraper"."""
+    """Is a phrase of the evaluation in this text, as whole words? "a photo of a skyscraper" teaches "skyscraper"."""
     words, held = normalise(text).split(), held_out()
     return any(" ".join(words[i:j]) in held for i in range(len(words)) for j in range(i + 1, len(words) + 1))

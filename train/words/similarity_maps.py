@@ -27,12 +27,19 @@ BINS = 4000  # of cosines in [-1, 1], for average precision without keeping ever
 
 @dataclass
 class Tally:
-    """Of N pictures, P texts and G label groups; one list entry for each picture."""
+    """What is kept of N pictures, P texts and G label groups; one list entry for each picture.
 
-    counts: list[np.ndarray] = field(default_factory=list)  # (G,) labelled pixels of each group
-    sums: list[np.ndarray] = field(default_factory=list)  # (P, G) sum of the similarity over those pixels
-    peaks: list[np.ndarray] = field(default_factory=list)  # (P,) highest cosine of any patch
-    histograms: dict[str, np.ndarray] = field(default_factory=dict)  # text -> (2, BINS) pixels of others, of its labels
+    Args:
+        counts: (G,) labelled pixels of each group.
+        sums: (P, G) sum of the similarity over those pixels.
+        peaks: (P,) highest cosine of any patch.
+        histograms: word -> (2, BINS) pixels by cosine, those of other groups and of its own.
+    """
+
+    counts: list[np.ndarray] = field(default_factory=list)
+    sums: list[np.ndarray] = field(default_factory=list)
+    peaks: list[np.ndarray] = field(default_factory=list)
+    histograms: dict[str, np.ndarray] = field(default_factory=dict)
 
     def class_means(self) -> np.ndarray:
         """(P, G) mean similarity over all labelled pixels of each group; -inf for a group that never occurs."""
@@ -42,7 +49,7 @@ class Tally:
 
 
 @torch.no_grad()
-def look(
+def compare(
     model: MFuser,
     dataset: SegmentationData,
     space: LabelGroups,
@@ -54,10 +61,21 @@ def look(
 ) -> tuple[dict[str, Tally], list[str]]:
     """Pass every picture once through the encoders, and compare it with all texts in one product.
 
-    space: groups in which the labels are read. texts: stream -> (P, C_t) unit embeddings. regions: a word for average
-    precision -> (its row of `texts`, (G,) bool, which groups' pixels it should find). Returns a tally per stream, and
-    what was wrong with pictures that could not be read. Similarities are those of `Analysis.similarity`: cosines of the
-    patches, bilinearly enlarged to the size of the label.
+    Similarities are those of `Analysis.similarity`: cosines of the patches, bilinearly enlarged to the size of the
+    label.
+
+    Args:
+        model: with a text space.
+        dataset: labelled photographs.
+        space: groups in which the labels are read.
+        texts: stream -> (P, C_t) unit embeddings.
+        regions: word for average precision -> (its row of `texts`, (G,) bool, which groups' pixels it should find).
+        hardware: device and loading processes.
+        batch: images per forward pass.
+        resolution: short side in pixels; 0 for the preset's.
+
+    Returns:
+        A tally per stream, and what was wrong with pictures that could not be read.
     """
     model.eval()
     table = dataset.groups.into(space)
@@ -65,9 +83,8 @@ def look(
     items = EvaluationItems(dataset, model.preset, "", 0, resolution)
     loader = DataLoader(items, **worker_options(min(hardware.workers, len(dataset), 8)))
     faults: list[str] = []
-    progress = tqdm(total=len(dataset), desc=f"words {dataset.name}", leave=False, unit="img", mininterval=1)
-
-    for _, pixels, labels in same_size_batches(readable(loader, faults), batch):
+    shown = tqdm(loader, f"words {dataset.name}", len(dataset), leave=False, unit="img", mininterval=1)
+    for _, pixels, labels in same_size_batches(readable(shown, faults), batch):
         dense = dense_embeddings(model, list(texts), pixels.to(hardware.device).float(), hardware)
         for row, label in enumerate(labels):
             truth = torch.from_numpy(table[label.numpy()])
@@ -77,16 +94,24 @@ def look(
                 tally.counts.append(counts.numpy())
                 tally.sums.append(torch.einsum("hwp, ghw -> pg", cosines.double(), weights).numpy())
                 tally.peaks.append(cosines.flatten(0, 1).amax(0).numpy())
-                for word, (place, wanted) in regions.items():
-                    histogram = region_histogram(cosines[..., place], truth, wanted)
+                for word, (place, expected) in regions.items():
+                    histogram = region_histogram(cosines[..., place], truth, expected)
                     tally.histograms[word] = tally.histograms.get(word, 0) + histogram
-        progress.update(len(pixels))
-    progress.close()
     return tallies, faults
 
 
 def dense_embeddings(model: MFuser, streams: Sequence[str], pixels: Tensor, hardware: Hardware) -> dict[str, Tensor]:
-    """Unit embeddings of the patches in the text space, (B, h, w, C_t) float32 for each stream."""
+    """Unit embeddings of the patches in the text space.
+
+    Args:
+        model: with a text space.
+        streams: "vlm", "fused" or both.
+        pixels: (B, 3, H, W) float RGB 0..255.
+        hardware: where it runs.
+
+    Returns:
+        (B, h, w, C_t) float32 for each stream.
+    """
     with hardware.autocast():
         embedded = {}
         for name in dict.fromkeys(name for stream in streams for name in encoders_of(stream)):
@@ -98,8 +123,15 @@ def dense_embeddings(model: MFuser, streams: Sequence[str], pixels: Tensor, hard
 def patch_weights(truth: Tensor, grid: tuple[int, int], groups: int) -> tuple[Tensor, Tensor]:
     """How much each patch counts in a sum over a group's pixels of a bilinearly enlarged map.
 
-    A sum over enlarged values is linear in the patches, so no map is enlarged for it. truth: (H, W) uint8 group
-    indices, 255 = ignore. Returns: (G, h, w) float64, and the groups' pixels (G,) int64.
+    A sum over enlarged values is linear in the patches, so no map is enlarged for it.
+
+    Args:
+        truth: (H, W) uint8 group indices, 255 = ignore.
+        grid: (h, w) patches.
+        groups: how many groups there are.
+
+    Returns:
+        (G, h, w) float64, and the groups' pixels (G,) int64.
     """
     one_hot = F.one_hot(truth.long().masked_fill(truth == IGNORE, groups), groups + 1)[..., :groups].double()
     down, across = (enlargement(n, side) for n, side in zip(grid, truth.shape, strict=True))
@@ -111,12 +143,15 @@ def enlargement(cells: int, side: int) -> Tensor:
     return F.interpolate(torch.eye(cells, dtype=torch.double)[None], size=side, mode="linear", align_corners=False)[0]
 
 
-def region_histogram(cosines: Tensor, truth: Tensor, wanted: Tensor) -> np.ndarray:
-    """Pixels by cosine, (2, BINS) int64: those of other groups, and of wanted ones; unlabelled pixels are left out.
+def region_histogram(cosines: Tensor, truth: Tensor, expected: Tensor) -> np.ndarray:
+    """Pixels by cosine, (2, BINS) int64: those of other groups, and of expected ones; without a label, of neither.
 
-    cosines: (h, w). truth: (H, W) uint8. wanted: (G,) bool.
+    Args:
+        cosines: (h, w).
+        truth: (H, W) uint8 group indices, 255 = ignore.
+        expected: (G,) bool.
     """
     full = F.interpolate(cosines[None, None], size=truth.shape, mode="bilinear", align_corners=False)[0, 0]
     inside = truth != IGNORE
     bins = ((full[inside] + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
-    return torch.bincount(bins + BINS * wanted[truth[inside].long()].long(), minlength=2 * BINS).view(2, BINS).numpy()
+    return torch.bincount(bins + BINS * expected[truth[inside].long()].long(), minlength=2 * BINS).view(2, BINS).numpy()

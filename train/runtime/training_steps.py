@@ -1,4 +1,4 @@
-"""One loop for every pre-training stage: warm-up and cosine, progress, checkpoints, resume."""
+"""One loop for every short training of an encoder: warm-up and cosine, progress, checkpoints, resume."""
 
 from __future__ import annotations
 
@@ -71,10 +71,15 @@ def run(
 ) -> None:
     """Train `modules` in place.
 
-    step(i, generator) returns named loss terms whose sum is minimised; `generator` is seeded by (seed, i), so that a
-    resumed run draws what the uninterrupted one draws. after(i) runs behind each optimizer step (moving averages); its
-    tensors must live in `modules` to be resumed. Raises ValueError for a stored state that is damaged or of other
-    settings.
+    Args:
+        modules: by name. What is not among them is not resumed.
+        step: (i, generator) -> named loss terms, whose sum is minimised. The generator is seeded by (seed, i), so that
+            a resumed run draws what the uninterrupted one draws.
+        config: settings.
+        after: called with i after each optimizer step, for moving averages.
+
+    Raises:
+        ValueError: the stored state is damaged or of other settings.
     """
     optimizer = torch.optim.AdamW(parameter_groups(modules.values(), config), betas=(0.9, 0.98))
     base = [group["lr"] for group in optimizer.param_groups]
