@@ -17,7 +17,7 @@ from PIL import Image
 from mfuser.ops import exact
 from tests.train.fit.tiny import GridPoints, ReleasedPoints
 from train.fit.point_sampling import PointSampling
-from train.measure.gpu import fixture
+from train.measure import parity
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 FAST = 3  # how many times the marks the fast path may be away from the exact one
@@ -26,20 +26,20 @@ FAST = 3  # how many times the marks the fast path may be away from the exact on
 @pytest.fixture(scope="module")
 def model(reference_folder: Path):
     """Built from the recipe's weights as from a checkpoint."""
-    return fixture.build(reference_folder)
+    return parity.build(reference_folder)
 
 
 @pytest.fixture(scope="module")
 def run(model, reference_folder: Path):
     """One forward pass by torch's operators: the output, and what every stage gave, by the names of eva_stats.json."""
     with exact.plain_torch():
-        return fixture.run(model, reference_folder)
+        return parity.run(model, reference_folder)
 
 
 @pytest.fixture(scope="module")
 def fast(model, reference_folder: Path):
     """The same as it runs on a CPU for users."""
-    return fixture.run(model, reference_folder)
+    return parity.run(model, reference_folder)
 
 
 def show(title: str, rows: list[dict[str, str]]) -> None:
@@ -49,8 +49,8 @@ def show(title: str, rows: list[dict[str, str]]) -> None:
 
 
 def test_every_stage_agrees(run, reference_folder: Path):
-    table = list(fixture.rows(reference_folder, run[1]))
-    show("Exact path", fixture.grouped(table, fixture.excerpts(reference_folder, run[1])))
+    table = list(parity.rows(reference_folder, run[1]))
+    show("Exact path", parity.grouped(table, parity.excerpts(reference_folder, run[1])))
     stored = json.loads((reference_folder / "eva_stats.json").read_text())
     assert len(table) == len(stored) - 1  # the argmax has a test of its own
     first = next((row for row in table if row[1] > row[2] or row[3] > row[4]), None)
@@ -60,18 +60,18 @@ def test_every_stage_agrees(run, reference_folder: Path):
 def test_whole_tensors_agree(run, reference_folder: Path):
     """99 % of the values keep the mark of their stage, and all of them ten times it: single positions of the last
     blocks amplify rounding."""
-    failed = [row for row in fixture.excerpts(reference_folder, run[1]) if row[1] > row[3] or row[2] > 10 * row[3]]
+    failed = [row for row in parity.excerpts(reference_folder, run[1]) if row[1] > row[3] or row[2] > 10 * row[3]]
     assert not failed, failed
 
 
 def test_the_fast_path_agrees_with_the_exact_one(run, fast, reference_folder: Path):
     """99 % of the values of every stage, and its deviation, within FAST times the marks."""
-    stored = list(fixture.rows(reference_folder, fast[1]))
-    show("Fast path", fixture.grouped(stored, fixture.excerpts(reference_folder, fast[1])))
+    stored = list(parity.rows(reference_folder, fast[1]))
+    show("Fast path", parity.grouped(stored, parity.excerpts(reference_folder, fast[1])))
     over = [row[0] for row in stored if row[1] > row[2] or row[3] > row[4]]
     print(f"\nfast path, over the marks of the stored values: {', '.join(over) or 'no stage'}")
-    table = list(fixture.differences(fast[1], run[1]))
-    show("Fast path against exact path", fixture.grouped(table, []))
+    table = list(parity.differences(fast[1], run[1]))
+    show("Fast path against exact path", parity.grouped(table, []))
     failed = [row for row in table if row[1] > FAST * row[2] or row[3] > FAST * row[4]]
     assert not failed, failed
 
@@ -84,7 +84,7 @@ def test_token_ids_are_the_released_ones(model, reference_folder: Path):
 @pytest.mark.parametrize("path", ["exact", "fast"])
 def test_the_mask_differs_in_ties_alone(path: str, run, fast, reference_folder: Path):
     """Two pixels at most, where two classes are equal up to rounding (their scores differ by less than 1e-5)."""
-    margins = fixture.mask_margins(reference_folder, (run if path == "exact" else fast)[1])
+    margins = parity.mask_margins(reference_folder, (run if path == "exact" else fast)[1])
     print(f"\n{path} path, mask: {len(margins)} of {512 * 512} pixels differ, margins {margins}")
     assert len(margins) <= 2 and all(m < 1e-5 for m in margins)
 
@@ -119,8 +119,8 @@ def test_the_31_losses_agree(
 
 def test_prepared_for_inference_the_mask_differs_in_ties_alone(model, run, fast, reference_folder: Path):
     """What `mfuser.load("iter_20000.pth")` runs. The last test: the model is another one afterwards."""
-    _, stages = fixture.run(model.for_inference(), reference_folder)
-    margins = fixture.mask_margins(reference_folder, stages)
+    _, stages = parity.run(model.for_inference(), reference_folder)
+    margins = parity.mask_margins(reference_folder, stages)
     error = (stages["sem_512"] - run[1]["sem_512"]).norm() / run[1]["sem_512"].norm()
     print(f"\nprepared for inference, mask: {len(margins)} of {512 * 512} pixels differ, scores by {error:.1e}")
     assert len(margins) <= 2 and all(m < 1e-5 for m in margins) and error < 1e-4

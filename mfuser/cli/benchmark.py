@@ -24,8 +24,9 @@ from mfuser.inference.segmenter import Segmenter
 from mfuser.loading import MFuser
 from mfuser.ops.flops import count_flops
 from mfuser.ops.peak_memory import peak_memory
+from mfuser.ops.timing import PRODUCT, part_times, product_rate, random_token_ids, slowest_operators, times_ms
 
-PRODUCT = (1025, 1024, 4096)  # one ViT-L layer: tokens, channels in, channels out
+CPU = torch.device("cpu")
 RANDOM = "(--random runs it with random weights.)"
 ADAPTER = {"length": 2594, "dim": 512, "state": 16}  # the scan of one ViT-L adapter over both encoders' tokens
 
@@ -36,27 +37,10 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.apply(function, arguments)
 
 
-def best_ms(run: Callable[[], Any], runs: int, warm: int = 1) -> float:
-    """Milliseconds of the fastest of several runs after `warm` that do not count."""
-    times = []
-    for _ in range(warm + runs):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times[warm:]) * 1000
-
-
 def use_threads(threads: int | None) -> int:
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.get_num_threads()
-
-
-def product_rate(dtype: Any, runs: int = 20) -> float:
-    """GFLOP/s of one product of `PRODUCT`'s size."""
-    rows, inner, columns = PRODUCT
-    a, b = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype).t()
-    return 2 * rows * inner * columns / best_ms(lambda: a @ b, runs, warm=3) / 1e6
 
 
 def measure_products(threads: int | None) -> dict[str, Any]:
@@ -66,7 +50,7 @@ def measure_products(threads: int | None) -> dict[str, Any]:
     for count in sorted({1, most}):
         torch.set_num_threads(count)
         rates += [
-            {"dtype": name, "threads": count, "gflops": product_rate(dtype)}
+            {"dtype": name, "threads": count, "gflops": product_rate(dtype, CPU) / 1e9}
             for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
         ]
     return {"shape": PRODUCT, "cpu": torch.backends.cpu.get_cpu_capability(), "rates": rates}
@@ -93,7 +77,8 @@ def measure_scans(threads: int | None) -> dict[str, Any]:
         for kernel in kernels:
             options = {"delta_softplus": True, "kernel": kernel}
             y = selective_scan(*inputs, **options)
-            ms = best_ms(lambda: selective_scan(*inputs, **options), 5 if kernel == "reference" else 20)  # noqa: B023
+            runs = 5 if kernel == "reference" else 20
+            ms = min(times_ms(lambda: selective_scan(*inputs, **options), CPU, least=runs, most=runs))  # noqa: B023
             if kernel == "reference":
                 expected, reference = y, ms
             error = ((y - expected).abs().max() / expected.abs().max()).item()
@@ -125,15 +110,19 @@ def measure_model(
         return f"{error} {RANDOM}"
     loaded = time.perf_counter() - started
     pixels = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 255
-    rate = product_rate(PRECISIONS[precision])
+
+    def forward() -> object:
+        return segmenter.forward(pixels)
+
+    rate = product_rate(PRECISIONS[precision], CPU) / 1e9
     with torch.inference_mode():
-        ms = best_ms(lambda: segmenter.forward(pixels), runs)
-        rate = max(rate, product_rate(PRECISIONS[precision]))  # before and after: neighbours may be busy
+        ms = min(times_ms(forward, CPU, least=runs, most=runs))
+        rate = max(rate, product_rate(PRECISIONS[precision], CPU) / 1e9)  # before and after: neighbours may be busy
         peak = peak_memory()
-        stages = stage_times(segmenter, pixels)
-        slowest = operators(segmenter, pixels) if profile else None
-    segmenter.model.requires_grad_(False)  # the counter stumbles over parts of parameters that want gradients
-    with torch.enable_grad(), segmenter.autocast():  # the compiled scan and oneDNN's products are not counted
+        stages = part_times(segmenter.model, forward, CPU)
+        slowest = slowest_operators(forward, CPU, 15) if profile else None
+    segmenter.model.requires_grad_(False)
+    with torch.enable_grad(), segmenter.autocast():  # with gradients on, all operators are those that are counted
         executed = count_flops(lambda: segmenter.model(pixels))
     flops = executed + merged_flops(segmenter.model, size)
     bound = flops / rate / 1e6
@@ -176,50 +165,6 @@ def random_model(name: str, precision: str) -> MFuser:
             buffer.fill_(key == "running_var")
     if model.vlm.vocabulary_is_here():
         model.set_class_ids(model.tokenize_classes())
-    else:  # token ids take no part in what is measured
-        shape = len(preset.classes), preset.decoder.class_tokens
-        model.set_class_ids(torch.randint(2, 32000, shape, generator=torch.Generator().manual_seed(0)))
+    else:
+        model.set_class_ids(random_token_ids(len(preset.classes), preset.decoder.class_tokens))
     return model.eval()
-
-
-def stage_times(segmenter: Any, pixels: Any) -> dict[str, float]:
-    """Milliseconds of each part in one forward pass, not the best of several, by hooks; parts within parts are taken
-    out of the outer one."""
-    model, spent = segmenter.model, {}
-    head = model.heads["fused" if "fused" in model.heads else next(iter(model.heads))]
-    parts = {
-        "VFM": [model.vfm], "VLM": [model.vlm], "adapters": [model.fusion], "enhancer": [head.enhancer],
-        "pyramid": [head.pyramid], "pixel decoder": [head.pixel_decoder], "query decoder": [head.query_decoder],
-    }  # fmt: skip
-
-    def timed(part: str, function: Callable) -> Callable:
-        def call(*arguments: Any, **options: Any) -> Any:
-            started = time.perf_counter()
-            result = function(*arguments, **options)
-            spent[part] = spent.get(part, 0.0) + (time.perf_counter() - started) * 1000
-            return result
-
-        return call
-
-    changed = []
-    for part, (module,) in parts.items():
-        for name in ("embed", "block", "norm", "dense") if part in ("VFM", "VLM") else ("forward",):
-            if hasattr(module, name):
-                setattr(module, name, timed(part, getattr(module, name)))
-                changed.append((module, name))
-    started = time.perf_counter()
-    segmenter.forward(pixels)
-    total = (time.perf_counter() - started) * 1000
-    for module, name in changed:
-        delattr(module, name)
-    return {**spent, "rest": total - sum(spent.values())}
-
-
-def operators(segmenter: Any, pixels: Any, count: int = 15) -> list[dict[str, Any]]:
-    """The operators that took the most time in one forward pass."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU]) as recorded:
-        segmenter.forward(pixels)
-    found = sorted(recorded.key_averages(), key=lambda e: -e.self_cpu_time_total)[:count]
-    return [{"name": e.key, "ms": e.self_cpu_time_total / 1000, "calls": e.count} for e in found]

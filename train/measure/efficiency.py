@@ -6,7 +6,6 @@ import argparse
 import csv
 import io
 import multiprocessing
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from mfuser.fusion.alternatives import ADAPTERS, DeformableAttention, SeparateMV
 from mfuser.fusion.mvfuser import MVFuser
 from mfuser.ops.flops import count_flops
 from mfuser.ops.peak_memory import forget_peak, peak_memory
+from mfuser.ops.timing import times_ms
 from mfuser.writing import output_folder, write_bytes
 from train.runtime.markdown import table
 
@@ -143,12 +143,10 @@ def measure(kind: str, tokens: int, threads: int, width: int = WIDTH, seconds: f
     adapter(torch.randn(1, 32, width), (16, 16), small)  # loads libraries, compiles the scan
     x, before = torch.randn(1, tokens, width), forget_peak()
     adapter(x, (tokens // 2, tokens // 2), LENGTHS[tokens])
-    peak, times, started = peak_memory() - before, [], time.perf_counter()
-    while len(times) < 2 or (time.perf_counter() - started < seconds and len(times) < 20):
-        lap = time.perf_counter()
-        adapter(x, (tokens // 2, tokens // 2), LENGTHS[tokens])
-        times.append(time.perf_counter() - lap)
-    ms = min(times) * 1000
+    peak = peak_memory() - before
+    half = (tokens // 2, tokens // 2)
+    cpu = torch.device("cpu")
+    ms = min(times_ms(lambda: adapter(x, half, LENGTHS[tokens]), cpu, 0, 2, 20, seconds))
     row = {"adapter": kind, "tokens": tokens, "ms": round(ms, 1), "ms per 1000 tokens": round(ms / tokens * 1000, 2)}
     return {**row, "MB": round(peak / 1e6)}
 

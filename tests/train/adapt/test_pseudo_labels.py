@@ -179,10 +179,11 @@ def test_training_goes_on_from_other_weights(streets, trained, tmp_path, capsys)
     command = ["fit", "--preset", "tiny", "--data", f"camvid:{streets}", "--streams", "fused", "--start", str(trained)]
     command += ["--iterations", "1", "--lr", "1e-12", "--min-lr", "0", "--warmup", "0", "--batch", "1", "--crop", "64"]
     command += ["--points", "64", "--workers", "0", "--device", "cpu", "--no-tensorboard", "--no-half", "--ema", "0"]
-    command += ["--freeze-norm", "--out", str(out)]  # its folder last
+    command += ["--out", str(out)]  # its folder last
     assert main(command) == 0
     before, after = (tensors.load(f / "stream-fused.safetensors")[0] for f in (trained, out))
-    assert all(torch.allclose(before[n], t, atol=1e-6) for n, t in after.items())
+    counted = ("running_mean", "running_var", "num_batches_tracked")  # what batch norms learn without gradients
+    assert all(torch.allclose(before[n], t, atol=1e-6) for n, t in after.items() if not n.endswith(counted))
     assert (out / "encoder-vfm.safetensors").read_bytes() == (trained / "encoder-vfm.safetensors").read_bytes()
     command.append("--resume")
     assert main(command) == 0 and "skipped" in capsys.readouterr().out

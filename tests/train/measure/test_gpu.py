@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mfuser import presets
 from mfuser.fusion import mvfuser
 from mfuser.fusion.mvfuser import MVFuser
-from mfuser.inference.segmenter import Segmenter
 from train.__main__ import main
-from train.measure.gpu import adapters, fixture, inference, kernels, step
+from train.measure import parity
+from train.measure.gpu import adapters, inference, kernels, step
 from train.measure.gpu import command as command_module
-from train.measure.gpu.counting import step_flops
 from train.measure.gpu.timing import ceilings, float32_mode, median_ms, peak_gb
 
 CPU = torch.device("cpu")
@@ -102,27 +100,11 @@ def test_agreement_sees_a_shifted_convolution(monkeypatch):
     assert not any(r["holds"] for r in kernels.agreement(CPU, [(64, 33, 2)]))
 
 
-def test_flops_count_what_the_counter_does_not_see():
-    assert step_flops(lambda: torch.randn(3, 5) @ torch.randn(5, 7)) == 2 * 3 * 5 * 7
-    x = torch.randn(3, 5, requires_grad=True)
-    w = torch.randn(7, 5, requires_grad=True)
-    assert step_flops(lambda: F.linear(x, w).sum().backward()) == 3 * 2 * 3 * 5 * 7  # one forward, two backward
-
-
 def test_flops_of_a_forward_pass_grow_with_the_crop(tiny_preset):
     model = inference.random_model(tiny_preset.name, CPU)
     with torch.no_grad():
         small, large = (inference.forward_flops(model, size, CPU) for size in (64, 128))
     assert 3 < large / small < 6
-
-
-def test_stages_put_everything_back(tiny_preset):
-    segmenter = Segmenter(inference.random_model(tiny_preset.name, CPU), "cpu", "float32")
-    pixels = inference.pixels_of(1, 64, CPU)
-    before = segmenter.forward(pixels).mask_logits[-1]
-    rows = inference.stages(segmenter, 1, 64)
-    assert "forward" not in vars(segmenter.model.fusion) and "block" not in vars(segmenter.model.vfm)
-    assert torch.equal(segmenter.forward(pixels).mask_logits[-1], before) and len(rows) == 8
 
 
 def test_a_step_of_the_engine_is_measured(tmp_path: Path):
@@ -183,4 +165,4 @@ def test_timing_pieces():
 
 def test_a_fixture_needs_its_recipe(tmp_path: Path):
     with pytest.raises(ValueError, match="does not hold the stored values"):
-        fixture.build(tmp_path)
+        parity.build(tmp_path)

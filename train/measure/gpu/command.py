@@ -16,7 +16,8 @@ from mfuser.inference.precision import usable_device
 from mfuser.inference.segmenter import Segmenter
 from mfuser.weights import availability
 from mfuser.writing import output_folder, write_bytes
-from train.measure.gpu import adapters, fixture, inference, kernels, step
+from train.measure import parity
+from train.measure.gpu import adapters, inference, kernels, step
 from train.measure.gpu.timing import PRECISIONS, Row, ceilings, float32_mode, machine
 from train.runtime.markdown import table
 
@@ -134,18 +135,18 @@ def kernel_tables(device: torch.device) -> dict[str, list[Row]]:
 
 def reference_tables(folder: Path, device: torch.device) -> dict[str, list[Row]]:
     """The stored values of the released code, in float32."""
-    model = fixture.build(folder).to(device)
+    model = parity.build(folder).to(device)
     with float32_mode("float32"):
-        _, stages = fixture.run(model, folder, device)
+        _, stages = parity.run(model, folder, device)
     names = ("stage", "single / std", "mark", "deviation", "its mark")
-    found = [dict(zip(names, row, strict=True)) for row in fixture.rows(folder, stages)]
+    found = [dict(zip(names, row, strict=True)) for row in parity.rows(folder, stages)]
     for row in found:
         row["holds"] = row["single / std"] <= row["mark"] and row["deviation"] <= row["its mark"]
     names = ("values", "99 %", "most", "mark")
-    values = [dict(zip(names, row, strict=True)) for row in fixture.excerpts(folder, stages)]
+    values = [dict(zip(names, row, strict=True)) for row in parity.excerpts(folder, stages)]
     for row in values:
         row["holds"] = row["99 %"] <= row["mark"] and row["most"] <= 10 * row["mark"]
-    margins = fixture.mask_margins(folder, stages)
+    margins = parity.mask_margins(folder, stages)
     first = next((row["stage"] for row in found if not row["holds"]), None)
     summary = {
         "stages": len(found), "stages that hold": sum(row["holds"] for row in found), "first that does not": first,
@@ -166,8 +167,8 @@ def profile_tables(args: argparse.Namespace, device: torch.device) -> dict[str, 
     for name in args.presets:
         segmenter: Any = Segmenter(inference.random_model(name, device).for_inference(), str(device), "bf16")
         title = f"{name}, bf16, batch {batch}"
-        tables[f"Parts of a forward pass: {title}"] = inference.stages(segmenter, batch, args.size)
-        tables[f"Kernels of a forward pass: {title}"] = inference.operators(segmenter, batch, args.size)
+        parts, kernels_of = inference.profile(segmenter, batch, args.size)
+        tables |= {f"Parts of a forward pass: {title}": parts, f"Kernels of a forward pass: {title}": kernels_of}
         del segmenter
         inference.release(device)
     return tables

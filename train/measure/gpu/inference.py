@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mfuser.fusion.mvfuser import MVFuser
 from mfuser.fusion.selective_scan import running_kernel
 from mfuser.inference.segmenter import Segmenter
 from mfuser.inference.streamline import blocks_of, compile_blocks
 from mfuser.loading import MFuser
+from mfuser.ops.flops import count_flops
+from mfuser.ops.timing import one_ms, part_times, random_token_ids, slowest_operators
 from train.measure.efficiency import formulas
-from train.measure.gpu.counting import step_flops
-from train.measure.gpu.timing import PRECISIONS, Row, float32_mode, median_ms, one_ms, peak_gb, synchronise
+from train.measure.gpu.timing import PRECISIONS, Row, float32_mode, median_ms, peak_gb
 
 
 def random_model(name: str, device: torch.device) -> MFuser:
@@ -26,8 +25,7 @@ def random_model(name: str, device: torch.device) -> MFuser:
     with device:
         model = MFuser.from_preset(name, pretrained=False).to(device)
     if model.class_ids is None:
-        shape = len(model.preset.classes), model.preset.decoder.class_tokens
-        model.set_class_ids(torch.randint(2, 32000, shape, generator=torch.Generator().manual_seed(0)))
+        model.set_class_ids(random_token_ids(len(model.preset.classes), model.preset.decoder.class_tokens))
     return model.to(device)
 
 
@@ -47,7 +45,7 @@ def forward_flops(model: MFuser, size: int, device: torch.device) -> float:
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operator, which the counter does not know
     try:
         with torch.no_grad():
-            counted = step_flops(lambda: model(pixels))
+            counted = count_flops(lambda: model(pixels))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for hook in hooks:
@@ -120,66 +118,20 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-@contextmanager
-def replaced(places: list[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Attributes of instances replaced while open."""
-    for owner, name, value in places:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for owner, name, _ in places:
-            delattr(owner, name)
-
-
 @torch.inference_mode()
-def stages(segmenter: Segmenter, batch: int, size: int) -> list[Row]:
-    """Milliseconds of each part of one forward pass; waiting for the device after each adds a little."""
-    model, device, spent = segmenter.model, segmenter.device, {}
-    head = model.heads["fused"]
-    parts: dict[str, nn.Module] = {
-        "VFM": model.vfm, "VLM": model.vlm, "adapters": model.fusion, "enhancer": head.enhancer,
-        "pyramid": head.pyramid, "pixel decoder": head.pixel_decoder, "query decoder": head.query_decoder,
-    }  # fmt: skip
+def profile(segmenter: Segmenter, batch: int, size: int, count: int = 30) -> tuple[list[Row], list[Row]]:
+    """Where the time of one forward pass goes: its parts, and the `count` slowest kernels (operators on a CPU)."""
+    pixels, device = pixels_of(batch, size, segmenter.device), segmenter.device
 
-    def timed(part: str, function: Callable) -> Callable:
-        def call(*arguments: Any, **options: Any) -> Any:
-            synchronise(device)
-            results: list[Any] = []
-            ms = one_ms(lambda: results.append(function(*arguments, **options)), device)
-            spent[part] = spent.get(part, 0.0) + ms
-            return results[0]
+    def forward() -> object:
+        return segmenter.forward(pixels)
 
-        return call
-
-    places = [
-        (module, name, timed(part, getattr(module, name)))
-        for part, module in parts.items()
-        for name in (("embed", "block", "norm", "dense") if part in ("VFM", "VLM") else ("forward",))
-        if hasattr(module, name)
-    ]
-    pixels = pixels_of(batch, size, device)
-    segmenter.forward(pixels)
-    with replaced(places):
-        total = one_ms(lambda: segmenter.forward(pixels), device)
-    spent["rest"] = total - sum(spent.values())
-    return [{"part": k, "ms": round(v, 2), "share": f"{v / total:.0%}"} for k, v in spent.items()]
-
-
-@torch.inference_mode()
-def operators(segmenter: Segmenter, batch: int, size: int, count: int = 30) -> list[Row]:
-    """The kernels (operators on a CPU) that took the most time in one forward pass."""
-    from torch.profiler import ProfilerActivity, profile
-
-    pixels, on_cuda = pixels_of(batch, size, segmenter.device), segmenter.device.type == "cuda"
-    segmenter.forward(pixels)
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]) as recorded:
-        segmenter.forward(pixels)
-        synchronise(segmenter.device)
-    key = "self_device_time_total" if on_cuda else "self_cpu_time_total"
-    events = sorted(recorded.key_averages(), key=lambda e: -getattr(e, key))
-    kernels = [e for e in events if not on_cuda or str(e.device_type).endswith("CUDA")][:count]
-    return [{"kernel": e.key[:90], "ms": round(getattr(e, key) / 1000, 3), "calls": e.count} for e in kernels]
+    forward()
+    spent = part_times(segmenter.model, forward, device)
+    total = sum(spent.values())
+    parts = [{"part": k, "ms": round(v, 2), "share": f"{v / total:.0%}"} for k, v in spent.items()]
+    found = slowest_operators(forward, device, count)
+    return parts, [{"kernel": e["name"][:90], "ms": round(e["ms"], 3), "calls": e["calls"]} for e in found]
 
 
 @torch.no_grad()  # in inference mode the model would be made of tensors that keep no version

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mfuser.ops.flops import count_flops
 from train.fit.config import FitConfig, defaults
 from train.fit.inputs import make_batches, open_data
 from train.fit.loop import StreamTrainer
 from train.fit.run_files import RunFiles
-from train.measure.gpu.counting import step_flops
 from train.measure.gpu.inference import random_model, release
 from train.measure.gpu.timing import Row, median_ms, peak_gb
 from train.runtime.hardware import choose_hardware
@@ -80,7 +80,7 @@ def measure_one(config: FitConfig, rates: dict[str, float], device: torch.device
     with peak_gb(device) as memory:
         terms = trainer.step(batch, config.lr)
     loss = float(sum(terms.values()))
-    flops = step_flops(lambda: trainer.step(batch, config.lr))
+    flops = count_flops(lambda: trainer.step(batch, config.lr))
     ms = median_ms(lambda: trainer.step(batch, config.lr), device, 3.0)
     rate = rates["bf16" if config.precision == "bf16" else "tf32"]
     return {

@@ -5,21 +5,16 @@ from __future__ import annotations
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from mfuser.ops.timing import times_ms
+
 PRECISIONS = ("float32", "tf32", "bf16")
 Row = dict[str, Any]
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def median_ms(run: Callable[[], object], device: torch.device, seconds: float = 1.0, most: int = 30) -> float:
@@ -28,28 +23,7 @@ def median_ms(run: Callable[[], object], device: torch.device, seconds: float = 
     On a CPU, where these commands are only tried, one and three.
     """
     on_cuda = device.type == "cuda"
-    for _ in range(2 if on_cuda else 1):
-        run()
-    synchronise(device)
-    times: list[float] = []
-    started, seconds = time.perf_counter(), seconds if on_cuda else 0.0
-    while len(times) < 3 or (len(times) < most and time.perf_counter() - started < seconds):
-        times.append(one_ms(run, device))
-    return statistics.median(times)
-
-
-def one_ms(run: Callable[[], object], device: torch.device) -> float:
-    """Milliseconds of one call."""
-    if device.type == "cuda":
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        run()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end)
-    started = time.perf_counter()
-    run()
-    return (time.perf_counter() - started) * 1000
+    return statistics.median(times_ms(run, device, 2 if on_cuda else 1, most=most, seconds=seconds * on_cuda))
 
 
 @contextmanager
