@@ -240,6 +240,11 @@ class Segmenter:
         """Run the encoders. Their outputs do not depend on the classes."""
         return encode(self.model, pixels, layers, check)
 
+    @property
+    def remembered(self) -> int:
+        """Bytes of encoder outputs that are kept now."""
+        return self._cache.nbytes
+
     def forget(self, seconds: float = 0.0) -> None:
         """Drop encoder outputs and class lists that were not used for so many seconds."""
         with self._lock:
