@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import ContextVar
@@ -23,9 +26,17 @@ SEGMENTERS: dict[str, Segmenter] = {}
 LENT = importlib.util.find_spec("spaces") is not None  # a GPU only during a request: nothing can be computed ahead
 GPU_SECONDS = {"single": 20, "sliding": 90}
 
+NICE = 5  # more than that of the process, for passes: where all cores are busy, a text goes first, which takes 30 ms
+
+
+def _polite() -> None:
+    if sys.platform == "linux":  # where threads have a niceness of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICE)
+
+
 # All passes run in this thread. OpenMP keeps a team of threads for every thread that ever computed; with more of them
 # than cores they no longer spin between two operations but sleep, and waking up took a third of an analysis.
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="compute")
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="compute", initializer=_polite)
 POLL = 0.25  # seconds between two looks whether somebody left
 T = TypeVar("T")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from mfuser import images
 from mfuser.demo import compute, stage_view
 from mfuser.demo.api import Endpoints
 from mfuser.demo.jobs import Job
@@ -110,6 +112,27 @@ def test_the_page_knows_which_client_left():
     page = Page()
     page._queue.event_ids_to_events = {"a": SimpleNamespace(alive=True), "b": SimpleNamespace(alive=False)}
     assert [page.left(event) for event in ("a", "b", "c", None)] == [False, True, False, False]
+
+
+def test_over_http_a_client_that_leaves_ends_its_computation(served, visitor, street, held):
+    served.passes.clear()
+    path = {"path": visitor.upload(images.encode(street))}
+    event = json.loads(visitor.post("/call/segment", {"data": [path, "tiny", "single", 64]}))["event_id"]
+    with visitor.http.stream("GET", f"/gradio_api/call/segment/{event}"):
+        queue = served.page._queue
+        until(lambda: event in queue.event_ids_to_events)
+    until(lambda: event not in queue.event_ids_to_events, "it ended while somebody else's pass went on")
+    held.set()
+    compute.alone(lambda: None)
+    assert served.passes == []
+
+
+def until(true, why: str = "") -> None:
+    """Wait for something that another thread does."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.02)
 
 
 # -- the lane of cached work ------------------------------------------------------------------------------------------
