@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         from mfuser import images
         from mfuser.pictures import visualize
 
-        analysis = segmenter.analyse(path, resolution=args.resolution)
+        analysis = segmenter.analyse(path, resolution=args.resolution, layers=bool(args.layers))
         chosen = range(len(analysis.layers)) if args.layers == "all" else args.layers
         arrays = tokens(analysis, args.streams or list(analysis.tokens), chosen, args.before)
         folder = writing.output_folder(out / names[path])

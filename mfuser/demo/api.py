@@ -134,6 +134,11 @@ OUTPUTS = {
 }
 
 
+COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1}
+# A lane of its own: a query of an analysed picture does not wait for somebody's pass. Passes still run one by one.
+QUERIES = {"concurrency_id": "queries", "concurrency_limit": 8}
+
+
 def build(session: Session) -> None:
     """Register the endpoints in the current `gr.Blocks`, on components that the page does not show."""
     endpoints = Endpoints(session)
@@ -160,8 +165,7 @@ def build(session: Session) -> None:
                 [_output(label) for label in labels],
                 api_name=name,
                 api_description=" ".join(function.__doc__.split()),
-                concurrency_id="compute",
-                concurrency_limit=1,
+                **(QUERIES if name == "similarity" else COMPUTE),
             )
 
 

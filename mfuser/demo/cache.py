@@ -10,32 +10,40 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-MAX_BYTES = 800_000_000
 SECONDS = 3600.0  # after its last use; the privacy line on the page states it
 
 
 @dataclass
 class _Kept(Generic[T]):
     value: T
-    nbytes: int
     used: float
 
 
 class Cache(Generic[T]):
-    """Least recently used goes first when `max_bytes` is exceeded; anything unused for `seconds` goes anyway.
+    """Least recently used goes first when the limit is exceeded; anything unused for `seconds` goes anyway.
 
     Pinned keys (the bundled examples) leave only to make room. Safe to use from several threads.
-    size: bytes of a value. clock: seconds, for tests.
+
+    Args:
+        size: bytes of a value. They are counted anew at every use, as a value may grow while it is kept.
+        limit: bytes held now -> bytes that may be held.
+        seconds: age after the last use at which a value goes.
+        least: values, the latest used, that stay whatever their size.
+        clock: seconds, for tests.
+        forget: called with `seconds` whenever values may have gone by age, for what is kept beside them.
     """
 
     def __init__(
         self,
         size: Callable[[T], int],
-        max_bytes: int = MAX_BYTES,
+        limit: Callable[[int], int],
         seconds: float = SECONDS,
+        least: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        forget: Callable[[float], None] = lambda seconds: None,
     ):
-        self.size, self.max_bytes, self.seconds, self.clock = size, max_bytes, seconds, clock
+        self.size, self.limit, self.seconds, self.least, self.clock = size, limit, seconds, least, clock
+        self.forget = forget
         self.pinned: set[Hashable] = set()
         self._kept: OrderedDict[Hashable, _Kept[T]] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,6 +59,7 @@ class Cache(Generic[T]):
                 return None
             kept.used = self.clock()
             self._kept.move_to_end(key)
+            self._fit()
             return kept.value
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -70,11 +79,16 @@ class Cache(Generic[T]):
                             self._making.pop(key, None)
         return value
 
+    def shrink(self) -> None:
+        """Drop what the limit no longer allows."""
+        with self._lock:
+            self._fit()
+
     @property
     def nbytes(self) -> int:
-        """Memory that the kept values take."""
+        """Memory that the kept values take, with what they gathered since."""
         with self._lock:
-            return sum(kept.nbytes for kept in self._kept.values())
+            return self._held()
 
     def __len__(self) -> int:
         with self._lock:
@@ -88,15 +102,22 @@ class Cache(Generic[T]):
 
     def _put(self, key: Hashable, value: T) -> None:
         with self._lock:
-            self._kept[key] = _Kept(value, self.size(value), self.clock())
+            self._kept[key] = _Kept(value, self.clock())
             self._purge()
-            total = sum(kept.nbytes for kept in self._kept.values())
-            # Unpinned ones first, oldest first; the newest stays, or nothing large could ever be shown.
-            for old in sorted(list(self._kept)[:-1], key=lambda k: k in self.pinned):
-                if total <= self.max_bytes:
-                    break
-                total -= self._kept.pop(old).nbytes
+            self._fit()
             self._schedule()
+
+    def _held(self) -> int:
+        return sum(self.size(kept.value) for kept in self._kept.values())
+
+    def _fit(self) -> None:
+        held = self._held()
+        limit = self.limit(held)
+        # Unpinned ones first, oldest first; the latest stay, or nothing large could ever be shown.
+        for old in sorted(list(self._kept)[: -self.least], key=lambda k: k in self.pinned):
+            if held <= limit:
+                break
+            held -= self.size(self._kept.pop(old).value)
 
     def _purge(self) -> None:
         limit = self.clock() - self.seconds
@@ -111,6 +132,7 @@ class Cache(Generic[T]):
             self._timer.start()
 
     def _tick(self) -> None:
+        self.forget(self.seconds)
         with self._lock:
             self._timer = None
             self._purge()

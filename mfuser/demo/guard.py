@@ -10,7 +10,7 @@ from gradio import utils
 from gradio.block_function import BlockFunction
 from gradio.exceptions import ComponentProcessingError
 
-from mfuser.demo import wording
+from mfuser.demo import compute, wording
 from mfuser.demo.refusals import Refusal
 from mfuser.demo.uploads import Uploads, refuse_files
 
@@ -39,6 +39,8 @@ class Page(gr.Blocks):
 
     async def process_api(self, block_fn: BlockFunction | int, inputs: list[Any], *args: Any, **options: Any) -> dict:
         """As `gr.Blocks.process_api`. Raises gr.Error, and nothing else, with a sentence for the visitor."""
+        event = options.get("event_id")
+        compute.WATCH.set(compute.Watch(gone=lambda: self.left(event)))
         try:
             function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
             checked = await anyio.to_thread.run_sync(self.checked, function, inputs)
@@ -50,6 +52,11 @@ class Page(gr.Blocks):
             raise gr.Error(wording.sentence(_component_fault(error)), print_exception=False) from error
         except Exception as error:
             raise gr.Error(wording.sentence(error), print_exception=False) from error
+
+    def left(self, event_id: str | None) -> bool:
+        """Did the client of an event in the queue leave, so that nobody waits for its answer?"""
+        event = self._queue.event_ids_to_events.get(event_id)
+        return event is not None and not event.alive
 
     def checked(self, function: BlockFunction, values: list[Any]) -> list[Any]:
         """The values of a request as the function may have them.

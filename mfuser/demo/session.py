@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
-from collections import OrderedDict
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mfuser import images, presets, weather
-from mfuser.demo import compute
+from mfuser.demo import compute, memory
 from mfuser.demo.cache import Cache
 from mfuser.demo.examples import Example, Rendered, fitted
 from mfuser.demo.refusals import Refusal, refusals
@@ -27,8 +29,8 @@ logger = logging.getLogger(__name__)
 WINDOWS = ("single", "sliding")
 READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB each
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
-REMEMBERED = 400_000_000  # bytes of what the encoders gave for the last pictures: another class list needs no more
-_PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
+DECODES = 2  # photographs decoded at once: each may take some hundred MB while it is
+STAY = 4  # results that stay whatever the memory, so that a slider moved back finds what it had
 
 
 class Settings(NamedTuple):
@@ -60,10 +62,15 @@ class Result:
     drawn: dict[str, str] = field(default_factory=dict)
     bundle: tuple[bytes, dict[str, np.ndarray]] | None = field(default=None, repr=False)  # of the stage, made once
     token: str | None = None  # a name that cannot be guessed, under which the browser fetches the bundle
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # while the bundle is made
 
     @property
     def nbytes(self) -> int:
-        return self.analysis.bytes + _PAGE_BYTES
+        """Of all that it holds now, in bytes."""
+        data, bases = self.bundle or (b"", {})
+        drawn = sum(map(len, list(self.drawn.values())))
+        labels = 0 if self.labels is None else self.labels.nbytes
+        return self.analysis.bytes + labels + len(data) + sum(b.nbytes for b in bases.values()) + drawn
 
     def draw(self, name: str, make: Callable[[], str]) -> str:
         """The picture of that name, encoded once."""
@@ -88,8 +95,11 @@ class Session:
         cache: Cache[Result] | None = None,
     ):
         self.examples, self.preset, self._load, self._analyse = list(examples), preset, load, analyse
-        self.cache = cache or Cache(lambda result: result.nbytes)
-        self._loading = threading.Lock()
+        self.cache = cache or Cache(lambda result: result.nbytes, memory.results_limit, least=STAY, forget=self.forget)
+        self._loading = threading.RLock()
+        self._used: dict[str, float] = {}  # preset -> when its model was last asked for
+        self._busy: Counter[str] = Counter()  # preset -> analyses that need its model now
+        self._decodes = threading.BoundedSemaphore(DECODES)
         # (modified, size, fingerprint) of files by path, so that a query decodes nothing
         self._fingerprints: OrderedDict[str, tuple[int, int, str]] = OrderedDict()
         self._labels: dict[str, np.ndarray] = {}
@@ -104,15 +114,58 @@ class Session:
 
     def segmenter(self, preset: str) -> Segmenter:
         """The loaded model of a preset. Raises ValueError, with the way out, when it cannot run here."""
-        if preset not in compute.SEGMENTERS:
+        self._used[preset] = time.monotonic()
+        found = compute.SEGMENTERS.get(preset)
+        if found is None:
             with refusals():
-                presets.get(preset)  # one sentence for an unknown name
+                needed = memory.model_bytes(presets.get(preset))  # one sentence for an unknown name
             with self._loading:
                 if preset not in compute.SEGMENTERS:
-                    segmenter = compute.alone(self._load, preset)
-                    segmenter.remember = REMEMBERED
-                    compute.SEGMENTERS[preset] = segmenter
-        return compute.SEGMENTERS[preset]
+                    self.make_room(needed, preset)
+                    compute.SEGMENTERS[preset] = compute.alone(self._load, preset)
+                found = compute.SEGMENTERS[preset]
+        return found
+
+    def make_room(self, needed: int = 0, keep: str = "") -> None:
+        """Drop models, the one unused for longest first, while memory is short; then results.
+
+        Args:
+            needed: bytes that are about to be taken.
+            keep: preset whose model stays, like all that analyse now.
+        """
+        with self._loading:
+            while memory.short(needed):
+                idle = [name for name in compute.SEGMENTERS if name != keep and not self._busy[name]]
+                if not idle:
+                    break
+                oldest = min(idle, key=lambda name: self._used.get(name, 0.0))
+                logger.warning("memory is short: the model %s is dropped until it is asked for again", oldest)
+                del compute.SEGMENTERS[oldest]
+                gc.collect()
+        self.cache.shrink()
+
+    def forget(self, seconds: float) -> None:
+        """Drop what models keep of pictures and class lists that nobody asked for in so many seconds."""
+        for segmenter in list(compute.SEGMENTERS.values()):
+            segmenter.forget(seconds)
+
+    def _run(self, settings: Settings, pixels: np.ndarray) -> Analysis:
+        """One pass. Its model stays meanwhile; the analysis finds it again also when it was dropped later."""
+        with self._loading:
+            segmenter = self.segmenter(settings.preset)
+            self._busy[settings.preset] += 1
+        try:
+            self.make_room(keep=settings.preset)
+            segmenter.remember = memory.encoded_limit(segmenter)
+            analysis = self._analyse(settings.preset, pixels, settings.windows, settings.resolution, settings.classes)
+        finally:
+            self._busy[settings.preset] -= 1
+
+        def encode_text(texts: Sequence[str], stream: str) -> np.ndarray:
+            return compute.texts(self.segmenter(settings.preset).encode_text, texts, stream)
+
+        analysis.encode_text = encode_text
+        return analysis
 
     def settings(self, preset: str, windows: str, resolution: float, classes: str = "") -> Settings:
         """What a visitor chose. classes: names separated by commas, empty for the trained ones. Raises Refusal."""
@@ -125,11 +178,12 @@ class Session:
 
     def photograph(self, path: str | Path) -> Photograph:
         """Decode and reduce a file. Raises images.ImageError."""
-        pixels = images.load(path)
-        original = pixels.shape[:2]
-        if max(original) > LONGEST:
-            scale = LONGEST / max(original)
-            pixels = images.resize(pixels, *(max(images.MIN_SIDE, round(side * scale)) for side in original))
+        with self._decodes:
+            pixels = images.load(path)
+            original = pixels.shape[:2]
+            if max(original) > LONGEST:
+                scale = LONGEST / max(original)
+                pixels = images.resize(pixels, *(max(images.MIN_SIDE, round(side * scale)) for side in original))
         photo = Photograph(pixels, original, images.fingerprint(pixels))
         stat = Path(path).stat()
         self._fingerprints[str(path)] = (stat.st_mtime_ns, stat.st_size, photo.fingerprint)
@@ -170,9 +224,7 @@ class Session:
                 working_size(seen.pixels.shape[:2], segmenter.preset, settings.resolution)
                 if settings.classes is not None:
                     segmenter.check_classes(settings.classes)
-            analysis = self._analyse(
-                settings.preset, seen.pixels, settings.windows, settings.resolution, settings.classes
-            )
+            analysis = self._run(settings, seen.pixels)
             labels = self._labels.get(fingerprint) if settings.classes is None else None
             size = analysis.size
             return Result(analysis, seen.original, labels if labels is None else fitted(labels, size))
@@ -204,15 +256,17 @@ class Session:
 
         def make() -> Result:
             pixels = weather.apply(clear.analysis.image, condition, severity=severity, seed=seed)
-            analysis = self._analyse(settings.preset, pixels, settings.windows, settings.resolution, settings.classes)
+            analysis = self._run(settings, pixels)
             return Result(analysis, clear.original, clear.labels)
 
         return self.cache.get_or_make(key, make)
 
     def rendered(self, path: str | Path) -> dict[str, Rendered]:
-        """condition -> the scene rendered in it, when the picture is a bundled example that has such; else empty."""
-        fingerprint = self._fingerprint(path) or self.photograph(path).fingerprint
-        example = self._examples.get(fingerprint)
+        """condition -> the scene rendered in it, when the picture is a bundled example that has such; else empty.
+
+        Nothing is decoded: a picture that was never looked at counts as none.
+        """
+        example = self._examples.get(self._fingerprint(path) or "")
         return {} if example is None else example.weather
 
     def in_rendered_weather(self, path: str | Path, settings: Settings, condition: str) -> Result:

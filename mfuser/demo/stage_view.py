@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 
 from mfuser import images
 from mfuser.demo import queries, wording
+from mfuser.demo.jobs import Job
 from mfuser.demo.refusals import Refusal
 from mfuser.demo.session import Result, Session, Settings
 from mfuser.demo.uploads import Uploads
@@ -25,6 +26,12 @@ from mfuser.stage.takeaway import zipped
 from mfuser.stage.texts import query
 
 THUMBNAIL = 208  # pixels wide
+PULSE = 0.5  # seconds: so soon a cancelled analysis is noticed
+READY = {  # what is said when a stream is ready
+    "vfm": "VFM is ready, VLM next",
+    "vlm": "VFM and VLM are ready, MFuser next",
+    "fused": "All three models are ready: preparing the picture",
+}
 _FRESH = {"Cache-Control": "no-cache"}  # ask whether it changed: a new version of the app brings new scripts
 _PRIVATE = {"Cache-Control": "no-store"}  # a visitor's picture
 # Runs once, when the component is there. The scripts are modules of their own; this only starts them.
@@ -73,14 +80,22 @@ class StageView:
         def message(path: Any = gr.skip(), ran: Any = gr.skip(), **content: Any) -> tuple[Any, Any, Any]:  # noqa: B008
             return json.dumps({"request": request, "at": secrets.token_hex(4), **content}), path, ran
 
+        job = None
         try:
             path = self.path_of(event)
             settings = self.session.settings(preset, windows, resolution, classes)
-            yield message(status="Running the three models")
-            result = self.session.result(path, settings)
+            yield message(status="Waiting for the models")
+            job = Job(self.session.result, path, settings)
+            for stream in job.news(PULSE):
+                # Without news as well: only between two answers does Gradio notice that a visitor cancelled or left.
+                yield message(status=READY[stream]) if stream else (gr.skip(),) * 3
+            result = job.result()
             yield message(path, wording.what_ran(result.analysis, result.original), token=self.token(result))
         except Exception as error:
             yield message(error=wording.sentence(error))
+        finally:
+            if job is not None:
+                job.leave()
 
     def prepare(self, index: int) -> None:
         """Analyse an example ahead of its first visitor, with the page's own settings."""
@@ -107,7 +122,7 @@ class StageView:
     def look_for(self, token: str, text: str) -> dict[str, Any]:
         """Vectors of a text query for a bundle: {"text", "vectors", "note"}, or {"error": a sentence}.
 
-        Runs beside the queue: a query of a picture that is analysed never waits for somebody else's analysis.
+        Runs beside the queue, in the lane of texts: a query of an analysed picture never waits for somebody's pass.
         """
         try:
             result = self._results.get(token)
@@ -116,7 +131,7 @@ class StageView:
             preset = result.analysis.ran["preset"]
             asked = queries.from_text(text, self.session.segmenter(preset).is_cut)
             bases = self.bundle(result)[1]
-            found = query(", ".join(asked.texts), result.analysis.encode_text, asked.texts, bases)
+            found = query(", ".join(asked.texts), result.analysis.embed, asked.texts, bases)
             return {**found, "note": asked.note}
         except Exception as error:
             return {"error": wording.sentence(error)}
@@ -134,12 +149,12 @@ class StageView:
     @staticmethod
     def bundle(result: Result) -> tuple[bytes, dict]:
         """The encoded bundle of a result and its text bases, made once."""
-        if result.bundle is None:
-            made = encode(
-                result.analysis, result.labels, {"note": wording.reduced(result.original, result.analysis.size)}
-            )
-            result.bundle = (made.data, made.text_bases)
-        return result.bundle
+        with result.lock:
+            if result.bundle is None:
+                note = {"note": wording.reduced(result.original, result.analysis.size)}
+                made = encode(result.analysis, result.labels, note)
+                result.bundle = (made.data, made.text_bases)
+            return result.bundle
 
     def routes(self) -> Mount:
         """Everything below /stage/."""

@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 
 from mfuser.cityscapes import CLASSES, palette
+from mfuser.inference.confidence import Confidence
 from mfuser.pictures import visualize
 
 # Texts and a stream -> unit embeddings (n, C_t) float32; kept outside pickles.
 TextEncoder = Callable[[Sequence[str], str], np.ndarray]
 
 
+TEXTS_KEPT = 64  # texts of queries whose embeddings an analysis keeps, for each of its two text spaces
 CLUSTERS = 24  # taste: more than a street has kinds of things, fewer than it has things
 # How a mask came about -> what the mask and its confidence mean. Only a decoder was trained to segment.
 MASK_ORIGINS = {
@@ -41,11 +43,12 @@ class Analysis:
     image: np.ndarray  # (H, W, 3) uint8 RGB
     classes: tuple[str, ...]  # names of the K classes
     masks: dict[str, np.ndarray]  # stream -> (H, W) uint8 indices of `classes`
-    confidence: dict[str, np.ndarray]  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MASK_ORIGINS
+    confidence: Confidence  # stream -> (H, W) float32 in [0, 1]; means what `made` says, see MASK_ORIGINS
     tokens: dict[str, np.ndarray]  # stream -> (h, w, C) float16 normed last patch tokens
     dense: dict[str, np.ndarray]  # "vlm", "fused" -> (h, w, C_t) float16 unit embeddings in the text space
-    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]  # per fused block: (before, after), (h, w, C) float16
-    offset_norms: list[dict[str, np.ndarray]]  # per fused block: name -> (h, w) float32
+    # Of `analyse(..., layers=True)`, else empty. Per fused block: (before, after), (h, w, C) float16
+    layers: list[dict[str, tuple[np.ndarray, np.ndarray]]]
+    offset_norms: list[dict[str, np.ndarray]]  # of the same; per fused block: name -> (h, w) float32
     texts: tuple[np.ndarray, np.ndarray]  # (K, C_t) class embeddings before and after MTEnhancer
     ran: dict[str, Any]  # encoders, weights, device, precision, scan kernel, windows and their layout, milliseconds
     encode_text: TextEncoder | None = field(default=None, repr=False)  # None after unpickling, see `bind`
@@ -152,13 +155,32 @@ class Analysis:
         texts = [t for t in texts if t]
         if not texts:
             raise ValueError("The text query is empty: type what to look for, for example car.")
-        new = [t for t in dict.fromkeys(texts) if (t, stream) not in self._queries]
-        if new:
+        return (self._of(self.dense, stream).astype(np.float32) @ self.embed(texts, stream).T).max(-1)
+
+    def embed(self, texts: Sequence[str], stream: str) -> np.ndarray:
+        """Embeddings of texts, of which the analysis keeps the last few.
+
+        Args:
+            texts: n texts.
+            stream: "vlm" or "fused", whose text tower reads them.
+
+        Returns:
+            (n, C_t) float32, unit length.
+
+        Raises:
+            ValueError: a new text for an unpickled analysis without `bind`.
+        """
+        known = {t: self._queries.get((t, stream)) for t in texts}
+        if new := [t for t, embedding in known.items() if embedding is None]:
             if self.encode_text is None:
                 raise ValueError("An unpickled analysis has no text tower: call analysis.bind(segmenter) first.")
-            self._queries.update({(t, stream): e for t, e in zip(new, self.encode_text(new, stream), strict=True)})
-        embeddings = np.stack([self._queries[t, stream] for t in texts])  # (n, C_t)
-        return (self._of(self.dense, stream).astype(np.float32) @ embeddings.T).max(-1)
+            known |= zip(new, self.encode_text(new, stream), strict=True)
+        for text, embedding in known.items():
+            self._queries.pop((text, stream), None)
+            self._queries[text, stream] = embedding  # now the latest
+        for key in list(self._queries)[: -2 * TEXTS_KEPT]:
+            self._queries.pop(key, None)
+        return np.stack([known[t] for t in texts])
 
     def offsets(self, layer: int) -> dict[str, np.ndarray]:
         """Norm of what MVFuser added to each patch token after one fused block (paper equation 3).
@@ -170,7 +192,7 @@ class Analysis:
             {"vfm": (h, w), "vlm": (h, w)} float32.
 
         Raises:
-            ValueError: no such block.
+            ValueError: no such block, or an analysis without layers.
         """
         return self.offset_norms[self._layer(layer)]
 
@@ -186,7 +208,7 @@ class Analysis:
             (h, w, C) float16.
 
         Raises:
-            ValueError: no such block or encoder.
+            ValueError: no such block or encoder, or an analysis without layers.
         """
         return self._of(self.layers[self._layer(index)], stream)[0 if before else 1]
 
@@ -216,8 +238,8 @@ class Analysis:
     @property
     def bytes(self) -> int:
         """Size of all arrays in bytes, for caches with a limit."""
-        arrays = [self.image, *self.texts]
-        for group in (self.masks, self.confidence, self.tokens, self.dense, *self.offset_norms):
+        arrays = [self.image, *self.texts, self.confidence, *list(self._queries.values())]
+        for group in (self.masks, self.tokens, self.dense, *self.offset_norms):
             arrays += group.values()
         arrays += [a for layer in self.layers for pair in layer.values() for a in pair]
         return sum(a.nbytes for a in arrays)
@@ -233,6 +255,8 @@ class Analysis:
         return share > 0.5
 
     def _layer(self, index: int) -> int:
+        if not self.layers:
+            raise ValueError("The tokens of the blocks were not kept: pass layers=True to Segmenter.analyse.")
         if not 0 <= index < len(self.layers):
             last = len(self.layers) - 1
             raise ValueError(f"Layer {index} does not exist: this model fuses after blocks 0 to {last}.")

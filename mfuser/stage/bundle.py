@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mfuser import images
 from mfuser.cityscapes import IGNORE
@@ -56,6 +57,13 @@ def encode(analysis: Analysis, truth: np.ndarray | None = None, extra: Mapping[s
         The bundle. Patch embeddings are projected to at most 80 dimensions and rounded to 8 bits
         (`mfuser.stage.projection`), so that cosines are approximate. Everything else is exact, the photograph excepted.
     """
+    # Small products and eigenvectors: with more threads, BLAS waits for them longer than it computes, on a busy machine
+    # ten times as long.
+    with threadpool_limits(1, user_api="blas"):
+        return _encode(analysis, truth, extra or {})
+
+
+def _encode(analysis: Analysis, truth: np.ndarray | None, extra: Mapping[str, Any]) -> Bundle:
     parts = _Parts()
     parts.add_image("photo", images.encode(analysis.image, ".jpg", PHOTO_QUALITY), analysis.size)
     grid = next(iter(analysis.tokens.values())).shape[:2]
@@ -81,7 +89,7 @@ def encode(analysis: Analysis, truth: np.ndarray | None = None, extra: Mapping[s
         "made": dict(analysis.made),
         "ran": analysis.ran,
         "disagreement": disagreement(analysis.masks),
-        **(extra or {}),
+        **extra,
     }
     if truth is not None:
         parts.add("truth", truth, deflate=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.utils.extmath import randomized_svd
 
 EXACT = 1024  # channels up to which the eigenvectors of the Gram matrix are computed exactly
@@ -56,7 +57,9 @@ def project(rows: np.ndarray, dimensions: int, step: float) -> Projection:
 def _leading(rows: np.ndarray, count: int) -> np.ndarray:
     """The leading right singular vectors, (C, count) float32."""
     if rows.shape[1] <= EXACT:
-        _, vectors = np.linalg.eigh(rows.T @ rows)  # ascending
-        return np.ascontiguousarray(vectors[:, ::-1][:, :count])
+        channels = rows.shape[1]
+        wanted = (channels - count, channels - 1)  # the largest: eigenvalues ascend
+        _, vectors = eigh(rows.T @ rows, subset_by_index=wanted, check_finite=False)
+        return np.ascontiguousarray(vectors[:, ::-1])
     _, _, vectors = randomized_svd(rows, count, n_iter=3, random_state=0)
     return np.ascontiguousarray(vectors.T.astype(np.float32))

@@ -199,7 +199,7 @@ def test_mistakes_are_one_sentence(folder, capsys, arguments: list[str], facts: 
 
 def test_features_are_the_analysis_tokens(folder):
     assert run("features", "street.png", "--preset", "tiny", "--layers", "0,3", "--before", "--out", "f") == 0
-    analysis = mfuser.load("tiny").analyse("street.png")
+    analysis = mfuser.load("tiny").analyse("street.png", layers=True)
     with np.load(folder / "f" / "street" / "features.npz", allow_pickle=False) as file:
         arrays = dict(file)
     layers = {f"layer-{i:02d}/{e}{b}" for i in (0, 3) for e in ("vfm", "vlm") for b in ("", "-before")}

@@ -75,13 +75,13 @@ def visitor(served) -> Visitor:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     calls: list[tuple] = []
-    analyse = Segmenter.analyse
+    steps = Segmenter.steps
 
-    def counting(self, image, windows="single", resolution=None, classes=None):
+    def counting(self, image, windows="single", resolution=None, *arguments, **options):
         calls.append((windows, resolution))
-        return analyse(self, image, windows=windows, resolution=resolution, classes=classes)
+        return steps(self, image, windows, resolution, *arguments, **options)
 
-    monkeypatch.setattr(Segmenter, "analyse", counting)
+    monkeypatch.setattr(Segmenter, "steps", counting)
     return calls
 
 

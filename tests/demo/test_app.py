@@ -66,4 +66,6 @@ def test_the_page_fetches_nothing_and_tells_no_one(session):
     assert isinstance(page, guard.Page) and not page.api_open
     shown = {f.api_name for f in page.fns.values() if f.api_visibility == "public"}
     assert shown == {"analyse", "similarity", "segment", "weather"}
-    assert all(f.concurrency_limit in (1, "default") for f in page.fns.values() if f.queue)
+    lanes = {f.concurrency_id: f.concurrency_limit for f in page.fns.values() if f.queue}
+    assert lanes.pop("queries") > 1, "queries of analysed pictures wait for no pass"
+    assert set(lanes.values()) <= {1, "default"}

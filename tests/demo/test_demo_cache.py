@@ -17,7 +17,7 @@ def clock() -> list[float]:
 
 @pytest.fixture
 def cache(clock) -> Cache[bytes]:
-    return Cache(len, max_bytes=10, seconds=100, clock=lambda: clock[0])
+    return Cache(len, lambda held: 10, seconds=100, clock=lambda: clock[0])
 
 
 def test_least_recently_used_leaves_first(cache):
@@ -52,7 +52,7 @@ def test_unused_values_are_forgotten_after_their_time(cache, clock):
 
 
 def test_forgets_without_being_asked():
-    cache = Cache(len, seconds=0.05)
+    cache = Cache(len, lambda held: 10, seconds=0.05)
     cache.get_or_make("photo", lambda: b"x")
     deadline = time.monotonic() + 5
     while cache._kept and time.monotonic() < deadline:

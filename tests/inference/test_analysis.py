@@ -22,7 +22,7 @@ def segmenter(tiny_model) -> Segmenter:
 @pytest.fixture
 def analysis(segmenter) -> Analysis:
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-    return segmenter.analyse(image)
+    return segmenter.analyse(image, layers=True)
 
 
 # -- masks and shares -------------------------------------------------------------------------------------------------

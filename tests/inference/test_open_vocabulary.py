@@ -131,7 +131,7 @@ def test_masks_are_of_the_list_that_was_given(segmenter, street, windows: str):
         assert analysis.masks[stream].shape == (64, 96) and analysis.masks[stream].max() < 4
         assert set(analysis.shares(stream)) <= set(NAMES)
         confidence = analysis.confidence[stream]
-        assert 1 / 4 - 1e-6 <= confidence.min() and confidence.max() <= 1 + 1e-6
+        assert 1 / 4 - 1e-5 <= confidence.min() and confidence.max() <= 1 + 1e-6
     assert analysis.text().shape == analysis.text(before=True).shape == (4, 48)
 
 
@@ -145,7 +145,7 @@ def test_scores_are_between_0_and_1(tiny_model, pixels):
 def test_encoders_run_once_for_several_lists(tiny_model, street, monkeypatch):
     segmenter, runs = Segmenter(tiny_model, precision="float32"), []
     encode_pixels = segmenter._encode_pixels
-    monkeypatch.setattr(segmenter, "_encode_pixels", lambda pixels: runs.append(1) or encode_pixels(pixels))
+    monkeypatch.setattr(segmenter, "_encode_pixels", lambda *a: runs.append(1) or encode_pixels(*a))
     segmenter.remember = 10**8
     first = segmenter.analyse(street)
     own, again = segmenter.analyse(street, classes=NAMES), segmenter.analyse(street)

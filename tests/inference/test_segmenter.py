@@ -45,7 +45,7 @@ def test_every_size_comes_back_at_its_own_size(segmenter, size: tuple[int, int])
         mask, confidence = analysis.masks[stream], analysis.confidence[stream]
         assert mask.shape == size and mask.dtype == np.uint8 and mask.max() < 19
         assert confidence.shape == size and confidence.dtype == np.float32
-        assert 1 / 19 - 1e-6 <= confidence.min() and confidence.max() <= 1 + 1e-6
+        assert 1 / 19 - 1e-5 <= confidence.min() and confidence.max() <= 1 + 1e-6
     h, w = analysis.ran["input_size"]
     assert analysis.tokens["vfm"].shape[:2] == (h // 16, w // 16)
     assert analysis.tokens["fused"].shape[-1] == 128 and analysis.dense["vlm"].shape[-1] == 48
@@ -166,7 +166,7 @@ def test_bfloat16_stores_products_in_half_and_keeps_the_delicate_in_float32(fres
 
 
 def test_uneven_presets_have_every_stream_and_say_which_are_trained(uneven_preset, build_model):
-    analysis = Segmenter(build_model(uneven_preset)).analyse(picture(64, 96))
+    analysis = Segmenter(build_model(uneven_preset)).analyse(picture(64, 96), layers=True)
     assert analysis.streams == STREAMS and set(analysis.tokens) == set(STREAMS)
     assert analysis.made == {"vfm": "decoder", "vlm": "zero-shot", "fused": "decoder"}
     assert analysis.layer(0, "vfm").shape == (4, 6, 48) and analysis.layer(0, "vlm").shape == (4, 6, 64)

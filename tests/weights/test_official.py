@@ -274,7 +274,7 @@ def test_load_takes_a_checkpoint(state, pair_preset, tmp_path, monkeypatch):
     if segmenter.model.class_ids is None:  # no vocabulary here
         segmenter.model.set_class_ids(IDS)
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3)).astype(np.uint8)
-    analysis = segmenter.analyse(image)
+    analysis = segmenter.analyse(image, layers=True)
     assert analysis.made == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"} and analysis.masks[
         "fused"
     ].shape == (40, 70)

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mfuser.config import encoders_of
-from mfuser.inference.segmenter import BATCH, upsampled_argmax
+from mfuser.inference.masks import upsampled_argmax
+from mfuser.inference.segmenter import BATCH
 from mfuser.inference.windows import sliding_scores
 from mfuser.loading import MFuser
 from train.data import SegmentationData

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mfuser.inference.segmenter import LOWEST_SCORE
+from mfuser.inference.masks import LOWEST_SCORE
 
 
 def tempered_logits(scores: Tensor, temperature: float) -> Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from mfuser.ops.group_limits import group_limits
 from mfuser.ops.peak_memory import forget_peak, peak_memory
 
 try:
@@ -59,30 +58,6 @@ def host_memory() -> Memory:
     free = psutil.Process().memory_info().rss + psutil.virtual_memory().available // share
     limits = [Memory(limit // share, "limit of the control group") for limit in group_limits()]
     return min([Memory(free, "free RAM"), *limits], key=lambda bound: bound.bytes)
-
-
-def group_limits(root: Path = Path("/")) -> Iterator[int]:
-    """Limits of the control groups around this process, in bytes; psutil sees the whole machine only.
-
-    Args:
-        root: where /proc and /sys lie.
-    """
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # not Linux
-        return
-    for _, kinds, path in (line.split(":", 2) for line in lines):
-        if kinds and "memory" not in kinds.split(","):
-            continue
-        base = root / "sys/fs/cgroup" / ("memory" if kinds else "")  # version 1 or 2
-        own = base / path.lstrip("/")
-        for folder in (own, *own.parents):  # in a container the path may be that of the host: its own is the base
-            try:
-                yield int((folder / ("memory.limit_in_bytes" if kinds else "memory.max")).read_text())
-            except (OSError, ValueError):  # "max" is no number
-                pass
-            if folder == base:
-                break
 
 
 def forget_peak_of(device: torch.device) -> None:

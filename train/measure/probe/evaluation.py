@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mfuser.config import Preset
-from mfuser.inference.segmenter import upsampled_argmax
+from mfuser.inference.masks import upsampled_argmax
 from train.data import SegmentationData
 from train.data.batches import worker_options
 from train.measure.probe.boundary_iou import count_bands
