@@ -65,8 +65,9 @@ def summaries(analysis: Analysis) -> list[dict[str, dict[str, Any]]]:
         analysis: with the tokens of every block.
 
     Returns:
-        For each block: encoder -> {"median", "max": norms of the offsets over the patches, "length": median norm of
-        the tokens before, "relative": median of offset / length of the same patch, "step": max / 255}.
+        For each block: encoder -> {"median", "high", "max": norms of the offsets over the patches, "high" being the 98th
+        percentile; "length": median norm of the tokens before; "relative": median of offset / length of the same
+        patch; "step": max / 255}.
     """
     found = []
     for layer, norms in zip(analysis.layers, analysis.offset_norms, strict=True):
@@ -76,6 +77,7 @@ def summaries(analysis: Analysis) -> list[dict[str, dict[str, Any]]]:
             moved = norms[encoder]
             block[encoder] = {
                 "median": float(np.median(moved)),
+                "high": float(np.percentile(moved, 98)),
                 "max": float(moved.max()),
                 "length": float(np.median(lengths)),
                 "relative": float(np.median(moved / np.maximum(lengths, 1e-8))),

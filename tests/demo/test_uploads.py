@@ -28,9 +28,12 @@ def secret(tmp_path) -> Path:
 
 
 def endpoints(visitor: Visitor, picture) -> dict[str, str]:
-    """The answers of all four endpoints and of all private handlers that take a picture, in every way in."""
+    """The answers of all endpoints and of all private handlers that take a picture, in every way in."""
     answers = {name: visitor.call(name, picture) for name in ("analyse", "similarity", "segment")}
     answers["weather"] = visitor.call("weather", picture, "fog", 1, 0, "tiny", "single", 64, "")
+    answers["inside"] = visitor.call("inside", picture)
+    answers["evaluate"] = visitor.call("evaluate", picture, picture)
+    answers["sweep"] = visitor.call("sweep", picture)
     answers["named"] = visitor.call_named("weather", image=picture, severity=1, preset="tiny", resolution=64)
     settings = [picture, "tiny", "single", 64]
     private = {
@@ -217,7 +220,7 @@ def test_the_file_route_answers_alike_for_what_is_there_and_what_is_not(visitor,
 @pytest.mark.parametrize(
     "door",
     ["component_server", "process_recording", "vibe-edit", "vibe-code", "deep_link?session_hash=x",
-     "proxy=http://127.0.0.1/", "stream/x", "run-history/connect"],
+     "proxy=http://127.0.0.1/", "stream/x", "run-history/connect", "mcp/sse", "mcp/messages/?session_id=1"],
 )  # fmt: skip
 def test_ways_that_the_page_does_not_need_are_closed(visitor, door):
     for ask in (visitor.http.get, visitor.http.post):

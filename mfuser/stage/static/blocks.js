@@ -5,7 +5,7 @@ import { argmax, patchAt, pointSimilarity, textSimilarity } from "./similarity.j
 
 /**
  * @typedef {{offsets: Float32Array, features: Record<Side, Uint8Array>, tokens: Record<Side, import("./bundle.js").Embedding>,
- *   median: number, max: number, length: number, relative: number}} Part of one encoder at one block
+ *   median: number, high: number, max: number, length: number, relative: number}} Part of one encoder at one block
  * @typedef {"before" | "after"} Side
  *
  * @typedef {object} Inside
@@ -78,8 +78,9 @@ export function medians(inside) {
   return Object.fromEntries(inside.encoders.map((name) => [name, inside.blocks.map((block) => block[name].median)]));
 }
 
-/** Largest offset of an encoder over all blocks: one scale for all, so that blocks can be compared. */
-export const largest = (inside, encoder) => Math.max(...inside.blocks.map((block) => block[encoder].max));
+/** End of the colours of an encoder's offsets: one scale for all blocks, so that they can be compared. A few patches in
+ * a hundred lie above it. */
+export const scale = (inside, encoder) => Math.max(...inside.blocks.map((block) => block[encoder].high));
 
 /**
  * The pair of classes whose cosine MTEnhancer changes most.

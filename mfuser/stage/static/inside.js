@@ -1,6 +1,6 @@
 // The drawer "Inside the fusion": fetched once when it opens, then drawn here.
 
-import { SIDES, followed, largest, lookingAt, medians, polyline, readInside, similarityAt } from "./blocks.js";
+import { SIDES, followed, lookingAt, medians, polyline, readInside, scale, similarityAt } from "./blocks.js";
 import { drawClassPairs } from "./classpairs.js";
 import { paintField, paintOn } from "./colours.js";
 
@@ -10,7 +10,7 @@ const PAUSE = 900; // milliseconds a block is shown while playing
 const FROM = {
   point: "the patch you pinned",
   text: "the patch that MFuser finds closest to your text (a text has no place inside the encoders)",
-  middle: "the patch in the middle: click a picture to choose another",
+  middle: "the patch in the middle: click one of these pictures to choose another",
 };
 
 const BODY = `
@@ -86,7 +86,7 @@ export function mountInside(root, store, { heat, fetch }) {
       ...SIDES.map((side) => cell(encoder, `features ${side}`, `Features ${side} the fusion`)),
       ...SIDES.map((side) => cell(encoder, `similarity ${side}`, `Similarity ${side} the fusion`)),
     ]);
-    const heads = ["", "Moved", "Features before", "after", "Similarity before", "after"].map((text) => head(text, "top"));
+    const heads = ["", "Moved", "Features before", "Features after", "Similarity before", "Similarity after"].map((text) => head(text, "top"));
     find(".inside-grid").replaceChildren(...heads, ...cells);
     drawClassPairs(find(".inside-classes"), inside, heat);
     go(block);
@@ -133,7 +133,7 @@ export function mountInside(root, store, { heat, fetch }) {
       const [kind, side] = what.split(" ");
       const part = inside.blocks[block][encoder];
       paintOn(canvas, (rgba) => {
-        if (kind === "moved") paintField(part.offsets, [0, largest(inside, encoder)], heat, rgba);
+        if (kind === "moved") paintField(part.offsets, [0, scale(inside, encoder)], heat, rgba);
         else if (kind === "similarity") paintField(similarityAt(inside, block, encoder, side, asked.points), [0, 1], heat, rgba);
         else for (let i = 0; i < part.offsets.length; i++) rgba.set([...part.features[side].subarray(3 * i, 3 * i + 3), 255], 4 * i);
       });

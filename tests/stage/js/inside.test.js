@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { followed, largest, lookingAt, medians, mostChanged, polyline, readInside, similarityAt } from "../../../mfuser/stage/static/blocks.js";
+import { followed, lookingAt, medians, mostChanged, polyline, readInside, scale, similarityAt } from "../../../mfuser/stage/static/blocks.js";
 
 /** A file of the stage's layout with parts that are not packed. */
 function file(header, parts) {
@@ -43,7 +43,7 @@ for (const block of [0, 1]) {
 }
 parts["classes.before"] = shaped(Float32Array.from([1, 0.9, 0.1, 0.9, 1, 0.2, 0.1, 0.2, 1]), 3, 3);
 parts["classes.after"] = shaped(Float32Array.from([1, 0.4, 0.1, 0.4, 1, 0.3, 0.1, 0.3, 1]), 3, 3);
-const block = (step) => ({ vfm: { step, median: 1, max: 200 * step, length: 10, relative: 0.1 } });
+const block = (step) => ({ vfm: { step, median: 1, high: 150 * step, max: 200 * step, length: 10, relative: 0.1 } });
 const buffer = file({ grid: [1, 3], encoders: ["vfm"], blocks: [block(0.01), block(0.1)], classes: ["car", "bus", "sky"] }, parts);
 const near = (a, b) => [...a].forEach((value, i) => assert.ok(Math.abs(value - b[i]) < 1e-5, `${[...a]} is not ${b}`));
 
@@ -52,7 +52,7 @@ test("offsets are read in their own unit", async () => {
   near(inside.blocks[0].vfm.offsets, [0, 1, 2]);
   near(inside.blocks[1].vfm.offsets, [0, 5, 10]);
   assert.equal(inside.blocks[1].vfm.features.after[0], 10);
-  assert.equal(largest(inside, "vfm"), 20);
+  assert.equal(scale(inside, "vfm"), 15);
 });
 test("a patch is followed through the blocks, beside the median", async () => {
   const inside = await readInside(buffer);
