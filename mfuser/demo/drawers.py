@@ -18,7 +18,9 @@ from mfuser.stage import inside, truth
 
 LABEL_MEGABYTES = 16
 WAIT = 20.0  # seconds for which a request waits for its turn
+PLACES = 6  # requests that wait or run; each holds a thread, and a label map in memory
 _PRIVATE = {"Cache-Control": "no-store"}  # a visitor's picture
+BUSY = "Others are looking at the same thing now: try again in a few seconds."
 GONE = "This picture is no longer kept here: choose it again."
 
 
@@ -33,6 +35,7 @@ class Drawers:
     def __init__(self, session: Session, find: Callable[[str], Result | None]):
         self.session, self._find = session, find
         self._turn = threading.Lock()  # one at a time: many requests must not take the memory of many
+        self._places = threading.BoundedSemaphore(PLACES)
 
     def routes(self) -> list[Route]:
         """/inside/{token} (GET) and /truth/{token} (POST of a PNG, ?kind=auto)."""
@@ -52,16 +55,21 @@ class Drawers:
             return truth.encode(result.analysis, found)
 
     def _inside(self, request: Request) -> Response:
-        return self._answer(lambda: self.inside(request.path_params["token"]))
+        def make() -> bytes:
+            with self._place():
+                return self.inside(request.path_params["token"])
+
+        return self._answer(make)
 
     async def _truth(self, request: Request) -> Response:
         token, kind = request.path_params["token"], request.query_params.get("kind", truth.AUTO)
         try:
             self._result(token)  # before anything is received
-            data = await _body(request)
+            with self._place():
+                data = await _body(request)
+                return await to_thread.run_sync(self._answer, lambda: self.truth(token, data, kind))
         except Refusal as error:
             return JSONResponse({"error": str(error)}, 400, headers=_PRIVATE)
-        return await to_thread.run_sync(self._answer, lambda: self.truth(token, data, kind))
 
     def _result(self, token: str) -> Result:
         result = self._find(token)
@@ -70,9 +78,18 @@ class Drawers:
         return result
 
     @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise Refusal(BUSY)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    @contextmanager
     def _alone(self) -> Iterator[None]:
         if not self._turn.acquire(timeout=WAIT):
-            raise Refusal("Others are looking at the same thing now: try again in a few seconds.")
+            raise Refusal(BUSY)
         try:
             yield
         finally:

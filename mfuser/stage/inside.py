@@ -65,9 +65,9 @@ def summaries(analysis: Analysis) -> list[dict[str, dict[str, Any]]]:
         analysis: with the tokens of every block.
 
     Returns:
-        For each block: encoder -> {"median", "high", "max": norms of the offsets over the patches, "high" being the 98th
-        percentile; "length": median norm of the tokens before; "relative": median of offset / length of the same
-        patch; "step": max / 255}.
+        For each block: encoder -> {"median", "high", "max": norms of the offsets over the patches, of which "high" is
+        the 98th percentile; "length": median norm of the tokens before; "relative": median of offset / length of the
+        same patch; "step": max / 255}.
     """
     found = []
     for layer, norms in zip(analysis.layers, analysis.offset_norms, strict=True):

@@ -71,7 +71,7 @@ def read(data: bytes, analysis: Analysis, original: tuple[int, int], kind: str =
         raise TruthError(f"Unknown kind of labels {kind[:20]!r}: choose {', '.join((AUTO, *KINDS))}.")
     if not analysis.trained_classes:
         raise TruthError(
-            "Labels are in the 19 classes of Cityscapes, and this picture has your own: choose those 19 in the settings."
+            "Labels are in the 19 classes of Cityscapes, and this picture has your own: choose the 19 in the settings."
         )
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         raise TruthError("Labels must be a PNG: other formats such as JPEG change the values.")

@@ -9,7 +9,10 @@ from PIL import Image
 
 from mfuser import images, weather
 from mfuser.demo.api import OUTPUTS
+from mfuser.demo.uploads import UPLOAD_FIRST
 from mfuser.pictures import visualize
+from tests.demo.test_uploads import hostile, shapes
+from tests.demo.visitor import sentence
 
 TINY = {"preset": "tiny", "resolution": 64}
 
@@ -126,3 +129,24 @@ def test_sweeps_that_cannot_be_are_refused_before_any_pass(client, photo, served
     with pytest.raises(Exception, match=word):
         client.predict(photo, conditions, severities, **TINY, api_name="/sweep")
     assert served.passes == []
+
+
+def test_no_endpoint_reads_a_file_of_the_server(visitor, secret, served, street):
+    served.passes.clear()
+    mine = {"path": visitor.upload(images.encode(street))}
+    places = [*shapes(str(secret)).values(), *({"path": path} for path in hostile(served.folder.path, secret).values())]
+    for place in places:
+        for name in ("inside", "sweep"):
+            assert sentence(visitor.call(name, place)) == UPLOAD_FIRST, (name, place)
+        assert sentence(visitor.call("evaluate", place, mine)) == UPLOAD_FIRST, place
+        assert sentence(visitor.call("evaluate", mine, place)) == UPLOAD_FIRST, place
+        assert sentence(visitor.call_named("evaluate", image=mine, label=place)) == UPLOAD_FIRST, place
+    assert served.passes == []
+
+
+def test_a_file_object_is_no_text(visitor, secret, street):
+    mine = {"path": visitor.upload(images.encode(street))}
+    for shape in shapes(str(secret)).values():
+        if isinstance(shape, dict):
+            assert "where text or a number belongs" in sentence(visitor.call("sweep", mine, shape))
+            assert "where text or a number belongs" in sentence(visitor.call("evaluate", mine, mine, shape))

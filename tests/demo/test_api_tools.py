@@ -16,11 +16,9 @@ from mfuser import images
 from mfuser.demo import tools
 from mfuser.demo.api import OUTPUTS
 from mfuser.demo.uploads import UPLOAD_FIRST
-from tests.demo.test_uploads import hostile, secret, shapes
+from tests.demo.test_uploads import hostile, shapes
 
 pytest.importorskip("mcp", reason="needs the mcp package: pip install 'gradio[mcp]'")
-
-assert secret is not None  # the fixture
 
 
 def use(served, function):

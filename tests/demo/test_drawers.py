@@ -63,6 +63,17 @@ def test_unknown_pictures_and_endless_bodies_are_refused(visitor, token, monkeyp
     assert visitor.http.get(f"/stage/truth/{token}").status_code in (404, 405)
 
 
+def test_more_requests_than_places_are_refused_at_once(session, monkeypatch):
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    monkeypatch.setattr(drawers, "PLACES", 0)
+    result = session.result(session.examples[0].path, session.settings("tiny", "single", 0))
+    visit = TestClient(Starlette(routes=drawers.Drawers(session, {"known": result}.get).routes()))
+    assert visit.get("/inside/known").json()["error"] == drawers.BUSY
+    assert visit.post("/truth/known", content=b"x").json()["error"] == drawers.BUSY
+
+
 def test_one_at_a_time(session, tmp_path, monkeypatch):
     view = StageView(session, Uploads(tmp_path))
     result = session.result(session.examples[0].path, session.settings("tiny", "single", 0))

@@ -16,24 +16,11 @@ from mfuser.demo import uploads
 from mfuser.demo.uploads import UPLOAD_FIRST, Uploads
 from tests.demo.visitor import META, Visitor, sentence
 
-SECRET = 137  # grey value of a picture that no visitor uploaded
-
-
-@pytest.fixture
-def secret(tmp_path) -> Path:
-    """A picture of the server, outside every folder of the page, under a suffix that no browser shows."""
-    folder = tmp_path / "private"
-    folder.mkdir()
-    return images.save(folder / "secret.png", np.full((64, 96, 3), SECRET, np.uint8)).rename(folder / "secret.tif")
-
 
 def endpoints(visitor: Visitor, picture) -> dict[str, str]:
-    """The answers of all endpoints and of all private handlers that take a picture, in every way in."""
+    """The answers of all four endpoints and of all private handlers that take a picture, in every way in."""
     answers = {name: visitor.call(name, picture) for name in ("analyse", "similarity", "segment")}
     answers["weather"] = visitor.call("weather", picture, "fog", 1, 0, "tiny", "single", 64, "")
-    answers["inside"] = visitor.call("inside", picture)
-    answers["evaluate"] = visitor.call("evaluate", picture, picture)
-    answers["sweep"] = visitor.call("sweep", picture)
     answers["named"] = visitor.call_named("weather", image=picture, severity=1, preset="tiny", resolution=64)
     settings = [picture, "tiny", "single", 64]
     private = {
