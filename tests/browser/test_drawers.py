@@ -81,6 +81,10 @@ def test_inside_is_fetched_once_and_then_drawn_here(stage, url, example):
     shown = re.search(r"VFM ([\d., ]+)", told)[1].split(", ")
     assert np.allclose([float(v) for v in shown], [float(v) for v in expected], atol=0.11)
     assert f"{answer['blocks'][2]['vlm']['median']:.2f}" in stage.locator(".inside-says").inner_text()
+    picture.locator("xpath=..").press("Enter")
+    exact = np.array(answer["maps"]["vfm"])
+    _, column = np.unravel_index(exact.argmax(), exact.shape)
+    stage.locator(".point-chip", has_text=f"{round(100 * (column + 0.5) / exact.shape[1])} %").wait_for()
     stage.get_by_label("Block", exact=True).fill("6")
     assert stage.get_by_label("Block 6 of 6").get_attribute("aria-pressed") == "true"
     before = pixels(stage, "vlm", "moved")

@@ -58,11 +58,16 @@ export function lookingAt({ points, text }, picture) {
   const vectors = text?.vectors?.fused;
   if (vectors && picture.dense.fused) {
     const index = argmax(textSimilarity(picture.dense.fused, vectors));
-    const place = { x: ((index % grid[1]) + 0.5) / grid[1], y: (Math.floor(index / grid[1]) + 0.5) / grid[0] };
-    return { points: [{ index, sign: 1 }], place, from: "text" };
+    return { points: [{ index, sign: 1 }], place: middleOf(index, grid), from: "text" };
   }
   return { points: [{ index: patchAt(0.5, 0.5, grid), sign: 1 }], place: { x: 0.5, y: 0.5 }, from: "middle" };
 }
+
+/** The middle of a patch, 0..1. @param {number} index @param {[number, number]} grid */
+export const middleOf = (index, [rows, columns]) => ({
+  x: ((index % columns) + 0.5) / columns,
+  y: (Math.floor(index / columns) + 0.5) / rows,
+});
 
 /** Similarity of all patches to the points at one block. @returns {Float32Array} */
 export const similarityAt = (inside, block, encoder, side, points) =>

@@ -1,8 +1,9 @@
 // The drawer "Inside the fusion": fetched once when it opens, then drawn here.
 
-import { SIDES, followed, lookingAt, medians, polyline, readInside, scale, similarityAt } from "./blocks.js";
+import { SIDES, followed, lookingAt, medians, middleOf, polyline, readInside, scale, similarityAt } from "./blocks.js";
 import { drawClassPairs } from "./classpairs.js";
 import { paintField, paintOn } from "./colours.js";
+import { argmax } from "./similarity.js";
 
 const NAMES = { vfm: "VFM", vlm: "VLM" };
 const CHART = { width: 300, height: 110 };
@@ -103,17 +104,20 @@ export function mountInside(root, store, { heat, fetch }) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "inside-cell";
-    button.setAttribute("aria-label", `${NAMES[encoder] ?? encoder}: ${label}. Click to choose a patch.`);
+    button.setAttribute("aria-label", `${NAMES[encoder] ?? encoder}: ${label}. Enter chooses the patch that is moved most.`);
+    button.title = "Click a patch to follow it";
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width: inside.grid[1], height: inside.grid[0] });
     Object.assign(canvas.dataset, { encoder, what });
     const mark = document.createElement("i");
     button.append(canvas, mark);
     button.addEventListener("click", (event) => {
-      if (!event.clientX && !event.clientY) return; // the keyboard pins on the stage itself
       const box = canvas.getBoundingClientRect();
-      const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-      store.set({ points: [{ x: Math.min(0.999, Math.max(0, x)), y: Math.min(0.999, Math.max(0, y)), sign: 1 }] });
+      const keyboard = event.detail === 0;
+      const place = keyboard
+        ? middleOf(argmax(inside.blocks[block][encoder].offsets), inside.grid)
+        : { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+      store.set({ points: [{ x: Math.min(0.999, Math.max(0, place.x)), y: Math.min(0.999, Math.max(0, place.y)), sign: 1 }] });
     });
     return button;
   }
