@@ -32,10 +32,27 @@ class Tools(gradio.mcp.GradioMCPServer):
 
     _now = 0
 
+    def create_mcp_server(self) -> Any:
+        """As Gradio's, for `WAITING` calls at a time."""
+        server = super().create_mcp_server()
+        kind = self.types.CallToolRequest
+        answer = server.request_handlers[kind]
+
+        async def bounded(request: Any) -> Any:
+            if self._now >= WAITING:
+                text = self.types.TextContent(type="text", text=BUSY)
+                return self.types.ServerResult(self.types.CallToolResult(content=[text], isError=True))
+            self._now += 1
+            try:
+                return await answer(request)
+            finally:
+                self._now -= 1
+
+        server.request_handlers[kind] = bounded
+        return server
+
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
         """The arguments of a call as the page may have them. Raises ValueError with a sentence."""
-        if self._now >= WAITING:
-            raise ValueError(BUSY)
         try:
             return {name: self._checked(item, [name] in filedata_positions) for name, item in value.items()}
         except Exception as error:
@@ -63,11 +80,7 @@ class Tools(gradio.mcp.GradioMCPServer):
 
     async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
         """Wait without a thread: waiting ones would take those that the answers need."""
-        self._now += 1
-        try:
-            result = await asyncio.wrap_future(job.future)
-        finally:
-            self._now -= 1
+        result = await asyncio.wrap_future(job.future)
         return list(result) if isinstance(result, (list, tuple)) else [result]
 
     async def _execute_tool_with_progress(self, job: Any, progress_token: str | int) -> list[Any]:
