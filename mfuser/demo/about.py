@@ -38,8 +38,8 @@ pip install -r requirements.txt
 python app.py
 ```
 `python app.py --help` lists models, devices and precisions. From Python: `mfuser.load("nano").analyse("street.jpg")`.
-Every answer of this page is also an API endpoint: `/analyse`, `/similarity`, `/segment` and `/weather`, documented
-under “Use via API” at the bottom.
+Every answer of this page is also an API endpoint: `/analyse`, `/similarity`, `/segment`, `/weather`, `/inside`,
+`/evaluate` and `/sweep`, documented under “Use via API” at the bottom. The same are MCP tools at `/gradio_api/mcp/`.
 
 ### Links and licence
 The paper: [Mamba as a Bridge: Where Vision Foundation Models Meet Vision Language Models for Domain-Generalized

@@ -28,6 +28,8 @@ CLOSED = (
     "undo-vibe-",
     "run-history",
     "stream/",
+    "mcp/sse",
+    "mcp/messages",
 )
 MAX_BODY = MAX_BYTES * 3 // 2  # bytes of one request: a picture in base64 and what goes with it
 TOO_LARGE = f"The request is too large: one picture of {MEGABYTES} MB is the most."

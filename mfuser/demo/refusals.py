@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mfuser.hub import MissingError
 from mfuser.images import ImageError
+from mfuser.stage.truth import TruthError
 from mfuser.weights.files import WeightsError
 
 
@@ -14,7 +15,7 @@ class Refusal(ValueError):
     """Something that was asked for and cannot be done; the message is one sentence for the person who asked."""
 
 
-OWN = (Refusal, ImageError, WeightsError, MissingError)
+OWN = (Refusal, ImageError, TruthError, WeightsError, MissingError)
 
 
 @contextmanager

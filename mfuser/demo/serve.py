@@ -12,7 +12,7 @@ from typing import Any
 from gradio.server_messages import ProcessCompletedMessage
 from starlette.middleware import Middleware
 
-from mfuser.demo import address, compute, wording
+from mfuser.demo import address, compute, tools, wording
 from mfuser.demo.doors import STOPPING, Doors
 from mfuser.demo.guard import Page
 from mfuser.demo.session import Session
@@ -31,7 +31,7 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": MAX_BYTES,
     "footer_links": ["api", "settings"],
     "enable_monitoring": False,
-    "mcp_server": False,
+    "mcp_server": tools.AVAILABLE,
     "num_workers": 0,  # other processes would not have our doors
     "quiet": True,
     "_frontend": False,  # no request for the page by itself: a busy machine answers too late, and would not start

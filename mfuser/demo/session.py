@@ -261,6 +261,18 @@ class Session:
 
         return self.cache.get_or_make(key, make)
 
+    def with_layers(self, result: Result) -> Analysis:
+        """The analysis of a result with the tokens of every block, for one visitor who looks inside the fusion."""
+        return result.analysis
+
+    def weathered(self, clear: Result, settings: Settings, condition: str, severity: int, seed: int) -> Analysis:
+        """One cell of a sweep: as `adverse`, but nothing is kept. Raises Refusal."""
+        with refusals():
+            weather.check(condition, severity, seed)
+        settings = _normal(settings, self.segmenter(settings.preset))
+        pixels = weather.apply(clear.analysis.image, condition, severity=severity, seed=seed)
+        return self._analyse(settings.preset, pixels, settings.windows, settings.resolution, settings.classes)
+
     def rendered(self, path: str | Path) -> dict[str, Rendered]:
         """condition -> the scene rendered in it, when the picture is a bundled example that has such; else empty.
 

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 
 from mfuser import images
 from mfuser.demo import queries, wording
+from mfuser.demo.drawers import Drawers
 from mfuser.demo.jobs import Job
 from mfuser.demo.refusals import Refusal
 from mfuser.demo.session import Result, Session, Settings
@@ -208,6 +209,7 @@ class StageView:
                 Route("/words/{token}", words),
                 Route("/zip/{token}", takeaway),
                 Route("/example/{index:int}/{kind}", example),
+                *Drawers(self.session, self._results.get).routes(),
                 Route("/{name}", file),
             ],
         )

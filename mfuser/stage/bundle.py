@@ -22,7 +22,7 @@ from mfuser import images
 from mfuser.cityscapes import IGNORE
 from mfuser.inference.analysis import Analysis
 from mfuser.pictures import visualize
-from mfuser.stage.projection import Projection, project
+from mfuser.stage.projection import Projection, project, unit_rows
 
 MAGIC = b"MFB1"
 # Dimensions and smallest steps of the projected embeddings, by measurement on nano at 1280 x 720: the mean error of a
@@ -72,10 +72,10 @@ def _encode(analysis: Analysis, truth: np.ndarray | None, extra: Mapping[str, An
         parts.add(f"confidence.{stream}", _reduced_confidence(analysis.confidence[stream], grid), deflate=True)
     for stream, tokens in analysis.tokens.items():
         parts.add(f"features.{stream}", visualize.pca_rgb(tokens, grid), deflate=True)
-        parts.add_projection(f"tokens.{stream}", project(_unit(tokens), *TOKENS))
+        parts.add_projection(f"tokens.{stream}", project(unit_rows(tokens), *TOKENS))
     bases = {}
     for stream, dense in analysis.dense.items():
-        projection = project(_unit(dense), *DENSE)
+        projection = project(unit_rows(dense), *DENSE)
         parts.add_projection(f"dense.{stream}", projection)
         bases[stream] = projection.basis
     header = {
@@ -95,6 +95,27 @@ def _encode(analysis: Analysis, truth: np.ndarray | None, extra: Mapping[str, An
         parts.add("truth", truth, deflate=True)
         header["iou"] = {s: class_iou(analysis.masks[s], truth, len(analysis.classes)) for s in analysis.streams}
     return Bundle(parts.file(header), bases)
+
+
+def pack(
+    header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], projections: Mapping[str, Projection] | None = None
+) -> bytes:
+    """A file of the same layout with other parts.
+
+    Args:
+        header: its entries; "parts" is added.
+        arrays: name -> uint8, int8 or float32 of any shape.
+        projections: name -> projected rows; the steps of each lie in the part "name.scale".
+
+    Returns:
+        The file, for `decode`.
+    """
+    parts = _Parts()
+    for name, array in arrays.items():
+        parts.add(name, array, deflate=True)
+    for name, projection in (projections or {}).items():
+        parts.add_projection(name, projection)
+    return parts.file(header)
 
 
 def decode(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -163,12 +184,6 @@ def class_iou(mask: np.ndarray, truth: np.ndarray, classes: int) -> list[float |
     both = counts.diagonal()
     either = counts.sum(0) + counts.sum(1) - both
     return [float(b / e) if e else None for b, e in zip(both, either, strict=True)]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """(h, w, C) of any float dtype -> (h * w, C) float32 of length 1."""
-    rows = vectors.reshape(-1, vectors.shape[-1]).astype(np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-8)
 
 
 def _reduced_confidence(confidence: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

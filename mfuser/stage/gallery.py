@@ -25,6 +25,7 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <meta name="description" content="What a vision foundation model, a vision-language model and their fusion see.">
 <link rel="stylesheet" href="stage.css">
+<link rel="stylesheet" href="drawers.css">
 <style>body {{ margin: 0 auto; max-width: 1500px; padding: 12px clamp(8px, 2vw, 24px); background: #f5f7f9;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }}
   h1 {{ font-size: 1.3rem; margin: 4px 0 10px; }}

@@ -28,6 +28,12 @@ class Projection:
     error: float
 
 
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """(..., C) of any float dtype -> (N, C) float32 of length 1."""
+    rows = vectors.reshape(-1, vectors.shape[-1]).astype(np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-8)
+
+
 def project(rows: np.ndarray, dimensions: int, step: float) -> Projection:
     """Keep the directions that carry most of the products of all rows.
 

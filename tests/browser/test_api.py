@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mfuser.demo.api import OUTPUTS
+
 
 def test_documented_endpoints_answer(url, china):
     api = gradio_client.Client(url, verbose=False)
     endpoints = api.view_api(return_format="dict")["named_endpoints"]
-    assert set(endpoints) == {"/analyse", "/similarity", "/segment", "/weather"}
+    assert set(endpoints) == {f"/{name}" for name in OUTPUTS}
     assert all(len(endpoint["description"]) > 80 for endpoint in endpoints.values())
     photo = gradio_client.handle_file(china)
     summary, *features = api.predict(photo, api_name="/analyse")

@@ -37,6 +37,15 @@ def street_file(tmp_path: Path, street: np.ndarray) -> str:
 
 
 @pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A picture of the server that no visitor uploaded, outside every folder of the page, under a suffix that no
+    browser shows."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    return images.save(folder / "secret.png", np.full((64, 96, 3), 137, np.uint8)).rename(folder / "secret.tif")
+
+
+@pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """One entry (windows, resolution) for every pass of a network."""
     return counted(monkeypatch)

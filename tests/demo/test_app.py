@@ -55,7 +55,7 @@ def test_a_taken_port_is_one_sentence(app, monkeypatch, capsys, session):
 
 
 def test_the_page_fetches_nothing_and_tells_no_one(session):
-    from mfuser.demo import guard, layout, serve
+    from mfuser.demo import api, guard, layout, serve
     from mfuser.demo.theme import CSS, theme
 
     page = layout.build(session)
@@ -65,7 +65,7 @@ def test_the_page_fetches_nothing_and_tells_no_one(session):
     assert serve.LAUNCH["share"] is False and serve.LAUNCH["run_history"] is False
     assert isinstance(page, guard.Page) and not page.api_open
     shown = {f.api_name for f in page.fns.values() if f.api_visibility == "public"}
-    assert shown == {"analyse", "similarity", "segment", "weather"}
+    assert shown == set(api.OUTPUTS)
     lanes = {f.concurrency_id: f.concurrency_limit for f in page.fns.values() if f.queue}
     assert lanes.pop("queries") > 1, "queries of analysed pictures wait for no pass"
     assert set(lanes.values()) <= {1, "default"}

@@ -12,7 +12,7 @@ import pytest
 from mfuser import presets
 from mfuser.cityscapes import CLASSES, palette
 from mfuser.demo import wording
-from mfuser.demo.api import Endpoints
+from mfuser.demo.endpoints import Endpoints
 from mfuser.demo.handlers import Handlers
 from mfuser.inference.segmenter import Segmenter
 

@@ -16,16 +16,6 @@ from mfuser.demo import uploads
 from mfuser.demo.uploads import UPLOAD_FIRST, Uploads
 from tests.demo.visitor import META, Visitor, sentence
 
-SECRET = 137  # grey value of a picture that no visitor uploaded
-
-
-@pytest.fixture
-def secret(tmp_path) -> Path:
-    """A picture of the server, outside every folder of the page, under a suffix that no browser shows."""
-    folder = tmp_path / "private"
-    folder.mkdir()
-    return images.save(folder / "secret.png", np.full((64, 96, 3), SECRET, np.uint8)).rename(folder / "secret.tif")
-
 
 def endpoints(visitor: Visitor, picture) -> dict[str, str]:
     """The answers of all four endpoints and of all private handlers that take a picture, in every way in."""
@@ -222,7 +212,7 @@ def test_the_file_route_answers_alike_for_what_is_there_and_what_is_not(visitor,
 @pytest.mark.parametrize(
     "door",
     ["component_server", "process_recording", "vibe-edit", "vibe-code", "deep_link?session_hash=x",
-     "proxy=http://127.0.0.1/", "stream/x", "run-history/connect"],
+     "proxy=http://127.0.0.1/", "stream/x", "run-history/connect", "mcp/sse", "mcp/messages/?session_id=1"],
 )  # fmt: skip
 def test_ways_that_the_page_does_not_need_are_closed(visitor, door):
     for ask in (visitor.http.get, visitor.http.post):

@@ -41,6 +41,14 @@ export async function start({ element, trigger, upload, base }) {
     });
   }
 
+  /** The data of a drawer, or an error with the server's sentence. */
+  async function bytes(address, options) {
+    const answer = await fetch(address, options);
+    if (answer.ok) return answer.arrayBuffer();
+    const said = await answer.json().catch(() => ({}));
+    throw new Error(said.error ?? "The server does not answer: try again.");
+  }
+
   const tokens = new WeakMap(); // picture -> token, filled when it is shown
   let last = null;
   let settings = false; // true once a visitor chose others: the ready bundles are those of the defaults
@@ -75,6 +83,8 @@ export async function start({ element, trigger, upload, base }) {
       if (!answer.ok) throw new Error("This result is no longer here: choose the picture again.");
       return answer.arrayBuffer();
     },
+    inside: (picture) => bytes(`${base}inside/${tokens.get(picture)}`),
+    truth: (picture, file, kind) => bytes(`${base}truth/${tokens.get(picture)}?kind=${kind}`, { method: "POST", body: file }),
     zip: (picture) => `${base}zip/${tokens.get(picture)}`,
     async lookFor(picture, text) {
       const words = await fetch(`${base}words/${tokens.get(picture)}?text=${encodeURIComponent(text)}`);

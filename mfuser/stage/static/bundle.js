@@ -29,10 +29,11 @@ async function inflate(packed) {
 }
 
 /**
+ * The header and the parts of a file; parts are bytes, unpacked.
  * @param {ArrayBuffer} buffer
- * @returns {Promise<Picture>}
+ * @returns {Promise<{header: any, parts: Record<string, Uint8Array>}>}
  */
-export async function readBundle(buffer) {
+export async function readParts(buffer) {
   const bytes = new Uint8Array(buffer);
   if (bytes.length < 8 || String.fromCharCode(...bytes.subarray(0, 4)) !== "MFB1") {
     throw new Error("The data of this picture cannot be read: analyse it again.");
@@ -48,6 +49,15 @@ export async function readBundle(buffer) {
       parts[name] = part.deflated ? await inflate(raw) : raw;
     }),
   );
+  return { header, parts };
+}
+
+/**
+ * @param {ArrayBuffer} buffer
+ * @returns {Promise<Picture>}
+ */
+export async function readBundle(buffer) {
+  const { header, parts } = await readParts(buffer);
   const of = (prefix, make) =>
     Object.fromEntries(
       Object.keys(parts)
@@ -73,7 +83,7 @@ export async function readBundle(buffer) {
 }
 
 /** @returns {Embedding} */
-function embedding(parts, header, name) {
+export function embedding(parts, header, name) {
   const [dimensions, count] = header.parts[name].shape;
   const steps = new Int8Array(parts[name].buffer);
   const scale = new Float32Array(parts[`${name}.scale`].buffer);

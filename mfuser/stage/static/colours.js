@@ -48,5 +48,13 @@ export function paintMask(mask, colours, rgba, shown) {
   }
 }
 
+/** Fills a whole canvas. @param {HTMLCanvasElement} canvas @param {(rgba: Uint8ClampedArray) => void} fill */
+export function paintOn(canvas, fill) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  fill(image.data);
+  context.putImageData(image, 0, 0);
+}
+
 /** @param {number[]} colour RGB @returns {string} */
 export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;

@@ -6,10 +6,12 @@ import { readColourMap } from "./colours.js";
 import { createCommandLine } from "./commandline.js";
 import { fullScreen, listen } from "./gestures.js";
 import { readLink, writeLink } from "./link.js";
+import { mountInside } from "./inside.js";
 import { createRail } from "./rail.js";
 import { createStage } from "./stage.js";
 import { createStore } from "./store.js";
 import { createStrip } from "./strip.js";
+import { mountTruth } from "./truth.js";
 import { WHOLE, bounded } from "./viewport.js";
 
 /**
@@ -37,6 +39,8 @@ import { WHOLE, bounded } from "./viewport.js";
  * @property {(picture: import("./bundle.js").Picture, text: string) => Promise<any>} lookFor
  * @property {((picture: import("./bundle.js").Picture) => string)} [zip] address of a picture's files
  * @property {((file: File) => Promise<import("./strip.js").Entry>) | null} upload
+ * @property {(picture: import("./bundle.js").Picture) => Promise<ArrayBuffer>} [inside] the fusion, block by block
+ * @property {(picture: import("./bundle.js").Picture, file: File, kind: string) => Promise<ArrayBuffer>} [truth]
  */
 
 /** Where to cut so that as many differing pixels lie on the left as on the right: the handle begins on what differs. */
@@ -103,6 +107,8 @@ export function mount(root, backend) {
     backend.lookFor(store.state.picture, text),
   );
   createRail(root.querySelector(".rail"), store, command.lookFor);
+  mountInside(root.querySelector(".drawer-inside"), store, { heat: readColourMap(backend.heat), fetch: backend.inside });
+  mountTruth(root.querySelector(".drawer-truth"), store, backend.truth);
 
   let running = null; // AbortController of the analysis under way
   let current = null; // entry shown
