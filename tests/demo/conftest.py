@@ -48,7 +48,7 @@ def session(monkeypatch, tiny_preset, tiny_model, passes, tmp_path) -> Session:
     return tiny_session(monkeypatch, tiny_preset, tiny_model, tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tiny_preset, tiny_model, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """The whole page over the tiny model, launched on a free port with a temporary folder as the app makes it."""
     from mfuser.demo import layout, serve
