@@ -28,6 +28,7 @@ WINDOWS = ("single", "sliding")
 READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB each
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
 REMEMBERED = 400_000_000  # bytes of what the encoders gave for the last pictures: another class list needs no more
+GONE = "This picture was deleted after its time here: please choose it again."
 _PAGE_BYTES = 2_000_000  # encoded pictures that a result gathers while it is looked at
 
 
@@ -125,6 +126,8 @@ class Session:
 
     def photograph(self, path: str | Path) -> Photograph:
         """Decode and reduce a file. Raises images.ImageError."""
+        if not Path(path).exists():  # the reader's own sentence would name a folder of the server
+            raise images.ImageError(GONE)
         pixels = images.load(path)
         original = pixels.shape[:2]
         if max(original) > LONGEST:
@@ -164,7 +167,7 @@ class Session:
 
         def make() -> Result:
             if photo is None and not Path(path).exists():
-                raise images.ImageError("This picture was deleted after its time here: please choose it again.")
+                raise images.ImageError(GONE)
             seen = photo or self.photograph(path)
             with refusals():
                 working_size(seen.pixels.shape[:2], segmenter.preset, settings.resolution)
