@@ -34,9 +34,9 @@ def made_heads(result: Result) -> list[str]:
     return [f'<div class="made {s}">{text}</div>' for s, text in zip(STREAMS, told, strict=True)] if any(told) else []
 
 
-def band(title: str, explanation: str, extra: str = "") -> str:
+def band(title: str, explanation: str) -> str:
     """Heading across all columns."""
-    return f'<div class="band"><h3>{escape(title)}</h3><span>{escape(explanation)}</span>{extra}</div>'
+    return f'<div class="band"><h3>{escape(title)}</h3><span>{escape(explanation)}</span></div>'
 
 
 def photo(result: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,12 @@ CLOSED = (
 )
 MAX_BODY = MAX_BYTES * 3 // 2  # bytes of one request: a picture in base64 and what goes with it
 TOO_LARGE = f"The request is too large: one picture of {MEGABYTES} MB is the most."
+LONGEST_PATH, LONGEST_QUERY = 2000, 32_000  # characters of an address below /stage
+TOO_LONG = "The text is too long: please shorten it."
+# Below /stage, what is computed beside the queue: each request holds a thread until its answer begins.
+BESIDE = ("words", "zip", "inside", "truth")
+MOST_BESIDE = 8  # requests of one name at a time
+BUSY = "Too many visitors ask at once: please try again in a moment."
 STOPPING = "The page is stopping: please try again when it is back."
 
 
@@ -52,6 +59,7 @@ class Doors:
 
     def __init__(self, app: ASGIApp, uploads: Uploads, folder: Folder | None, stopping: Callable[[], bool]):
         self.app, self.uploads, self.folder, self.stopping = app, uploads, folder, stopping
+        self._beside: Counter[str] = Counter()  # requests of each name of `BESIDE` that are computed now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,7 +67,7 @@ class Doors:
         refusal = self._refusal(scope)
         if refusal is not None:
             return await refusal(scope, receive, send)
-        started, came = False, 0
+        started, came, lane = False, 0, _lane(_path(scope))
 
         async def counted() -> Message:
             nonlocal came
@@ -71,9 +79,12 @@ class Doors:
 
         async def watched(message: Message) -> None:
             nonlocal started
+            if not started:
+                self._beside[lane] -= 1  # a slow reader of the answer keeps nobody out
             started = True
             await send(message)
 
+        self._beside[lane] += 1
         try:
             await self.app(scope, counted, watched)
         except ClientDisconnect:
@@ -82,10 +93,18 @@ class Doors:
             if started:
                 raise
             await _answer_to(error, scope)(scope, receive, send)
+        finally:
+            if not started:
+                self._beside[lane] -= 1
 
     def _refusal(self, scope: Scope) -> Response | None:
         """An answer without Gradio; None to let the request in."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path(scope)
+        if path.startswith("/stage/"):
+            if len(path) > LONGEST_PATH or len(scope["query_string"]) > LONGEST_QUERY:
+                return JSONResponse({"error": TOO_LONG}, 414)
+            if (lane := _lane(path)) and self._beside[lane] >= MOST_BESIDE:
+                return JSONResponse({"error": BUSY}, 503, {"Retry-After": "2"})
         name = path.removeprefix(API).lstrip("/")
         if path.startswith(API) and name.startswith(CLOSED):
             return PlainTextResponse("This page does not offer that.", 404)
@@ -104,6 +123,16 @@ class Doors:
                 except OSError as error:
                     return _answer_to(error, scope)
         return None
+
+
+def _path(scope: Scope) -> str:
+    return scope["path"].removeprefix(scope.get("root_path", ""))
+
+
+def _lane(path: str) -> str:
+    """The name in `BESIDE` that a path asks for; empty for none."""
+    name = path.removeprefix("/stage/").partition("/")[0]
+    return name if path.startswith("/stage/") and name in BESIDE else ""
 
 
 def _answer_to(error: Exception, scope: Scope) -> Response:

@@ -1,4 +1,4 @@
-// Runs once per grid component (Gradio gives `element` and `trigger`). The content of `element` is replaced by the
+// Runs once per grid component (Gradio gives `element`). The content of `element` is replaced by the
 // server's next answer, so every listener sits on `element` itself.
 
 const pixels = new WeakMap(); // mask picture -> {src, data, width, height}
@@ -67,10 +67,7 @@ element.addEventListener("pointerleave", (event) => {
 });
 element.addEventListener("click", (event) => {
   const cell = cellOf(event);
-  if (!cell) return;
-  const [x, y] = fractions(cell, event);
-  point(x, y);
-  if (cell.dataset.query === "1") trigger("click", { x, y });
+  if (cell) point(...fractions(cell, event));
 });
 
 const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -83,9 +80,6 @@ element.addEventListener("keydown", (event) => {
     x = Math.min(1, Math.max(0, x + size * steps[event.key][0]));
     y = Math.min(1, Math.max(0, y + size * steps[event.key][1]));
     point(x, y);
-    event.preventDefault();
-  } else if ((event.key === "Enter" || event.key === " ") && cell.dataset.query === "1") {
-    trigger("click", { x, y });
     event.preventDefault();
   }
 });

@@ -25,5 +25,5 @@ def grid(cells: Iterable[str], columns: int, label: str, analysis: Analysis) -> 
 
 
 def component(value: str, elem_id: str) -> gr.HTML:
-    """A gr.HTML for grids. Its `click` event carries `x` and `y` in 0..1, from cells that ask for a query."""
+    """A gr.HTML for grids."""
     return gr.HTML(value, elem_id=elem_id, js_on_load=SCRIPT, apply_default_css=False)

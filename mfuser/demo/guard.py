@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import anyio.to_thread
@@ -16,6 +17,7 @@ from mfuser.demo.uploads import Uploads, refuse_files
 
 _FILE = {"_type": "gradio.FileData"}
 _SHOWN = 60  # characters of a wrong value that its refusal repeats
+_LONGEST = 600  # characters of a sentence: Gradio's own ones repeat a wrong value to its end
 
 
 class Page(gr.Blocks):
@@ -43,10 +45,13 @@ class Page(gr.Blocks):
         compute.WATCH.set(compute.Watch(gone=lambda: self.left(event)))
         try:
             function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+            _seal(options.get("event_data"))
             checked = await anyio.to_thread.run_sync(self.checked, function, inputs)
             return await super().process_api(block_fn, checked, *args, **options)
         except gr.Error as error:
             error.print_exception = False
+            if isinstance(error.message, str) and len(error.message) > _LONGEST:
+                error.message = error.message[:_LONGEST] + "…"
             raise
         except ComponentProcessingError as error:  # its text shows values and Python's own words
             raise gr.Error(wording.sentence(_component_fault(error)), print_exception=False) from error
@@ -92,6 +97,16 @@ class Page(gr.Blocks):
         if isinstance(block, (gr.Number, gr.Slider)) and not isinstance(value, (int, float, type(None))):
             raise Refusal(f"The value of {block.label!r} must be a number: see the description of this function.")
         return value
+
+
+def _seal(event: gr.EventData | None) -> None:
+    """Make what came with an event a mapping, and keep Gradio's check of its files away from it.
+
+    That check asks the disk about any path first and repeats the path in its error. Whoever takes a path from an event
+    asks `Uploads.accept`, as `StageView.path_of` does.
+    """
+    if event is not None:
+        event._data = MappingProxyType(event._data if isinstance(event._data, dict) else {})
 
 
 def _component_fault(error: ComponentProcessingError) -> Exception:

@@ -53,17 +53,23 @@ def cell(
     size: tuple[int, int],
     photo: str = "",
     layer: str = "",
-    kind: str = "features",
+    kind: str = "mask",
     stream: str = "",
-    point: tuple[float, float] | None = None,
     label: str = "",
-    query: bool = False,
 ) -> str:
-    """One picture of a matrix.
+    """One picture of a grid.
 
-    photo: URI below; layer: URI laid over it at the page's overlay opacity. Without a photo the layer is opaque.
-    kind: "photo", "features", "similarity" or "mask": the class names are read from masks. query: a click, or Enter at
-    the crosshair, asks for the patch there. point: (x, y) in 0..1, drawn as a marker. label: short name in the corner.
+    Args:
+        alt: what it shows.
+        size: (H, W) in pixels.
+        photo: URI below the layer.
+        layer: URI laid over the photo at the page's overlay opacity; opaque without a photo.
+        kind: "photo" or "mask", from whose colours the page reads class names.
+        stream: whose mask it is.
+        label: short name in the corner.
+
+    Returns:
+        HTML.
     """
     parts = []
     if photo:
@@ -71,21 +77,11 @@ def cell(
     overlaid = " over" if photo else ""
     if layer:
         parts.append(f'<img class="layer{overlaid}" src="{layer}" alt="{escape(alt)}" draggable="false">')
-    if point is not None:
-        parts.append(f'<i class="marker" style="left:{100 * point[0]:.2f}%;top:{100 * point[1]:.2f}%"></i>')
     parts.append('<i class="cross" aria-hidden="true"></i><span class="tip" role="status"></span>')
     if label:
         parts.append(f'<span class="tag" aria-hidden="true">{escape(label)}</span>')
     ratio = f"aspect-ratio:{size[1]}/{size[0]}"
-    does = "Click, or move the crosshair with the arrow keys and press Enter, to compare with the patch there."
-    named = f"{escape(alt)}. {does if query else 'Arrow keys move the crosshair.'}"
     return (
-        f'<div class="tile {kind}" style="{ratio}" data-kind="{kind}" data-stream="{stream}" data-query="{int(query)}" '
-        f'tabindex="0" role="{"button" if query else "group"}" aria-label="{named}">{"".join(parts)}</div>'
+        f'<div class="tile {kind}" style="{ratio}" data-kind="{kind}" data-stream="{stream}" tabindex="0" role="group" '
+        f'aria-label="{escape(alt)}. Arrow keys move the crosshair.">{"".join(parts)}</div>'
     )
-
-
-def words(text: str, size: tuple[int, int], label: str = "") -> str:
-    """A cell without a picture: says why."""
-    tag = f'<span class="tag" aria-hidden="true">{escape(label)}</span>' if label else ""
-    return f'<div class="tile words" style="aspect-ratio:{size[1]}/{size[0]}"><p>{escape(text)}</p>{tag}</div>'

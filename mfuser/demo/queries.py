@@ -21,14 +21,6 @@ class Query:
     point: tuple[float, float] | None = None
     note: str = ""
 
-    @property
-    def title(self) -> str:
-        """As it stands after "Similarity to"."""
-        if self.point is not None:
-            return "the patch that you clicked"
-        quoted = [f"“{t if len(t) <= 40 else t[:39].rstrip() + '…'}”" for t in self.texts]
-        return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
-
     def argument(self, analysis: Analysis) -> list[str] | tuple[float, float]:
         """For `Analysis.similarity`: texts, or pixels (x, y)."""
         if self.point is None:

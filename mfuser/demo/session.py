@@ -31,6 +31,7 @@ READY = 4  # examples analysed ahead of their visitors and kept, at some 30 MB e
 LONGEST = 1600  # pixels: larger photographs are reduced; no preset looks at finer ones on this page
 DECODES = 2  # photographs decoded at once: each may take some hundred MB while it is
 STAY = 4  # results that stay whatever the memory, so that a slider moved back finds what it had
+GONE = "This picture was deleted after its time here: please choose it again."
 
 
 class Settings(NamedTuple):
@@ -178,6 +179,8 @@ class Session:
 
     def photograph(self, path: str | Path) -> Photograph:
         """Decode and reduce a file. Raises images.ImageError."""
+        if not Path(path).exists():  # the reader's own sentence would name a folder of the server
+            raise images.ImageError(GONE)
         with self._decodes:
             pixels = images.load(path)
             original = pixels.shape[:2]
@@ -218,7 +221,7 @@ class Session:
 
         def make() -> Result:
             if photo is None and not Path(path).exists():
-                raise images.ImageError("This picture was deleted after its time here: please choose it again.")
+                raise images.ImageError(GONE)
             seen = photo or self.photograph(path)
             with refusals():
                 working_size(seen.pixels.shape[:2], segmenter.preset, settings.resolution)

@@ -128,8 +128,8 @@ def real_miou(result: Result, stream: str) -> float | None:
 def _scores(clear: Result, adverse: Result, stream: str) -> str:
     made = clear.analysis.made.get(stream, "decoder")
     of = "" if made == "decoder" else f" ({made})"
-    rows = [f"<span>consistency{of}</span><b>{percent(consistency(clear, adverse, stream))}</b>"]
+    rows = [f"<span>consistency{of}</span><b>{escape(percent(consistency(clear, adverse, stream)))}</b>"]
     before, after = real_miou(clear, stream), real_miou(adverse, stream)
     if before is not None and after is not None:
-        rows.append(f"<span>real mIoU</span><b>{percent(before)} → {percent(after)}</b>")
+        rows.append(f"<span>real mIoU</span><b>{escape(f'{percent(before)} → {percent(after)}')}</b>")
     return "".join(f'<p class="score">{row}</p>' for row in rows)

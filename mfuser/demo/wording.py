@@ -42,14 +42,6 @@ def notice(text: str, level: str = "error") -> str:
     return f'<p class="notice {level}" role="{role}">{escape(text)}</p>' if text else NOTHING
 
 
-def number(n: float) -> str:
-    """12463190 -> '12.5 M'."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if n >= size:
-            return f"{n / size:.1f} {unit}"
-    return f"{n:.0f}"
-
-
 def duration(milliseconds: float) -> str:
     return f"{milliseconds:.0f} ms" if milliseconds < 999.5 else f"{milliseconds / 1000:.1f} s"
 
@@ -82,22 +74,6 @@ def made(analysis: Analysis, stream: str) -> str:
         f"<b>{escape(how.capitalize())}.</b> {escape(MADE[how])} To train one, beside its stream-fused file: "
         f"<code>{escape(command)}</code>"
     )
-
-
-def classes(analysis: Analysis) -> str:
-    """What the colours of the masks mean."""
-    if analysis.trained_classes:
-        return "Cityscapes classes"
-    return (
-        f"your own {len(analysis.classes)} classes (experimental: the decoders were trained for the 19 of Cityscapes; "
-        "labels are in those, so that no mIoU is shown)"
-    )
-
-
-def cost(analysis: Analysis, stream: str) -> str:
-    """'605 ms · 12.5 M parameters' of one column."""
-    ran = analysis.ran
-    return f"{duration(ran['milliseconds'][stream])} · {number(ran['parameters'][stream])} parameters"
 
 
 def what_ran(analysis: Analysis, original: tuple[int, int]) -> str:

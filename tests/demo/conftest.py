@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from mfuser.demo.stopping import Stop
 from mfuser.demo.storage import Folder
 from mfuser.inference.segmenter import Segmenter
 from mfuser.loading import MFuser
+from mfuser.stage import bundle
 from tests.demo.visitor import Visitor
 
 
@@ -57,7 +59,43 @@ def session(monkeypatch, tiny_preset, tiny_model, passes, tmp_path) -> Session:
     return tiny_session(monkeypatch, tiny_preset, tiny_model, tmp_path)
 
 
-@pytest.fixture(scope="module")
+class Stage:
+    """The stage's view without a server: `tmp_path` of the test is the upload folder."""
+
+    def __init__(self, session: Session, folder: Path):
+        from mfuser.demo.stage_view import StageView
+        from mfuser.demo.uploads import Uploads
+
+        files = [file for example in session.examples for file in example.files]
+        self.session, self.view = session, StageView(session, Uploads(folder, files, session.knows))
+
+    def messages(self, path=None, example=None, preset="tiny", windows="single", resolution=64, classes="") -> list:
+        """[(message, path for the other views, what ran)] of an analysis."""
+        import gradio as gr
+
+        event = gr.EventData(None, {"request": "r", "example": example, "path": path})
+        found = self.view.analyse(preset, windows, resolution, classes, event)
+        return [(json.loads(text), path, ran) for text, path, ran in found]
+
+    def bundle(self, *args, **options) -> tuple[dict, dict]:
+        """Header, with "token", "path" and "ran_line" beside, and parts of what an analysis ends with."""
+        message, path, ran = self.messages(*args, **options)[-1]
+        assert "token" in message, message
+        header, parts = bundle.decode(self.view.bundle(self.view._results[message["token"]])[0])
+        return {**header, "token": message["token"], "path": path, "ran_line": ran}, parts
+
+    def error(self, *args, **options) -> str:
+        message, path, ran = self.messages(*args, **options)[-1]
+        assert path == ran == {"__type__": "update"}, "the other views stay as they are"
+        return message["error"]
+
+
+@pytest.fixture
+def stage(session, tmp_path) -> Stage:
+    return Stage(session, tmp_path)
+
+
+@pytest.fixture(scope="session")
 def served(tiny_preset, tiny_model, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """The whole page over the tiny model, launched on a free port with a temporary folder as the app makes it."""
     from mfuser.demo import layout, serve

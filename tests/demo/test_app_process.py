@@ -1,4 +1,7 @@
-"""app.py as a process of its own: how it starts on odd machines, and how it ends."""
+"""app.py as a process of its own: how it starts on odd machines, and how it ends.
+
+Each test starts the app anew. One runs always, the others with `-m slow`.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +89,7 @@ def test_starts_behind_a_proxy_and_beside_a_foreign_temporary_folder(start, tmp_
     assert app.pictures() == [tmp_path / "temporary" / "gradio"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["::1", "::"])
 def test_serves_ipv6_and_prints_an_address_that_opens(start, host):
     if not _has_ipv6():
@@ -98,15 +102,15 @@ def test_serves_ipv6_and_prints_an_address_that_opens(start, host):
     assert app.ended() == 0
 
 
+@pytest.mark.slow
 def test_terminated_in_mid_request_it_tells_the_client_and_is_gone(start):
     app = start(seconds=30)
     visitors, answers = [Visitor(app.url) for _ in range(3)], []
     path = visitors[0].upload(PICTURE)
-    show = visitors[2].index("show", 8)
     asked = [
         lambda: visitors[0].call("segment", {"path": path}),
         lambda: visitors[1].call("analyse", {"path": path}),  # waits in the queue
-        lambda: visitors[2].join(show, {"path": path}, "tiny", "single", 64, "whole", "car", None, ""),
+        lambda: visitors[2].stage({"request": "r", "path": path}),
     ]
     threads = [threading.Thread(target=lambda ask=ask: answers.append(ask())) for ask in asked]
     for thread in threads:
@@ -122,6 +126,7 @@ def test_terminated_in_mid_request_it_tells_the_client_and_is_gone(start):
     assert app.pictures() == []
 
 
+@pytest.mark.slow
 def test_interrupted_twice_and_then_terminated_it_ends_in_order(start):
     app = start(seconds=30)
     visitor = Visitor(app.url)
@@ -135,6 +140,7 @@ def test_interrupted_twice_and_then_terminated_it_ends_in_order(start):
     assert app.pictures() == [] and "terminate called" not in app.log.read_text()
 
 
+@pytest.mark.slow
 def test_interrupted_while_it_starts_it_leaves_nothing(tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     environment.pop("GRADIO_TEMP_DIR", None)
@@ -149,6 +155,7 @@ def test_interrupted_while_it_starts_it_leaves_nothing(tmp_path):
     assert app.returncode == 130 and "Traceback" not in said and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_app_left_is_deleted_by_the_next_one(start):
     first = start()
     Visitor(first.url).upload(PICTURE, "killed.png")
@@ -161,6 +168,7 @@ def test_what_a_killed_app_left_is_deleted_by_the_next_one(start):
     assert path.is_file() and not any(p.name == "killed.png" for p in first.pictures())
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_leaves_no_part(start):
     """A limit on the size of files stands for the full disk: writing fails in the same place, half way."""
     app = start()

@@ -134,8 +134,7 @@ def test_a_value_error_from_inside_the_model_reaches_nobody(served, visitor, str
         raise ValueError("could not broadcast /srv/weights (3,4) into shape (5,)")
 
     monkeypatch.setattr("mfuser.inference.segmenter.Segmenter._analyse", explode)
-    index = visitor.index("show", 8)
-    for answer in (visitor.call("segment", path, *rest), visitor.join(index, path, *rest, "whole", "car", None, "")):
+    for answer in (visitor.call("segment", path, *rest), visitor.stage(path, "tiny", "single", 96, "")):
         assert "broadcast" not in answer and "Something went wrong" in answer
     assert "could not broadcast" in caplog.text
 

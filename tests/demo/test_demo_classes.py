@@ -16,7 +16,6 @@ from mfuser.demo.endpoints import Endpoints
 from mfuser.demo.handlers import Handlers
 from mfuser.inference.segmenter import Segmenter
 
-QUIET = {"progress": lambda *_, **__: None}
 NAMES = ("road", "lorry", "<b>zebra</b>")
 OWN = ", ".join(NAMES)
 
@@ -35,12 +34,8 @@ def paper(session, build_model, tiny_preset, monkeypatch) -> str:
     return "paper"
 
 
-def show(handlers, path, classes="", preset="tiny"):
-    return handlers.show(path, preset, "single", 64, "whole", "car", None, classes, **QUIET)
-
-
 def weather(handlers, path, classes="", preset="tiny"):
-    return handlers.weather("weather", path, preset, "single", 64, ["fog"], 3, 0, classes=classes, **QUIET)
+    return handlers.weather(path, preset, "single", 64, classes, ["fog"], 3, 0, "simulated", lambda *_, **__: None)
 
 
 def skipped(value) -> bool:
@@ -50,35 +45,32 @@ def skipped(value) -> bool:
 # -- a class list -----------------------------------------------------------------------------------------------------
 
 
-def test_masks_legend_and_names_under_the_pointer_are_of_the_list(handlers, street_file):
-    matrix, ran, *notices = show(handlers, street_file, OWN)
-    assert notices == [wording.NOTHING] * 2
-    names = json.loads(unescape(re.search(r'data-names="([^"]+)"', matrix)[1]))
-    assert names == {",".join(map(str, c)): n for c, n in zip(palette(NAMES).tolist(), NAMES, strict=True)}
-    legend = re.findall(r"</i><span>(.*?)</span>", matrix)
-    assert legend and {unescape(name) for name in legend} <= set(NAMES)
-    assert "your own 3 classes (experimental" in matrix and "3 classes of your own (experimental)" in ran
-    assert "<b>zebra" not in matrix and "Cityscapes classes; point" not in matrix
+def test_masks_names_and_colours_are_of_the_list(stage, street_file):
+    header, parts = stage.bundle(street_file, classes=OWN)
+    assert header["classes"] == list(NAMES) and header["colours"] == palette(NAMES).tolist()
+    assert all(parts[f"mask.{stream}"].max() < len(NAMES) for stream in header["streams"])
+    assert "3 classes of your own (experimental)" in header["ran_line"]
 
 
-def test_another_list_runs_the_decoders_only_and_each_list_once(handlers, session, passes, street_file, monkeypatch):
-    show(handlers, street_file)
+def test_another_list_runs_the_decoders_only_and_each_list_once(stage, session, passes, street_file, monkeypatch):
+    trained = stage.bundle(street_file)[0]
     looks, look = [], Segmenter._encode_pixels
     monkeypatch.setattr(Segmenter, "_encode_pixels", lambda *a: looks.append(1) or look(*a))
-    _, ran, *_ = show(handlers, street_file, OWN)
-    show(handlers, street_file, "Road,lorry , <b>zebra</b>")
-    assert len(passes) == 2 and not looks and "the encoders ran earlier" in ran
-    back, ran, *_ = show(handlers, street_file, ", ".join(CLASSES))
-    assert len(passes) == 2 and "of your own" not in ran and "Cityscapes classes; point" in back
+    assert "the encoders ran earlier" in stage.bundle(street_file, classes=OWN)[0]["ran_line"]
+    stage.bundle(street_file, classes="Road,lorry , <b>zebra</b>")
+    assert len(passes) == 2 and not looks
+    back, _ = stage.bundle(street_file, classes=", ".join(CLASSES))
+    assert len(passes) == 2 and back["token"] == trained["token"] and "of your own" not in back["ran_line"]
 
 
-def test_labels_are_not_compared_with_other_classes(handlers, session):
-    path = str(session.examples[0].path)
-    matrix, *_ = show(handlers, path, OWN)
-    assert not re.search(r">mIoU [\d.]+ %<", matrix) and "no mIoU is shown" in matrix
-    shown, notice = weather(handlers, path, OWN)
+def test_labels_are_not_compared_with_other_classes(stage, handlers, session):
+    header, parts = stage.bundle(example=0, classes=OWN)
+    assert "truth" not in parts and "iou" not in header
+    shown, notice = weather(handlers, str(session.examples[0].path), OWN)
     assert notice == wording.NOTHING and "real mIoU" not in shown and shown.count("consistency") == 3
-    assert "zebra" in unescape(re.search(r'data-names="([^"]+)"', shown)[1])
+    names = json.loads(unescape(re.search(r'data-names="([^"]+)"', shown)[1]))
+    assert names == {",".join(map(str, c)): n for c, n in zip(palette(NAMES).tolist(), NAMES, strict=True)}
+    assert "<b>zebra" not in shown
 
 
 @pytest.mark.parametrize(
@@ -117,16 +109,17 @@ def test_endpoints_take_a_list(session, street_file):
 # -- columns without a decoder ----------------------------------------------------------------------------------------
 
 
-def test_columns_without_a_decoder_are_filled_and_called_what_they_are(handlers, paper, street_file):
-    matrix, *_ = show(handlers, street_file, preset=paper)
-    assert matrix.count('class="tile mask"') == 3
-    told = dict(re.findall(r'<div class="made (\w+)">(.*?)</div>', matrix))
-    assert told["fused"] == ""
-    assert "<b>Clusters.</b>" in told["vfm"] and "<b>Zero-shot.</b>" in told["vlm"]
-    for stream in ("vfm", "vlm"):
-        assert f"python -m train fit --streams {stream} --preset paper --data DATA --out WEIGHTS" in told[stream]
-    assert 'alt="Mask of VFM only (clusters): ' in matrix and 'alt="Mask of VLM only (zero-shot): ' in matrix
-    assert "each class: VFM only (clusters), VLM only (zero-shot), MFuser" in matrix
+def test_columns_without_a_decoder_are_filled_and_called_what_they_are(stage, paper, street_file):
+    header, parts = stage.bundle(street_file, preset=paper)
+    assert header["made"] == {"vfm": "clusters", "vlm": "zero-shot", "fused": "decoder"}
+    assert header["titles"] == {"vfm": "VFM only (clusters)", "vlm": "VLM only (zero-shot)", "fused": "MFuser"}
+    assert all(parts[f"mask.{stream}"].shape == (96, 128) for stream in ("vfm", "vlm", "fused"))
+
+
+def test_columns_of_trained_decoders_are_called_that(stage, street_file):
+    header, _ = stage.bundle(street_file)
+    assert set(header["made"].values()) == {"decoder"}
+    assert header["titles"] == {"vfm": "VFM only", "vlm": "VLM only", "fused": "MFuser"}
 
 
 def test_weather_says_of_what_the_consistency_is(handlers, paper, street_file):
@@ -134,8 +127,12 @@ def test_weather_says_of_what_the_consistency_is(handlers, paper, street_file):
     assert notice == wording.NOTHING and "consistency leans on" in shown
     rows = re.findall(r"<span>(consistency[^<]*)</span><b>([\d.]+) %", shown)
     assert [row[0] for row in rows] == ["consistency (clusters)", "consistency (zero-shot)", "consistency"]
+    told = dict(re.findall(r'<div class="made (\w+)">(.*?)</div>', shown))
+    assert told["fused"] == "" and "Clusters" in told["vfm"] and "Zero-shot" in told["vlm"]
+    for stream in ("vfm", "vlm"):
+        assert f"python -m train fit --streams {stream} --preset paper" in told[stream]
 
 
-def test_nothing_of_it_stands_on_a_page_of_trained_decoders(handlers, street_file):
-    for shown in (show(handlers, street_file)[0], weather(handlers, street_file)[0]):
-        assert 'class="made' not in shown and "zero-shot" not in shown and "clusters" not in shown
+def test_nothing_of_it_stands_beside_trained_decoders(handlers, street_file):
+    shown, _ = weather(handlers, street_file)
+    assert 'class="made' not in shown and "zero-shot" not in shown and "clusters" not in shown

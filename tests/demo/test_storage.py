@@ -176,16 +176,15 @@ def test_data_urls_are_deleted_by_age_too(empty):
     visitor = Visitor(empty.url)
     visitor.call("segment", "data:image/png;base64,AAAA")
     assert len(files(empty)) == 1
-    own = [path for path in map(Path, serve.kept(empty.page)) if path.is_file()]
-    for path in [*files(empty), *own]:
+    for path in files(empty):
         os.utime(path, (0, 0))
     empty.folder.delete_old(3600, serve.kept(empty.page))
-    assert files(empty) == [] and own and all(path.is_file() for path in own)
+    assert files(empty) == []
 
 
 def test_an_upload_comes_through_when_the_folder_was_deleted_meanwhile(served):
     for path in sorted(served.folder.path.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
+        path.unlink() if path.is_file() or path.is_symlink() else path.rmdir()
     served.folder.path.rmdir()
     path = Visitor(served.url).upload(b"content")
     assert Path(path).read_bytes() == b"content" and storage.delete_left(served.folder.path.parent) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import statistics
 from pathlib import Path
@@ -14,11 +15,11 @@ import pytest
 from mfuser import images
 from mfuser.demo import uploads
 from mfuser.demo.uploads import UPLOAD_FIRST, Uploads
-from tests.demo.visitor import META, Visitor, sentence
+from tests.demo.visitor import META, Visitor, message, sentence
 
 
 def endpoints(visitor: Visitor, picture) -> dict[str, str]:
-    """The answers of all four endpoints and of all private handlers that take a picture, in every way in."""
+    """The answers of all four endpoints in every way in, and of the stage."""
     public = {
         "analyse": ["tiny", "single", 64, ""],
         "similarity": ["car", -1, -1, "tiny", "single", 64],
@@ -27,21 +28,8 @@ def endpoints(visitor: Visitor, picture) -> dict[str, str]:
     }
     answers = {name: visitor.call(name, picture, *rest) for name, rest in public.items()}
     answers["named"] = visitor.call_named("weather", image=picture, severity=1, preset="tiny", resolution=64)
-    settings = [picture, "tiny", "single", 64]
-    private = {
-        ("preview", 1): [picture],
-        ("sources", 1): [picture],
-        ("click_photo", 1): [picture],
-        ("show", 8): [*settings, "whole", "car", None, ""],
-        ("weather_1", 10): ["weather", *settings, ["fog"], 1, 0, "simulated", ""],
-    }
-    for (name, count), data in private.items():
-        index = visitor.index(name, count)
-        more = {"event_data": {"index": [1, 1]}} if name == "click_photo" else {}
-        if not visitor.functions[index]["queue"]:  # the others are refused outside the queue, as tested below
-            answers[f"run {name}"] = visitor.run(index, *data, **more)
-        answers[f"join {name}"] = visitor.join(index, *data, **more)
-        answers[f"call {name}"] = visitor.call(name, *data)
+    data = picture["path"] if isinstance(picture, dict) and set(picture) == {"path"} else picture
+    answers["stage"] = json.dumps({"error": message(visitor.stage({"request": "r", "path": data}))["error"]})
     return answers
 
 
@@ -98,16 +86,10 @@ def hostile(folder: Path, secret: Path) -> dict[str, str]:
 
 
 def test_every_place_gives_one_and_the_same_answer(visitor, secret, served):
-    index, preview = visitor.index("show", 8), visitor.index("preview", 1)
     for kind, path in hostile(served.folder.path, secret).items():
         for picture in ({"path": path}, {"path": path, **META}):
-            rest = ["tiny", "single", 64, "whole", "car", None, ""]
-            for answer in (
-                visitor.call("segment", picture, "tiny", "single", 64, ""),
-                visitor.join(index, picture, *rest),
-                visitor.run(preview, picture),
-            ):
-                assert sentence(answer) == UPLOAD_FIRST, (kind, answer[:300])
+            answer = visitor.call("segment", picture, "tiny", "single", 64, "")
+            assert sentence(answer) == UPLOAD_FIRST, (kind, answer[:300])
 
 
 def test_a_file_object_where_text_belongs_fetches_and_reads_nothing(visitor, secret, street):
@@ -120,14 +102,20 @@ def test_a_file_object_where_text_belongs_fetches_and_reads_nothing(visitor, sec
         assert "where text or a number belongs" in sentence(answer)
 
 
-def test_state_of_a_visitor_comes_from_the_server_alone(visitor, secret, street):
-    """The place of the active tab and of the class list is a State: what a client sends there is not taken."""
-    path = visitor.upload(images.encode(street))
-    data = ["weather", {"path": path}, "tiny", "single", 64, ["fog"], 1, 0, "simulated", {"path": str(secret), **META}]
-    answer = visitor.run(visitor.index("weather_1", 10), *data)
-    assert visitor.last != 200, "a function of the queue is not called outside it"
-    answer = visitor.join(visitor.index("weather_1", 10), *data)
-    assert "secret" not in answer and '"success":true' in answer and "Fog" not in answer
+def test_state_of_a_visitor_comes_from_the_server_alone(visitor, served, secret, street):
+    """Which picture the drawers are about, whether one is open, the class list: what a client sends is not taken."""
+    served.passes.clear()
+    upload = visitor.upload(images.encode(street))
+    for path in (upload, str(secret), {"path": str(secret), **META}, 7):
+        data = [True, path, "tiny", "single", 64, "", ["fog"], 1, 0, "simulated"]
+        for function in (f for f in visitor.functions if f["api_name"].startswith("show")):
+            answer = visitor.run(function["id"], *data)
+            assert visitor.last == 404, "a function of the queue is not called outside it"
+            answer = visitor.join(function["id"], *data)
+            assert "secret" not in answer and '"success":true' in answer and "Fog" not in answer
+        answer = visitor.run(visitor.index("sources", 1), path)
+        assert '"visible":false' in answer and "secret" not in answer
+    assert served.passes == []
 
 
 def test_functions_of_the_queue_run_in_the_queue_only(visitor, served, street):
@@ -164,8 +152,8 @@ def test_huge_and_empty_values_are_one_sentence(visitor, secret):
         answer = visitor.call("segment", value, "tiny", "single", 64, "")
         assert 0 < len(sentence(answer)) < 300, value
     assert "8 values" in sentence(visitor.call("weather", *[picture] * 9))
-    assert "values" in sentence(visitor.join(visitor.index("show", 8)))
-    assert "values" in sentence(visitor.run(visitor.index("preview", 1)))
+    assert "values" in sentence(visitor.join(visitor.index("show", 10)))
+    assert "values" in sentence(visitor.run(visitor.index("sources", 1)))
     visitor.post("/call/segment", {"data": ["x" * (uploads.MAX_BYTES * 3 // 2 + 1000)]})
     assert visitor.last == 413
 
@@ -173,12 +161,11 @@ def test_huge_and_empty_values_are_one_sentence(visitor, secret):
 def test_not_there_and_not_allowed_take_the_same_time(visitor, secret):
     """Medians of the same request for a file that exists, for one that does not, and of one that is deep in folders
     that do not exist. The rule looks at the text alone, which `test_the_disk_is_not_asked` shows exactly."""
-    preview = visitor.index("preview", 1)
     paths = [str(secret), str(secret) + ".none", "/no/such/folder/at/all/x.png", "/etc/shadow"]
     times: dict[str, list[float]] = {path: [] for path in paths}
-    for _ in range(40):
+    for _ in range(25):
         for path in paths:
-            visitor.run(preview, {"path": path})
+            visitor.stage({"path": path})
             times[path].append(visitor.seconds)
     medians = {path: statistics.median(taken) for path, taken in times.items()}
     print({Path(p).name: f"{1000 * m:.2f} ms" for p, m in medians.items()})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,24 @@ class Visitor:
         text = self.post("/queue/join", {"data": list(data), "fn_index": index, "session_hash": session, **more})
         return self._stream(f"/queue/data?session_hash={session}") if self.last == 200 else text
 
+    def stage(self, event: Any, *settings: Any) -> str:
+        """The queue's event "analyse" of the stage, with the data of the event; settings of the tiny model else."""
+        data = settings or ("tiny", "single", 64, "")
+        return self.join(self.index("analyse_1", 4), *data, event_data=event)
+
+    def raw(self, method: str, target: str, headers: str = "") -> tuple[int, bytes]:
+        """Status and body of a request whose address goes out as it stands."""
+        host, port = str(self.http.base_url).removeprefix("http://").strip("/").rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
+            connection.sendall(head.encode("latin-1"))
+            came = b""
+            with suppress(ConnectionResetError):  # an address that is too long is not read to its end
+                while more := connection.recv(65536):
+                    came += more
+        status, _, body = came.partition(b"\r\n\r\n")
+        return int(status.split()[1]), body
+
     def file(self, path: str | Path) -> str:
         return self.http.get(f"{API}/file={path}").text
 
@@ -70,6 +90,16 @@ class Visitor:
                     break
         self.seconds = time.perf_counter() - begin
         return "\n".join(line for line in lines if "estimation" not in line and "process_starts" not in line)
+
+
+def message(answer: str) -> dict[str, Any]:
+    """The last message to the stage in an answer of the queue."""
+    for line in reversed(answer.splitlines()):
+        if "process_completed" in line:
+            output = json.loads(line.removeprefix("data: "))["output"]
+            assert "data" in output, f"no message, but {output}"
+            return json.loads(output["data"][0])
+    raise AssertionError(f"no answer in {answer[:300]!r}")
 
 
 def sentence(answer: str) -> str:
