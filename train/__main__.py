@@ -17,6 +17,7 @@ COMMANDS = {
     "blend": ("train.adapt.blend", "weights between those before and after further training"),
     "settle": ("train.adapt.settle", "name the members of label groups that labels cannot tell apart"),
     "calibrate": ("train.score.calibration", "fit the temperature of each stream's confidence"),
+    "similarity-scale": ("train.score.similarity_scale", "from which similarity on the page paints anything"),
     "efficiency": ("train.measure.efficiency", "parameters, arithmetic, time and memory of every adapter"),
     "pretrain": ("train.pretrain", "train the built-in encoders"),
     "probe": ("train.measure.probe.command", "what frozen encoders know: linear probes, contours, texts, likeness"),
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     usage = "usage: python -m train {" + ",".join(COMMANDS) + "} ...\n"
     if arguments and arguments[0] in ("-h", "--help"):
-        print(usage + "".join(f"\n  {name:14} {text}" for name, (_, text) in COMMANDS.items()))
+        print(usage + "".join(f"\n  {name:16} {text}" for name, (_, text) in COMMANDS.items()))
         return 0
     if not arguments or arguments[0] not in COMMANDS:
         wrong = f"unknown command {arguments[0]!r}" if arguments else "no command"

@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Analyse the images and write the page. Returns the exit code, 2 when an image could not be read."""
     from mfuser.images import ImageError
-    from mfuser.stage import gallery
+    from mfuser.stage import gallery, scales
 
     paths = common.find_images(args.images)
     queries = common.comma_list(args.queries) if args.queries else gallery.QUERIES
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     code = common.each_image(args, paths, analyse)
     if not analyses:
         raise ImageError("No image could be read: the gallery was not written.")
-    written = gallery.write_gallery(out, analyses, args.title, queries)
+    written = gallery.write_gallery(out, analyses, args.title, queries, scales.read(segmenter.folder))
     if not args.quiet:
         size = sum(path.stat().st_size for path in written) / 1e6
         print(f"{out}: {len(analyses)} pictures, {size:.1f} MB; try it with `python -m http.server -d {out}`")

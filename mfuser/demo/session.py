@@ -266,7 +266,11 @@ class Session:
 
     def with_layers(self, result: Result) -> Analysis:
         """The analysis of a result with the tokens of every block, for one visitor who looks inside the fusion."""
-        return result.analysis
+        seen = result.analysis
+        if seen.layers:
+            return seen
+        classes = None if seen.trained_classes else seen.classes
+        return self._analyse(seen.ran["preset"], seen.image, "single", min(seen.ran["input_size"]), classes, True)
 
     def weathered(self, clear: Result, settings: Settings, condition: str, severity: int, seed: int) -> Analysis:
         """One cell of a sweep: as `adverse`, but nothing is kept. Raises Refusal."""

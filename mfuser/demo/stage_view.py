@@ -21,7 +21,8 @@ from mfuser.demo.jobs import Job
 from mfuser.demo.refusals import Refusal
 from mfuser.demo.session import Result, Session, Settings
 from mfuser.demo.uploads import Uploads
-from mfuser.stage import files
+from mfuser.inference.segmenter import Segmenter
+from mfuser.stage import files, scales
 from mfuser.stage.bundle import encode
 from mfuser.stage.takeaway import zipped
 from mfuser.stage.texts import query
@@ -129,11 +130,11 @@ class StageView:
             result = self._results.get(token)
             if result is None:
                 raise Refusal("This picture is no longer kept here: choose it again.")
-            preset = result.analysis.ran["preset"]
-            asked = queries.from_text(text, self.session.segmenter(preset).is_cut)
+            asked = queries.from_text(text, self._segmenter(result).is_cut)
             bases = self.bundle(result)[1]
-            found = query(", ".join(asked.texts), result.analysis.embed, asked.texts, bases)
-            return {**found, "note": asked.note}
+            known = self.scales(result)
+            found = query(", ".join(asked.texts), result.analysis.embed, asked.texts, bases, known)
+            return {**found, "note": " ".join(filter(None, (found["note"], asked.note)))}
         except Exception as error:
             return {"error": wording.sentence(error)}
 
@@ -147,15 +148,22 @@ class StageView:
             self._results[result.token] = result
         return result.token
 
-    @staticmethod
-    def bundle(result: Result) -> tuple[bytes, dict]:
+    def bundle(self, result: Result) -> tuple[bytes, dict]:
         """The encoded bundle of a result and its text bases, made once."""
         with result.lock:
             if result.bundle is None:
-                note = {"note": wording.reduced(result.original, result.analysis.size)}
-                made = encode(result.analysis, result.labels, note)
+                note = wording.reduced(result.original, result.analysis.size)
+                extra = {"note": note, "scales": scales.header(self.scales(result))}
+                made = encode(result.analysis, result.labels, extra)
                 result.bundle = (made.data, made.text_bases)
             return result.bundle
+
+    def scales(self, result: Result) -> scales.Scales | None:
+        """The scale of similarity that was measured for the model of a result, None without one."""
+        return scales.read(self._segmenter(result).folder)
+
+    def _segmenter(self, result: Result) -> Segmenter:
+        return self.session.segmenter(result.analysis.ran["preset"])
 
     def routes(self) -> Mount:
         """Everything below /stage/."""

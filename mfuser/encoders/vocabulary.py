@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,24 @@ from mfuser.config import Source
 from mfuser.hub import MissingError
 
 END = 1  # </s>, also the padding
+
+
+def unknown_words(text: str) -> list[str]:
+    """Words that no text tower here can know: without a Latin letter or a digit, as emoji and other scripts.
+
+    All text towers were trained on English. Their vocabularies have single letters of other scripts at most, or bytes.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The words in their order. Accents do not make a word unknown: tokenizers drop them.
+    """
+    return [
+        word
+        for word in text.split()
+        if not any(c.isascii() and c.isalnum() for c in unicodedata.normalize("NFKD", word))
+    ]
 
 
 class SigLIPTokenizer:

@@ -63,7 +63,7 @@ def load(
             "pass the preset's name, and the folder as weights."
         ) from error
     name = folder.resolve().name if folder else "built in"
-    return Segmenter(model.for_inference(), device, precision, name, classes)
+    return Segmenter(model.for_inference(), device, precision, name, classes, folder or files.folder_of(built))
 
 
 def _checkpoint(preset: str | Path, weights: str | Path | None) -> Path | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class Segmenter:
         precision: "float32" or "bf16".
         weights: what `Analysis.ran` calls the weights.
         classes: class names in place of the trained ones (experimental, see `open_vocabulary`).
+        folder: where the weights lie, None when they come from no folder.
 
     Raises:
         ValueError: unknown precision, or a bad class list.
@@ -69,11 +71,13 @@ class Segmenter:
         precision: str = "float32",
         weights: str = "random",
         classes: Sequence[str] | None = None,
+        folder: Path | None = None,
     ):
         if precision not in PRECISIONS:
             raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
         self.model = model.to(device).eval()
         self.device, self.precision, self.weights = torch.device(device), precision, weights
+        self.folder = folder
         if precision != "float32":
             lower(self.model, self.device, PRECISIONS[precision])
         self.classes = None if classes is None else open_vocabulary.check(classes, self.preset.classes)

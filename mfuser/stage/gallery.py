@@ -10,7 +10,7 @@ from typing import Any
 
 from mfuser import images
 from mfuser.inference.analysis import Analysis
-from mfuser.stage import files
+from mfuser.stage import files, scales
 from mfuser.stage.bundle import add_to_header, encode
 from mfuser.stage.texts import query
 from mfuser.writing import write_bytes
@@ -39,7 +39,11 @@ _PAGE = """<!doctype html>
 
 
 def write_gallery(
-    out: Path, pictures: Sequence[tuple[str, Analysis]], title: str = "MFuser", queries: Sequence[str] = QUERIES
+    out: Path,
+    pictures: Sequence[tuple[str, Analysis]],
+    title: str = "MFuser",
+    queries: Sequence[str] = QUERIES,
+    measured: scales.Scales | None = None,
 ) -> list[Path]:
     """Write a folder that opens from any web server.
 
@@ -48,6 +52,7 @@ def write_gallery(
         pictures: name and analysis of each picture.
         title: of the page.
         queries: texts that can be looked for.
+        measured: the model's scale of similarity, None where nobody measured one.
 
     Returns:
         The files written.
@@ -55,8 +60,8 @@ def write_gallery(
     entries: list[dict[str, Any]] = []
     written = []
     for number, (name, analysis) in enumerate(pictures, 1):
-        bundle = encode(analysis)
-        asked = [query(text, analysis.encode_text, [text], bundle.text_bases) for text in queries]
+        bundle = encode(analysis, extra={"scales": scales.header(measured)})
+        asked = [query(text, analysis.encode_text, [text], bundle.text_bases, measured) for text in queries]
         written.append(_write(out / f"picture-{number}.mfb", add_to_header(bundle.data, {"queries": asked})))
         height, width = analysis.size
         small = images.resize(analysis.image, max(1, round(THUMBNAIL * height / width)), THUMBNAIL)

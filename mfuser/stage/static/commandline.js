@@ -1,7 +1,7 @@
 // "Look for ...": words, chips, pinned points, opacity, layer and mode.
 
 import { LAYERS } from "./layers.js";
-import { argmax } from "./similarity.js";
+import { verdict } from "./scales.js";
 
 const SUGGESTIONS = ["car", "person", "tree", "traffic light", "something red"];
 const NAMES = {
@@ -17,7 +17,8 @@ const NAMES = {
  * @param {HTMLElement} root
  * @param {ReturnType<import("./store.js").createStore>} store
  * @param {ReturnType<import("./stage.js").createStage>} stage
- * @param {(text: string) => Promise<{id: string, text: string, note: string, vectors: Record<string, number[][]>} | null>} ask
+ * @param {(text: string) => Promise<{id: string, text: string, note: string, vectors: Record<string, number[][]>,
+ *   background?: Record<string, number[][]>} | null>} ask
  */
 export function createCommandLine(root, store, stage, ask) {
   const form = root.querySelector("form");
@@ -37,21 +38,10 @@ export function createCommandLine(root, store, stage, ask) {
       const answer = await ask(wanted);
       if (mine !== asked || store.state.picture !== picture || !answer) return; // a later question, or another picture
       store.set({ text: answer, points: [], layer: "similarity", following: false });
-      tell(answer);
+      note.textContent = verdict(picture.header, answer, stage.field);
     } catch (error) {
       if (mine === asked) note.textContent = error.message || String(error);
     }
-  }
-
-  /** What a visitor should know of the answer: unknown words, or that nothing is close. */
-  function tell(answer) {
-    const words = [answer.note].filter(Boolean);
-    const best = Object.keys(answer.vectors).map((stream) => {
-      const field = stage.field(stream);
-      return field ? field[argmax(field)] - stage.range(stream)[0] : 0;
-    });
-    if (best.length && best.every((above) => above <= 0)) words.push(`Nothing here is close to “${answer.text}”.`);
-    note.textContent = words.join(" ");
   }
 
   form.addEventListener("submit", (event) => {

@@ -1,7 +1,8 @@
 // One layer of one model as a small canvas, which the stage stretches over the photograph.
 
 import { paintField, paintMask } from "./colours.js";
-import { patchAt, pointSimilarity, textSimilarity } from "./similarity.js";
+import { rangeOf } from "./scales.js";
+import { argmax, patchAt, pointSimilarity, textSimilarity } from "./similarity.js";
 import { disagreement } from "./summary.js";
 
 export const LAYERS = ["masks", "similarity", "features", "confidence", "disagreement", "truth"];
@@ -37,16 +38,16 @@ export function createLayers(picture, heat) {
       const places = points.map((p) => ({ index: patchAt(p.x, p.y, picture.grid), sign: p.sign }));
       values = picture.tokens[stream] ? pointSimilarity(picture.tokens[stream], places) : null;
     } else if (query.text && picture.dense[stream] && query.text.vectors[stream]) {
-      values = textSimilarity(picture.dense[stream], query.text.vectors[stream]);
+      values = textSimilarity(picture.dense[stream], query.text.vectors[stream], query.text.background?.[stream]);
     }
     fields.set(stream, { key, values });
     return values;
   }
 
-  /** Range of colours for a query: fixed for each model and stream, never that of the picture shown. */
+  /** Range of colours for a query. @returns {[number, number]} */
   function range(stream, query) {
     const kind = query.hover || query.points.length ? "point" : "text";
-    return picture.header.scales?.[kind]?.[stream] ?? (kind === "point" ? [0.2, 1] : [0, 0.5]);
+    return rangeOf(picture.header, kind, stream, field(stream, query));
   }
 
   const { width, height, grid } = picture;
@@ -54,7 +55,6 @@ export function createLayers(picture, heat) {
 
   return {
     field,
-    range,
     /** @returns {{canvas: OffscreenCanvas, smooth: boolean, veil: number} | null} veil: how far the photograph is dimmed */
     get(layer, stream, { query, isolated }) {
       if (layer === "masks" && picture.masks[stream]) {
@@ -69,7 +69,8 @@ export function createLayers(picture, heat) {
         const made = canvas(`similarity ${stream}`, values, grid[1], grid[0], (rgba) =>
           paintField(values, range(stream, query), heat, rgba, true),
         );
-        return { canvas: made, smooth: true, veil: 0.25 };
+        const found = values[argmax(values)] > range(stream, query)[0];
+        return { canvas: made, smooth: true, veil: found ? 0.25 : 0 };
       }
       if (layer === "features" && picture.features[stream]) {
         const rgb = picture.features[stream];

@@ -48,15 +48,21 @@ export function pointSimilarity(embedding, points) {
 }
 
 /**
- * The largest cosine with any of several texts.
+ * The largest cosine with any of several texts, less the largest with any generic background word.
  * @param {Embedding} embedding
  * @param {number[][]} vectors of the texts, in the dimensions of the embedding
+ * @param {number[][]} [background] vectors of background words; none where the cosine itself was measured to be better
  * @returns {Float32Array}
  */
-export function textSimilarity(embedding, vectors) {
-  return vectors
-    .map((vector) => products(embedding, vector))
-    .reduce((best, next) => best.map((value, i) => Math.max(value, next[i])));
+export function textSimilarity(embedding, vectors, background = []) {
+  const best = (several) =>
+    several
+      .map((vector) => products(embedding, vector))
+      .reduce((highest, next) => highest.map((value, i) => Math.max(value, next[i])));
+  const found = best(vectors);
+  if (!background.length) return found;
+  const generic = best(background);
+  return found.map((value, i) => value - generic[i]);
 }
 
 /** @param {ArrayLike<number>} values @returns {number} index of the largest */

@@ -185,6 +185,5 @@ export function createStage(root, store, heat) {
     },
     /** Similarity of each patch of a stream to what is asked now; null where the model cannot answer. */
     field: (stream) => layers?.field(stream, query()) ?? null,
-    range: (stream) => layers?.range(stream, query()) ?? [0, 1],
   };
 }
