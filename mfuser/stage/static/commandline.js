@@ -145,6 +145,8 @@ export function createCommandLine(root, store, stage, ask) {
 
   const opacity = root.querySelector(".opacity input");
   opacity.addEventListener("input", () => store.set({ opacity: Number(opacity.value) / 100 }));
+  store.on(["opacity"], (state) => (opacity.value = String(Math.round(100 * state.opacity))));
+  opacity.value = String(Math.round(100 * store.state.opacity));
   const follow = root.querySelector(".follow input");
   follow.addEventListener("change", () =>
     store.set({ following: follow.checked, layer: follow.checked ? "similarity" : store.state.layer }),
