@@ -14,10 +14,10 @@ from mfuser.demo.guard import Page
 from mfuser.demo.handlers import Handlers
 from mfuser.demo.session import Session
 from mfuser.demo.stage_view import StageView
+from mfuser.demo.theme import TITLE
 from mfuser.demo.uploads import Uploads
 from mfuser.demo.weather_view import WeatherView
 
-TITLE = "MFuser: what two frozen vision models see, and what they know together"
 COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1, "api_visibility": "private"}
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # The stage asks anew, with the settings as they are now.

@@ -24,6 +24,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <meta name="description" content="What a vision foundation model, a vision-language model and their fusion see.">
+<link rel="icon" href="data:,">
 <meta property="og:title" content="{title}">
 <link rel="stylesheet" href="stage.css">
 <style>body {{ margin: 0 auto; max-width: 1500px; padding: 12px clamp(8px, 2vw, 24px); background: #f5f7f9;

@@ -84,7 +84,9 @@ def visit(browser, url) -> Iterator[Callable]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(MILLISECONDS)
-        page.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
+        page.on(
+            "request", lambda r: foreign.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None
+        )
         page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address}/#{link}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 WIDTHS = {1440: 900, 768: 1024, 390: 844}  # pixels: width -> height
 THEMES = ("light", "dark")
-READY = "document.querySelector(\".mfuser .stage\")?.dataset.shown"
+READY = 'document.querySelector(".mfuser .stage")?.dataset.shown'
 
 
 def _press(selector: str) -> Callable:

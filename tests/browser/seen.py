@@ -61,7 +61,9 @@ def sampled(labels: np.ndarray, page, aspect: float) -> np.ndarray:
 
 def bubble(page) -> dict[str, list[str]]:
     """Model -> [class, confidence, similarity], as the bubble says it; without its head."""
-    rows = page.locator(".bubble > div:not(.head)").evaluate_all("rows => rows.map(r => [...r.children].map(c => c.textContent))")
+    rows = page.locator(".bubble > div:not(.head)").evaluate_all(
+        "rows => rows.map(r => [...r.children].map(c => c.textContent))"
+    )
     return {row[0]: row[1:] for row in rows}
 
 

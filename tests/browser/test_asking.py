@@ -13,7 +13,6 @@ from PIL import Image
 from mfuser.stage import files
 from tests.browser.seen import CANVAS, at, bubble, bundle, cosines, hover, pixels, pressed
 
-
 HEAT = np.round(255 * matplotlib.colormaps[files.HEAT](np.linspace(0, 1, 256))[:, :3])
 
 

@@ -39,7 +39,8 @@ def test_on_a_phone_picture_pills_query_numbers_follow_each_other(visit):
     page = visit(**PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     tops = [
-        page.locator(part).first.bounding_box()["y"] for part in (".strip", ".stage", ".layers", ".modes", ".command form", ".rail")
+        page.locator(part).first.bounding_box()["y"]
+        for part in (".strip", ".stage", ".layers", ".modes", ".command form", ".rail")
     ]
     assert tops == sorted(tops) and tops[4] < 844 - 40  # the query is in the first screen
     canvas = page.locator(CANVAS).bounding_box()
@@ -50,14 +51,14 @@ def test_on_a_phone_picture_pills_query_numbers_follow_each_other(visit):
     assert panel["y"] >= canvas["y"] + canvas["height"] - 1 and len(bubble(page)) >= 3
     page.locator('.modes [data-choice="triple"]').tap()
     page.wait_for_function("document.querySelectorAll('.stage-label').length === 3")
-    assert [box["x"] for box in (page.locator(".stage-label").nth(i).bounding_box() for i in range(3))] == pytest.approx(
-        [page.locator(".stage-label").first.bounding_box()["x"]] * 3
-    )  # under each other
+    assert [
+        box["x"] for box in (page.locator(".stage-label").nth(i).bounding_box() for i in range(3))
+    ] == pytest.approx([page.locator(".stage-label").first.bounding_box()["x"]] * 3)  # under each other
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_two_fingers_zoom_and_one_moves(visit):
-    page = visit(**PHONE)
+    page = visit("mode=single", **PHONE)
     shown = page.locator(CANVAS).bounding_box()
     touch = page.context.new_cdp_session(page)
     middle = (shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2)
@@ -72,7 +73,9 @@ def test_two_fingers_zoom_and_one_moves(visit):
     fingers("touchEnd")
     page.locator(".whole").wait_for(state="visible")
     page.locator(".share").tap()
-    scale, x, _ = (float(n) for n in page.evaluate("new URLSearchParams(location.hash.slice(1)).get('view')").split(","))
+    scale, x, _ = (
+        float(n) for n in page.evaluate("new URLSearchParams(location.hash.slice(1)).get('view')").split(",")
+    )
     assert scale == pytest.approx(3, rel=0.1) and x == pytest.approx(0.5, abs=0.05)
     assert page.locator(".point-chip").count() == 0
     page.evaluate("scrollTo(0, 0)")
@@ -91,7 +94,11 @@ def test_the_swipe_is_moved_by_a_finger(visit):
     grip, shown = handle.bounding_box(), page.locator(CANVAS).bounding_box()
     touch = page.context.new_cdp_session(page)
     y = grip["y"] + grip["height"] / 2
-    for kind, x in (("touchStart", grip["x"] + 14), ("touchMove", shown["x"] + 100), ("touchMove", shown["x"] + 0.8 * shown["width"])):
+    for kind, x in (
+        ("touchStart", grip["x"] + 14),
+        ("touchMove", shown["x"] + 100),
+        ("touchMove", shown["x"] + 0.8 * shown["width"]),
+    ):
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.wait_for_function("Number(document.querySelector('.swipe-handle').getAttribute('aria-valuenow')) > 70")
@@ -144,7 +151,9 @@ def test_headings_follow_each_other(page):
 
 def test_the_main_job_by_keyboard_alone(page):
     page.keyboard.press("Tab")
-    assert page.locator(":focus").inner_text() == "Skip to the picture" and page.locator(":focus").bounding_box()["x"] >= 0
+    assert (
+        page.locator(":focus").inner_text() == "Skip to the picture" and page.locator(":focus").bounding_box()["x"] >= 0
+    )
     page.keyboard.press("Enter")
     assert page.locator(":focus").get_attribute("id") == "stage-canvas"
     assert page.locator(":focus").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"

@@ -140,7 +140,9 @@ def test_nine_opens_a_cell_on_the_stage(visit):
     assert len(labels_of(page)) == 9
     page.locator(CANVAS).click(position=at(page, 0.5, 0.15))
     pixels(page)
-    assert labels_of(page) == ["VLM only"] and pressed(page, "layers") == "features" and pressed(page, "models") == "vlm"
+    assert (
+        labels_of(page) == ["VLM only"] and pressed(page, "layers") == "features" and pressed(page, "models") == "vlm"
+    )
 
 
 def test_the_numbers_of_the_rail_are_those_of_the_picture(page):

@@ -14,6 +14,7 @@ export function listen(stage, store) {
   const touches = new Map(); // pointerId -> last place
   let pressed = null; // where a press began
   let pinch = null;
+  let byTouch = false;
 
   const hoverAt = (event) => {
     const found = stage.locate(event.clientX, event.clientY);
@@ -22,6 +23,7 @@ export function listen(stage, store) {
   };
 
   canvas.addEventListener("pointerdown", (event) => {
+    byTouch = event.pointerType === "touch";
     touches.set(event.pointerId, event);
     pressed = { x: event.clientX, y: event.clientY, view: store.state.view, moved: false };
     if (touches.size === 2) {
@@ -118,7 +120,10 @@ export function listen(stage, store) {
   document.addEventListener("keyup", (event) => {
     if (event.key === " ") store.set({ peek: false });
   });
-  canvas.addEventListener("blur", () => store.set({ peek: false, hover: null }));
+  canvas.addEventListener("blur", () => {
+    // After a touch the reading stays: on a phone it is a panel, and what lies below must not move under the finger.
+    store.set({ peek: false, hover: byTouch ? store.state.hover : null });
+  });
 
   // The swipe's handle.
   handle.addEventListener("pointerdown", (event) => {
