@@ -1,4 +1,4 @@
-"""Screenshots of every view of a running page: `python -m tests.browser.screenshots http://127.0.0.1:7860 --out DIR`."""
+"""Screenshots of every view of a running page: `python -m tests.browser.screenshots ADDRESS --out DIR`."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import gradio_client
@@ -14,6 +15,12 @@ from mfuser.stage.bundle import decode
 
 SHOWN = ".stage[data-shown]"
 CANVAS = "#stage-canvas"
+SCRIPTS = Path(__file__).parent / "js"
+
+
+def script(name: str) -> str:
+    """A function that is evaluated in the page."""
+    return (SCRIPTS / f"{name}.js").read_text(encoding="utf-8")
 
 
 def bundle(page, path: str = "stage/example/0/bundle") -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,35 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.seen import CANVAS, SHOWN, at, bubble, labels_of, pressed
+from tests.browser.seen import CANVAS, SHOWN, at, bubble, labels_of, pressed, script
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-
-CONTRAST = """() => {
-  const probe = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgba = (text) => { probe.clearRect(0, 0, 1, 1); probe.fillStyle = text; probe.fillRect(0, 0, 1, 1); return [...probe.getImageData(0, 0, 1, 1).data]; };
-  const light = (c) => c.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (e) => { for (let at = e; at; at = at.parentElement) { const c = rgba(getComputedStyle(at).backgroundColor); if (c[3] > 180) return c; } return [255, 255, 255, 255]; };
-  const poor = [];
-  for (const e of document.querySelectorAll('body *')) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    const box = e.getBoundingClientRect();
-    if (!own || !box.width || !box.height || e.closest(':disabled') || getComputedStyle(e).visibility === 'hidden') continue;
-    const [a, b] = [light(rgba(getComputedStyle(e).color)), light(ground(e))].sort((p, q) => q - p);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) poor.push(`${ratio.toFixed(1)} ${e.tagName}.${e.className} ${e.textContent.slice(0, 30)}`);
-  }
-  return poor;
-}"""
-SMALL = """() => [...document.querySelectorAll('button, select, a[href], input, [role=slider]')]
-  .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest('.skip') && !e.closest('label'))
-  .map((e) => [e, e.getBoundingClientRect()]).filter(([e, b]) => b.width && (b.width < 24 || b.height < 24) && getComputedStyle(e).display !== 'inline')
-  .map(([e, b]) => `${Math.round(b.width)}x${Math.round(b.height)} ${e.tagName}.${e.className} ${e.textContent.slice(0, 20)}`)"""
-NAMELESS = """() => [...document.querySelectorAll('button, select, a[href], input:not([type=hidden]), textarea, [role=slider], canvas')]
-  .filter((e) => e.checkVisibility())
-  .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.title || (e.labels && e.labels.length) || e.getAttribute('aria-labelledby')))
-  .map((e) => e.outerHTML.slice(0, 120))"""
 
 
 def test_on_a_phone_picture_pills_query_numbers_follow_each_other(visit):
@@ -117,8 +91,8 @@ def test_nothing_is_wider_than_the_window(visit, width):
 def test_nothing_jumps_at_the_start(browser, url, width):
     context = browser.new_context(viewport={"width": width, "height": 844})
     context.add_init_script(
-        "window.shift = 0; new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) "
-        "window.shift += e.value; }).observe({ type: 'layout-shift', buffered: true });"
+        "window.shift = 0; new PerformanceObserver((list) => { for (const e of list.getEntries()) "
+        "if (!e.hadRecentInput) window.shift += e.value; }).observe({ type: 'layout-shift', buffered: true });"
     )
     page = context.new_page()
     page.goto(url)
@@ -132,13 +106,13 @@ def test_nothing_jumps_at_the_start(browser, url, width):
 def test_texts_have_contrast_and_targets_have_size_and_names(visit, theme):
     page = visit(color_scheme=theme)
     assert page.locator(".theme").inner_text() == {"light": "Dark", "dark": "Light"}[theme]
-    assert page.evaluate(CONTRAST) == []
-    assert page.evaluate(SMALL) == []
-    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(script("contrast")) == []
+    assert page.evaluate(script("small")) == []
+    assert page.evaluate(script("nameless")) == []
     page.locator(".theme").click()
     assert page.evaluate("document.querySelector('.dark') !== null") == (theme == "light")
     page.wait_for_timeout(400)
-    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate(script("contrast")) == []
 
 
 def test_headings_follow_each_other(page):

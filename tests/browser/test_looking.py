@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mfuser.config import ASSETS
-from tests.browser.seen import CANVAS, at, bubble, bundle, hover, labels_of, pixels, pressed, sampled, segmented
+from tests.browser.seen import CANVAS, at, bubble, bundle, hover, labels_of, pixels, pressed, sampled, script, segmented
 
 PLACES = [(0.1, 0.2), (0.3, 0.62), (0.55, 0.35), (0.72, 0.55), (0.93, 0.9)]
 
@@ -201,30 +201,10 @@ def test_looking_asks_the_server_nothing(page):
     assert asked == []
 
 
-MOVES = """async (count) => {
-  const canvas = document.querySelector('#stage-canvas'), box = canvas.getBoundingClientRect(), took = [], drawing = [];
-  const stage = canvas.closest('.stage');
-  const painted = () => new Promise((done) => requestAnimationFrame(() => {
-    const channel = new MessageChannel(); channel.port1.onmessage = done; channel.port2.postMessage(0); }));
-  for (let i = 0; i < count; i++) {
-    const x = box.left + box.width * (0.05 + 0.9 * ((i * 37) % 101) / 101), y = box.top + box.height * (0.05 + 0.9 * ((i * 53) % 97) / 97);
-    await painted();
-    const started = performance.now(), drawn = stage.dataset.drawn;
-    canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: x, clientY: y, pointerType: 'mouse', bubbles: true }));
-    await painted();
-    if (stage.dataset.drawn === drawn) throw new Error('a move was not painted');
-    took.push(performance.now() - started);
-    drawing.push(Number(stage.dataset.milliseconds));
-  }
-  const p95 = (all) => all.sort((a, b) => a - b)[Math.floor(0.95 * all.length)];
-  return { painted: p95(took), drawing: p95(drawing) };
-}"""
-
-
 @pytest.mark.parametrize("mode", ["swipe", "triple"])
 def test_similarity_follows_the_pointer_within_a_frame_or_two(visit, mode):
     page = visit(f"mode={mode}")
     page.locator(".follow input").check()
-    found = page.evaluate(MOVES, 1000)
+    found = page.evaluate(script("moves"), 1000)
     print(mode, found)
     assert found["drawing"] <= 33  # ms; what the page itself takes of the frame

@@ -18,7 +18,7 @@ def test_an_upload_is_seen_at_once_and_then_analysed(page, url, china):
     before = page.locator(".stage").get_attribute("data-drawn")
     choose(page, china)
     page.wait_for_function(
-        "n => !document.querySelector('.stage[data-shown]') && document.querySelector('.stage').dataset.drawn > Number(n) + 1",
+        "n => (s => !s.dataset.shown && s.dataset.drawn > Number(n) + 1)(document.querySelector('.stage'))",
         arg=before,
     )
     photo = np.asarray(Image.open(china).convert("RGB"), float)

@@ -15,6 +15,6 @@ def test_weather_answers_for_the_picture_on_the_stage_and_forgets_it_with_the_pi
     choose(page, china)
     page.wait_for_selector(SHOWN)
     page.wait_for_function(  # gone at once, or answered anew: never the old one beside a new picture
-        "old => { const seen = document.querySelectorAll('#weather .tile.photo img')[1]; return !seen || seen.src !== old; }",
+        "old => (seen => !seen || seen.src !== old)(document.querySelectorAll('#weather .tile.photo img')[1])",
         arg=first,
     )
