@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -11,28 +12,30 @@ from mfuser.demo import compute
 
 FIGURE = (Path(__file__).parent / "figure.svg").read_text(encoding="utf-8")
 WHAT = """
-### What MFuser is
+## What MFuser is
 A vision foundation model such as DINOv2 sees precisely where things are, but knows no words; a vision-language model
 such as CLIP knows what things are called, but sees them coarsely. MFuser keeps both frozen and puts one small Mamba
-adapter, MVFuser, behind every block: it reads the tokens of both encoders as one sequence and adds an offset to each.
-The fused features are precise and aligned with text, so that a decoder whose queries are the class names segments
-streets in towns and weather it was never trained on.
+adapter, MVFuser, after every block: it reads the tokens of both encoders as one sequence and adds an offset to each.
+The fused features are precise and aligned with text. A decoder whose queries are the class names then segments streets
+of domains whose labels it never saw. The built-in model `nano` was trained on rendered streets and on the weather
+simulator of this page, so that its results in that weather are no proof of generalisation.
 """
 READ = """
-### How to read the page
-* **Features** – tokens that look alike have the same colour. Colours of different models cannot be compared.
-* **Similarity** – the cosine between the query and every patch, on one scale for all columns. For several texts it is
-  the largest of their cosines. The VLM uses its original text tower, MFuser the tower with its learned prompts.
-  After a click, each column compares its own last tokens.
-* **Masks** – one of the 19 Cityscapes classes for every pixel. Each column has a decoder of its own, trained alike. The
-  paper trains none for the VFM and the VLM alone: there the VLM’s mask is zero-shot (the closest class name), the VFM’s
-  shows clusters of its patches in the colours of MFuser’s mask, and the page says so, with the command that trains one.
-* **Classes (experimental)** – names of your own instead of the 19. The decoders keep their training: a new name gets a
-  mix of the trained positions, weighted by how close the texts are.
-* **Time and parameters** – of what that column alone needs; MFuser needs both encoders, which the VFM's text queries
-  need in part.
+## How to read the page
+* **Masks**: one of the 19 Cityscapes classes for every pixel. Each model has a decoder of its own, trained alike. The
+  paper trains none for the VFM and the VLM alone: where a model has none, the page says what its mask is instead.
+* **Similarity**: the cosine of every patch with the patch that you clicked, or with your words, on one scale that does
+  not depend on the picture. Each model compares its own patches. The VFM knows no words. The VLM uses its original text
+  tower, MFuser the one with its learned prompts. With several points, those with + count by the best of them, and the
+  best of those with − is taken away.
+* **Features**: patches that look alike to a model have the same colour. Colours of two models cannot be compared.
+* **Confidence**: the probability of the class shown, as the decoder gives it.
+* **Differences**: the pixels in which the models do not agree.
+* **Errors**: the pixels in which a model differs from the truth, where the truth is known: it is for the rendered
+  examples.
+* Patches are compared in your browser, in 8 bits: a cosine shown is off by about 0.01.
 
-### Run it at home
+## Run it at home
 ```
 pip install -r requirements.txt
 python app.py
@@ -41,7 +44,7 @@ python app.py
 Every answer of this page is also an API endpoint: `/analyse`, `/similarity`, `/segment`, `/weather`, `/inside`,
 `/evaluate` and `/sweep`, documented under “Use via API” at the bottom. The same are MCP tools at `/gradio_api/mcp/`.
 
-### Links and licence
+## Links and licence
 The paper: [Mamba as a Bridge: Where Vision Foundation Models Meet Vision Language Models for Domain-Generalized
 Semantic Segmentation](https://arxiv.org/abs/2504.03193) (CVPR 2025). The code of this project is under the MIT licence;
 weights have their own terms.
@@ -60,7 +63,7 @@ def build(preset: str) -> None:
 
 
 def _models() -> str:
-    rows = ["### Models", "| model | encoders | licence of the weights | here |", "|---|---|---|---|"]
+    rows = ["## Models", "| model | encoders | licence of the weights | here |", "|---|---|---|---|"]
     for status in presets.available():
         preset = presets.get(status["name"])
         ready = status["runnable"] or preset.name in compute.SEGMENTERS
@@ -74,4 +77,5 @@ def _card(preset: str) -> str:
     folder = presets.get(preset).weights
     places = [] if folder is None else [folder / "README.md", folder.parent / "model_card.md"]
     text = next((path.read_text(encoding="utf-8") for path in places if path.is_file()), "")
-    return text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
+    text = text.split("\n---\n", 1)[-1] if text.startswith("---\n") else text
+    return re.sub(r"^(#+) ", r"##\1 ", text, flags=re.MULTILINE)  # below the headings of the page

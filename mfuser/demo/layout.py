@@ -14,11 +14,10 @@ from mfuser.demo.guard import Page
 from mfuser.demo.handlers import Handlers
 from mfuser.demo.session import Session
 from mfuser.demo.stage_view import StageView
+from mfuser.demo.theme import TITLE
 from mfuser.demo.uploads import Uploads
 from mfuser.demo.weather_view import WeatherView
 
-TITLE = "MFuser: what two frozen vision models see, and what they know together"
-HEAD = '<header id="page-head"><h1>MFuser</h1><p>Two frozen vision models, one small bridge.</p></header>'
 COMPUTE = {"concurrency_id": "compute", "concurrency_limit": 1, "api_visibility": "private"}
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # The stage asks anew, with the settings as they are now.
@@ -41,7 +40,6 @@ def build(session: Session, opened: bool = True) -> Page:
     times = (wording.FILE_CHECK_SECONDS, wording.FILE_SECONDS)
     options = {"title": TITLE, "analytics_enabled": False, "delete_cache": times, "fill_width": True}
     with Page(uploads, **options) as page:
-        gr.HTML(HEAD, apply_default_css=False)
         stage, messages = view.build()
         path = gr.State(None)  # of the picture on the stage
         with gr.Accordion("Adverse weather", open=False, elem_id="weather") as weather_drawer:

@@ -15,10 +15,11 @@ from starlette.middleware import Middleware
 from mfuser.demo import address, compute, tools, wording
 from mfuser.demo.doors import STOPPING, Doors
 from mfuser.demo.guard import Page
+from mfuser.demo.preview import Preview
 from mfuser.demo.session import Session
 from mfuser.demo.stopping import Stop
 from mfuser.demo.storage import Folder
-from mfuser.demo.theme import CSS, HEAD, theme
+from mfuser.demo.theme import CSS, DESCRIPTION, HEAD, TITLE, theme
 from mfuser.demo.uploads import MAX_BYTES
 
 LAST_WORD = 1.5  # seconds: the most that clients have to take the last word
@@ -56,6 +57,8 @@ def start(page: Page, session: Session, host: str, port: int, stop: Stop | None 
     stop = stop or Stop()
     files = [path for example in session.examples for path in example.files]
     doors = Middleware(Doors, uploads=page.uploads, folder=stop.folder, stopping=lambda: stop.asked)
+    picture = "/stage/example/0/picture" if session.examples else ""
+    preview = Middleware(Preview, title=TITLE, description=DESCRIPTION, head=HEAD, picture=picture)
     address.without_proxy(host)
     try:
         page.launch(
@@ -63,9 +66,8 @@ def start(page: Page, session: Session, host: str, port: int, stop: Stop | None 
             server_port=port,
             theme=theme(),
             css=CSS,
-            head=HEAD,
             allowed_paths=[str(path.resolve()) for path in files],
-            app_kwargs={"middleware": [doors], "routes": [page.stage_routes]},
+            app_kwargs={"middleware": [doors, preview], "routes": [page.stage_routes]},
             **LAUNCH,
         )
     except OSError as error:

@@ -9,10 +9,10 @@ import gradio as gr
 from mfuser.stage import files
 
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+TITLE = "MFuser: what two frozen vision models see, and what they know together"
 # Gradio rewrites the rules of `css`, which breaks :is(); what stands in the head stays as it is.
 DESCRIPTION = "See what a vision foundation model, a vision-language model and their Mamba fusion make of a street."
 HEAD = f"""<meta name="description" content="{DESCRIPTION}">
-<meta property="og:title" content="MFuser"><meta property="og:description" content="{DESCRIPTION}">
 <style>{(files.STATIC / "stage.css").read_text(encoding="utf-8")}</style>
 <style>{(files.STATIC / "drawers.css").read_text(encoding="utf-8")}</style>"""
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

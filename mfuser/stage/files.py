@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import matplotlib
@@ -11,9 +12,15 @@ STATIC = Path(__file__).parent / "static"
 HEAT = "inferno"  # perceptually uniform
 
 
-def fragment() -> str:
-    """The HTML of the stage, without a page around it."""
-    return (STATIC / "stage.html").read_text(encoding="utf-8")
+def fragment(title: str = "MFuser", sentence: str = "Two frozen vision models, one small bridge.") -> str:
+    """The HTML of the stage, without a page around it.
+
+    Args:
+        title: heading of the page, as plain text.
+        sentence: beside the title, as plain text.
+    """
+    html = (STATIC / "stage.html").read_text(encoding="utf-8")
+    return html.replace("{title}", escape(title)).replace("{sentence}", escape(sentence))
 
 
 def heat() -> str:

@@ -24,14 +24,14 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <meta name="description" content="What a vision foundation model, a vision-language model and their fusion see.">
+<link rel="icon" href="data:,">
+<meta property="og:title" content="{title}">
 <link rel="stylesheet" href="stage.css">
 <link rel="stylesheet" href="drawers.css">
 <style>body {{ margin: 0 auto; max-width: 1500px; padding: 12px clamp(8px, 2vw, 24px); background: #f5f7f9;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }}
-  h1 {{ font-size: 1.3rem; margin: 4px 0 10px; }}
   @media (prefers-color-scheme: dark) {{ body {{ background: #0e1116; color: #eef2f6; }} }}</style>
 <script>if (matchMedia("(prefers-color-scheme: dark)").matches) document.documentElement.classList.add("dark");</script>
-<h1>{title}</h1>
 {stage}
 <script type="module" src="gallery.js"></script>
 </html>
@@ -74,7 +74,7 @@ def write_gallery(
         written.append(_write(out / name, source.read_bytes()))
     about = {"pictures": entries, "heat": files.heat()}
     written.append(_write(out / "gallery.json", json.dumps(about).encode()))
-    page = _PAGE.format(title=escape(title), stage=files.fragment())
+    page = _PAGE.format(title=escape(title), stage=files.fragment(title))
     return [*written, _write(out / "index.html", page.encode())]
 
 

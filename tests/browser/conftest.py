@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mfuser import images
+from tests.browser.seen import SHOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 MILLISECONDS = 60_000  # the most to wait for one answer, on a busy machine
@@ -22,7 +23,10 @@ MILLISECONDS = 60_000  # the most to wait for one answer, on a busy machine
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory) -> Iterator[str]:
-    """The address of a running app."""
+    """The address of a running app: one of the tests' own, or that of MFUSER_PAGE, which saves the start."""
+    if running := os.environ.get("MFUSER_PAGE"):
+        yield running.rstrip("/")
+        return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -68,20 +72,38 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, url) -> Iterator:
-    """A new visitor. Afterwards: no request to another host, no error in the console."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    visit, foreign, complaints = context.new_page(), [], []
-    visit.set_default_timeout(MILLISECONDS)
-    visit.on("request", lambda r: foreign.append(r.url) if not r.url.startswith((url, "data:", "blob:")) else None)
-    visit.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-    visit.on("pageerror", lambda error: complaints.append(str(error)))
-    visit.goto(url)
-    visit.wait_for_selector("#matrix .tile.mask img.layer")
-    yield visit
-    context.close()
+def visit(browser, url) -> Iterator[Callable]:
+    """Opens the page as a new visitor, who waits for the first picture; options are of a browser's context.
+
+    Afterwards: no request to another host, no error in the console.
+    """
+    contexts, foreign, complaints = [], [], []
+
+    def opened(link: str = "", address: str = url, **options):
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(MILLISECONDS)
+        page.on(
+            "request", lambda r: foreign.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None
+        )
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}/#{link}")
+        page.wait_for_selector(SHOWN)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
     assert foreign == []
     assert complaints == []
+
+
+@pytest.fixture
+def page(visit):
+    """A new visitor with a mouse."""
+    return visit()
 
 
 def _answers(address: str) -> bool:

@@ -1,36 +1,20 @@
-"""The view of adverse weather in a real browser."""
+"""The drawer of adverse weather."""
 
 from __future__ import annotations
 
-import re
+from tests.browser.seen import SHOWN, choose
 
-import numpy as np
-
-from tests.browser.seen import different, picture_of
+GRID = "#weather .pictures"
 
 
-def test_weather_shows_both_and_follows_its_controls(page):
-    page.get_by_role("tab", name="Adverse weather").click()
-    page.locator("#weather-grid h3", has_text="Fog, severity 3").wait_for()
-    photos = page.locator("#weather-grid .tile.photo img")
-    assert photos.count() == 2 and page.locator("#weather-grid .tile.mask").count() == 6
-    clear, fog = picture_of(photos.nth(0)), picture_of(photos.nth(1))
-    assert different(clear, fog)
-    assert np.asarray(fog).std() < np.asarray(clear).std()  # fog takes contrast
-    page.get_by_label("Night").check()
-    page.locator("#weather-grid h3", has_text="Fog + night, severity 3").wait_for()
-    assert np.asarray(picture_of(photos.nth(1))).mean() < 0.7 * np.asarray(fog).mean()
-    scores = page.locator("#weather-grid .foot .score").all_inner_texts()
-    assert len(scores) == 6 and all(re.search(r"\d+\.\d %", s) for s in scores)
-
-
-def test_an_example_is_shown_in_weather_rendered_in_its_scene(page):
-    page.get_by_role("tab", name="Adverse weather").click()
-    page.locator("#weather-grid h3", has_text="Fog, severity 3").wait_for()
-    simulated = picture_of(page.locator("#weather-grid .tile.photo img").nth(1))
-    page.get_by_label("rendered in the scene").check()
-    page.locator("#weather-grid h3", has_text="Fog, rendered in the scene").wait_for()
-    assert different(simulated, picture_of(page.locator("#weather-grid .tile.photo img").nth(1)))
-    assert "real mIoU" in page.locator("#weather-grid .foot .score").all_inner_texts()[1]
-    page.get_by_label("Night").check()
-    page.locator("#weather-notice .notice", has_text="one condition at a time").wait_for()
+def test_weather_answers_for_the_picture_on_the_stage_and_forgets_it_with_the_picture(page, china):
+    page.locator("#weather button").first.click()
+    page.locator(GRID).wait_for()
+    first = page.locator(f"{GRID} .tile.photo img").nth(1).get_attribute("src")
+    assert page.locator(f"{GRID} .tile.photo").count() == 2 and page.locator(f"{GRID} .tile.mask").count() == 6
+    choose(page, china)
+    page.wait_for_selector(SHOWN)
+    page.wait_for_function(  # gone at once, or answered anew: never the old one beside a new picture
+        "old => (seen => !seen || seen.src !== old)(document.querySelectorAll('#weather .tile.photo img')[1])",
+        arg=first,
+    )

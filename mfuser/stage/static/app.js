@@ -23,7 +23,7 @@ export async function start({ element, trigger, upload, base }) {
 
   /** Asks the queue; resolves with the token of a bundle. */
   function ask(entry, path, tell, signal) {
-    const request = crypto.randomUUID();
+    const request = `${Date.now()}-${Math.random()}`; // crypto.randomUUID wants https
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => {
         waiting.delete(request);

@@ -40,7 +40,11 @@ export function createBubble(element, stage, store) {
     const patch = patchAt(hover.x, hover.y, picture.grid);
     const asked = store.state.points.length > 0 || store.state.text;
     element.classList.toggle("differ", differ);
+    const head = document.createElement("div");
+    head.className = "head";
+    head.append(span(""), span("class"), span("sure"), span(asked && !store.state.following ? "similar" : ""));
     element.replaceChildren(
+      head,
       ...readings.map(({ name, label, confidence }, i) => {
         const row = document.createElement("div");
         const field = asked && !store.state.following ? stage.field(streams[i]) : null;

@@ -34,10 +34,11 @@ export function createCommandLine(root, store, stage, ask) {
     input.value = wanted;
     const mine = ++asked;
     const { picture } = store.state;
+    note.textContent = "";
     try {
       const answer = await ask(wanted);
       if (mine !== asked || store.state.picture !== picture || !answer) return; // a later question, or another picture
-      store.set({ text: answer, points: [], layer: "similarity", following: false });
+      store.set({ text: answer, points: [], layer: "similarity", following: false, kept: null, isolated: null });
       note.textContent = verdict(picture.header, answer, stage.field);
     } catch (error) {
       if (mine === asked) note.textContent = error.message || String(error);
@@ -60,7 +61,7 @@ export function createCommandLine(root, store, stage, ask) {
 
   function showPoints({ points: pinned }) {
     points.hidden = !pinned.length;
-    form.hidden = pinned.length > 0;
+    form.hidden = chips.hidden = pinned.length > 0;
     points.replaceChildren(
       ...pinned.map((point, i) => {
         const chip = document.createElement("span");
@@ -68,7 +69,7 @@ export function createCommandLine(root, store, stage, ask) {
         const sign = document.createElement("button");
         sign.type = "button";
         sign.textContent = point.sign > 0 ? "+" : "−";
-        sign.title = "More like this, or less like this";
+        sign.title = "Change to the opposite";
         sign.setAttribute("aria-label", point.sign > 0 ? "More like this patch" : "Less like this patch");
         sign.addEventListener("click", () =>
           store.set({ points: store.state.points.map((p, k) => (k === i ? { ...p, sign: -p.sign } : p)) }),
@@ -78,7 +79,7 @@ export function createCommandLine(root, store, stage, ask) {
         const remove = document.createElement("button");
         remove.type = "button";
         remove.textContent = "×";
-        remove.setAttribute("aria-label", "Remove this point");
+        remove.setAttribute("aria-label", `Remove the point at ${text.textContent.slice(9)}`);
         remove.addEventListener("click", () => store.set({ points: store.state.points.filter((_, k) => k !== i) }));
         chip.append(sign, text, remove);
         return chip;
@@ -118,22 +119,24 @@ export function createCommandLine(root, store, stage, ask) {
     store.on([side], (state) => (select.value = state[side]));
     select.value = store.state[side];
   }
-  const single = root.querySelector(".single-model");
-  single.addEventListener("change", () => store.set({ model: single.value }));
-  const settle = ({ mode, model, picture }) => {
+  const models = root.querySelector(".models");
+  pills(models, "model", ["vfm", "vlm", "fused"], { vfm: "VFM", vlm: "VLM", fused: "MFuser" });
+  const settle = ({ mode, picture }) => {
     between.hidden = mode !== "swipe";
-    single.hidden = mode !== "single";
-    single.value = model;
-    truth.hidden = !picture?.truth;
+    models.hidden = mode !== "single";
+    truth.disabled = !picture?.truth;
+    truth.title = picture && !picture.truth ? "The truth of this picture is not known" : "";
   };
-  store.on(["mode", "model", "picture"], settle);
+  store.on(["mode", "picture"], settle);
   settle(store.state);
   store.on(["picture"], ({ picture, layer }) => {
-    if (layer === "truth" && !picture?.truth) store.set({ layer: "masks" });
+    if (layer === "truth" && picture && !picture.truth) store.set({ layer: "masks" });
   });
 
   const opacity = root.querySelector(".opacity input");
   opacity.addEventListener("input", () => store.set({ opacity: Number(opacity.value) / 100 }));
+  store.on(["opacity"], (state) => (opacity.value = String(Math.round(100 * state.opacity))));
+  opacity.value = String(Math.round(100 * store.state.opacity));
   const follow = root.querySelector(".follow input");
   follow.addEventListener("change", () =>
     store.set({ following: follow.checked, layer: follow.checked ? "similarity" : store.state.layer }),
@@ -141,6 +144,13 @@ export function createCommandLine(root, store, stage, ask) {
   store.on(["following"], ({ following }) => (follow.checked = following));
   store.on(["points"], showPoints);
   store.on(["picture"], () => (note.textContent = ""));
+  store.on(["text"], ({ text }) => (input.value = text?.text ?? ""));
+  const INVITE = "Click the picture, or type what to look for.";
+  store.on(["layer", "points", "text", "following", "picture"], ({ layer, points: pinned, text, following, picture }) => {
+    const nothing = picture && layer === "similarity" && !pinned.length && !text && !following;
+    if (nothing) note.textContent = INVITE;
+    else if (note.textContent === INVITE) note.textContent = "";
+  });
   showPoints(store.state);
   return { lookFor };
 }

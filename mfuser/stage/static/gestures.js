@@ -14,6 +14,7 @@ export function listen(stage, store) {
   const touches = new Map(); // pointerId -> last place
   let pressed = null; // where a press began
   let pinch = null;
+  let byTouch = false;
 
   const hoverAt = (event) => {
     const found = stage.locate(event.clientX, event.clientY);
@@ -22,6 +23,7 @@ export function listen(stage, store) {
   };
 
   canvas.addEventListener("pointerdown", (event) => {
+    byTouch = event.pointerType === "touch";
     touches.set(event.pointerId, event);
     pressed = { x: event.clientX, y: event.clientY, view: store.state.view, moved: false };
     if (touches.size === 2) {
@@ -31,6 +33,7 @@ export function listen(stage, store) {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (touches.has(event.pointerId)) touches.set(event.pointerId, event);
+    if (event.pointerType === "mouse" && !event.buttons) pressed = null; // the button was released elsewhere
     if (pinch && touches.size === 2) {
       const [a, b] = [...touches.values()];
       const distance = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
@@ -76,28 +79,28 @@ export function listen(stage, store) {
     (event) => {
       const found = stage.locate(event.clientX, event.clientY);
       if (!found) return;
-      const zooming = event.ctrlKey || event.metaKey || store.state.view.scale > 1 || event.deltaY < 0;
-      if (!zooming) return; // the whole picture is shown: the page scrolls on
+      const whole = store.state.view.scale <= 1;
+      const pinching = event.ctrlKey || event.metaKey; // that of a touch pad too
+      // The page scrolls on where there is nothing to zoom out of, and back up to its top.
+      if (whole && (event.deltaY > 0 || (!pinching && window.scrollY > 0))) return;
       event.preventDefault();
       store.set({ view: zoomed(store.state.view, Math.exp(-event.deltaY / 400), found) });
     },
     { passive: false },
   );
-  canvas.addEventListener("dblclick", () => store.set({ view: WHOLE }));
-
   function pin(x, y, sign, add) {
     const point = { x, y, sign };
-    const { layer } = store.state;
-    store.set({
-      points: add ? [...store.state.points, point] : [point],
-      layer: layer === "masks" || layer === "features" ? "similarity" : layer,
-    });
+    const points = add ? [...store.state.points, point] : [point];
+    store.set({ points, layer: "similarity", kept: null, isolated: null });
   }
 
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const digits = { 1: "vfm", 2: "vlm", 3: "fused" };
-  canvas.addEventListener("keydown", (event) => {
+  document.addEventListener("keydown", (event) => {
     const { hover, view } = store.state;
+    const over = event.target === document.body && canvas.matches(":hover"); // the pointer is on the picture
+    if ((event.target !== canvas && !over) || !store.state.picture) return;
+    if (event.ctrlKey || event.metaKey) return;
     if (event.key in arrows) {
       const step = (event.shiftKey ? 5 : 1) * (STEP / view.scale);
       const from = hover ?? { x: 0.5, y: 0.5 };
@@ -107,17 +110,20 @@ export function listen(stage, store) {
     else if (event.key === "+" || event.key === "=") store.set({ view: zoomed(view, 1.5, hover ?? { x: 0.5, y: 0.5 }) });
     else if (event.key === "-") store.set({ view: zoomed(view, 1 / 1.5, hover ?? { x: 0.5, y: 0.5 }) });
     else if (event.key === "0") store.set({ view: WHOLE });
-    else if (event.key === "Escape") store.set({ points: [], isolated: null, view: WHOLE });
+    else if (event.key === "Escape") store.set({ points: [], kept: null, isolated: null, view: WHOLE });
     else if (event.key in digits) store.set({ mode: "single", model: digits[event.key] });
     else if (event.key === " ") store.set({ peek: true });
-    else if (event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey) fullScreen(canvas.closest(".stage"));
+    else if (event.key.toLowerCase() === "f") fullScreen(canvas.closest(".stage"));
     else return;
     event.preventDefault();
   });
-  canvas.addEventListener("keyup", (event) => {
+  document.addEventListener("keyup", (event) => {
     if (event.key === " ") store.set({ peek: false });
   });
-  canvas.addEventListener("blur", () => store.set({ peek: false, hover: null }));
+  canvas.addEventListener("blur", () => {
+    // After a touch the reading stays: on a phone it is a panel, and what lies below must not move under the finger.
+    store.set({ peek: false, hover: byTouch ? store.state.hover : null });
+  });
 
   // The swipe's handle.
   handle.addEventListener("pointerdown", (event) => {

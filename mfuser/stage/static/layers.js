@@ -16,32 +16,44 @@ export function createLayers(picture, heat) {
   const fields = new Map(); // stream -> {key, values}
 
   function canvas(name, key, width, height, paint) {
-    const known = drawn.get(name);
+    let known = drawn.get(name);
     if (known && known.key === key) return known.canvas;
-    const target = known?.canvas ?? new OffscreenCanvas(width, height);
-    const context = target.getContext("2d");
-    const image = context.createImageData(width, height);
-    paint(image.data);
-    context.putImageData(image, 0, 0);
-    drawn.set(name, { key, canvas: target });
-    return target;
+    if (!known) {
+      const target = new OffscreenCanvas(width, height);
+      const context = target.getContext("2d");
+      known = { key, canvas: target, context, image: context.createImageData(width, height) };
+      drawn.set(name, known);
+    }
+    known.key = key;
+    paint(known.image.data);
+    known.context.putImageData(known.image, 0, 0);
+    return known.canvas;
   }
 
   /** Similarity of each patch of a stream to what is asked, or null where the model cannot answer. */
   function field(stream, query) {
     const points = query.hover ? [{ ...query.hover, sign: 1 }] : query.points;
-    const key = query.text && !points.length ? `text ${query.text.id}` : points.map((p) => `${p.sign} ${p.x} ${p.y}`).join();
-    const known = fields.get(stream);
-    if (known?.key === key) return known.values;
-    let values = null;
-    if (points.length) {
-      const places = points.map((p) => ({ index: patchAt(p.x, p.y, picture.grid), sign: p.sign }));
-      values = picture.tokens[stream] ? pointSimilarity(picture.tokens[stream], places) : null;
-    } else if (query.text && picture.dense[stream] && query.text.vectors[stream]) {
-      values = textSimilarity(picture.dense[stream], query.text.vectors[stream], query.text.background?.[stream]);
+    const places = points.map((p) => ({ index: patchAt(p.x, p.y, picture.grid), sign: p.sign }));
+    const key = keyOf(query);
+    const known = fields.get(stream) ?? { key: null, values: null, buffer: null };
+    if (known.key === key) return known.values;
+    known.key = key;
+    known.values = null;
+    if (places.length && picture.tokens[stream]) {
+      known.buffer ??= new Float32Array(picture.tokens[stream].count);
+      known.values = pointSimilarity(picture.tokens[stream], places, known.buffer);
+    } else if (!places.length && query.text && picture.dense[stream] && query.text.vectors[stream]) {
+      known.values = textSimilarity(picture.dense[stream], query.text.vectors[stream], query.text.background?.[stream]);
     }
-    fields.set(stream, { key, values });
-    return values;
+    fields.set(stream, known);
+    return known.values;
+  }
+
+  /** What is asked, as a text: moves within one patch ask for the same. */
+  function keyOf({ hover, points, text }) {
+    const at = (p) => patchAt(p.x, p.y, picture.grid);
+    if (hover) return `at ${at(hover)}`;
+    return points.length ? points.map((p) => `${p.sign} ${at(p)}`).join() : `text ${text?.id ?? ""}`;
   }
 
   /** Range of colours for a query. @returns {[number, number]} */
@@ -66,7 +78,7 @@ export function createLayers(picture, heat) {
       if (layer === "similarity") {
         const values = field(stream, query);
         if (!values) return null;
-        const made = canvas(`similarity ${stream}`, values, grid[1], grid[0], (rgba) =>
+        const made = canvas(`similarity ${stream}`, keyOf(query), grid[1], grid[0], (rgba) =>
           paintField(values, range(stream, query), heat, rgba, true),
         );
         const found = values[argmax(values)] > range(stream, query)[0];
@@ -75,10 +87,7 @@ export function createLayers(picture, heat) {
       if (layer === "features" && picture.features[stream]) {
         const rgb = picture.features[stream];
         const made = canvas(`features ${stream}`, 0, grid[1], grid[0], (rgba) => {
-          for (let i = 0; i < rgb.length / 3; i++) {
-            rgba.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
-            rgba[4 * i + 3] = 255;
-          }
+          for (let i = 0; i < rgb.length / 3; i++) rgba.set([rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2], 255], 4 * i);
         });
         return { canvas: made, smooth: true, veil: 0 };
       }

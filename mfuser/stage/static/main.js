@@ -4,13 +4,14 @@ import { createBubble } from "./bubble.js";
 import { readBundle } from "./bundle.js";
 import { readColourMap } from "./colours.js";
 import { createCommandLine } from "./commandline.js";
-import { fullScreen, listen } from "./gestures.js";
-import { readLink, writeLink } from "./link.js";
+import { listen } from "./gestures.js";
 import { mountInside } from "./inside.js";
+import { readLink } from "./link.js";
 import { createRail } from "./rail.js";
 import { createStage } from "./stage.js";
 import { createStore } from "./store.js";
 import { createStrip } from "./strip.js";
+import { createTools } from "./tools.js";
 import { mountTruth } from "./truth.js";
 import { WHOLE, bounded } from "./viewport.js";
 
@@ -27,7 +28,8 @@ import { WHOLE, bounded } from "./viewport.js";
  * @property {{x: number, y: number, sign: 1 | -1}[]} points pinned
  * @property {{x: number, y: number, stream?: string} | null} hover
  * @property {boolean} following similarity to the patch under the pointer
- * @property {number | null} isolated class
+ * @property {number | null} isolated class that alone is shown
+ * @property {number | null} kept class that a click isolated
  * @property {import("./viewport.js").View} view
  * @property {number} split of the swipe, 0..1
  * @property {boolean} peek at the bare photograph
@@ -62,17 +64,9 @@ function middleOfDifferences({ masks, width }, { left, right }) {
   return 0.5;
 }
 
-/** @param {string} address @param {string} name of the file */
-function save(address, name) {
-  const link = document.createElement("a");
-  Object.assign(link, { href: address, download: name });
-  link.click();
-}
-
 /** @param {HTMLElement} root @param {Backend} backend */
 export function mount(root, backend) {
   const asked = readLink(window.location.hash);
-  const phone = window.innerWidth < 700;
   const store = createStore(
     /** @type {State} */ ({
       picture: null,
@@ -88,6 +82,7 @@ export function mount(root, backend) {
       hover: null,
       following: false,
       isolated: null,
+      kept: null,
       split: 0.5,
       peek: false,
       hinted: false,
@@ -119,7 +114,7 @@ export function mount(root, backend) {
     current = entry;
     notice.textContent = "";
     // Never an old result under a new picture.
-    const reset = keep ? {} : { points: [], text: null, isolated: null, view: WHOLE };
+    const reset = keep ? {} : { points: [], text: null, view: WHOLE };
     store.set({ picture: null, preview: null, hover: null, ...reset });
     status.textContent = "Reading the photograph";
     cancel.hidden = false;
@@ -131,11 +126,14 @@ export function mount(root, backend) {
       if (mine.signal.aborted) return;
       store.set({ picture, ...(keep && asked.change.split !== undefined ? {} : { split: middleOfDifferences(picture, store.state) }) });
       status.textContent = "";
-      hint.hidden = store.state.hinted;
+      const verb = window.matchMedia("(pointer: coarse)").matches ? "Tap" : "Click";
+      hint.textContent = `${store.state.mode === "swipe" ? "Drag the handle. " : ""}${verb} anything.`;
+      hint.hidden = store.state.hinted || store.state.points.length > 0;
     } catch (error) {
       if (mine.signal.aborted) return;
       notice.textContent = error.message || String(error);
       status.textContent = "";
+      if (entry.file && entry.seen === false) strip.remove(entry.id);
     } finally {
       if (running === mine) {
         running = null;
@@ -151,9 +149,10 @@ export function mount(root, backend) {
       image.src = entry.preview ?? entry.thumbnail;
       await image.decode();
       const bitmap = await createImageBitmap(image);
+      entry.seen = true;
       if (!signal.aborted && !store.state.picture) store.set({ preview: bitmap });
     } catch {
-      // A format that browsers do not show, such as TIFF or HEIC: the server's answer brings the picture.
+      entry.seen = false; // what browsers do not show, such as TIFF or HEIC: the server's answer brings the picture
     }
   }
 
@@ -166,42 +165,26 @@ export function mount(root, backend) {
     notice.textContent = "Cancelled. Choose a picture to go on.";
   });
 
+  let count = 0;
   const strip = createStrip(root.querySelector(".strip"), backend.examples, {
     choose: (entry) => open(entry),
     upload: backend.upload
-      ? async (file) => {
-          const entry = { id: `own-${Date.now()}`, title: file.name, thumbnail: URL.createObjectURL(file), file };
-          entry.preview = entry.thumbnail;
+      ? (file, shown) => {
+          const thumbnail = URL.createObjectURL(file);
+          const entry = { id: `own-${(count += 1)}`, title: file.name, thumbnail, preview: thumbnail, file };
           strip.add(entry);
+          if (!shown) return;
+          strip.mark(entry.id);
           open(entry);
         }
       : null,
   });
-  root.querySelector(".share").addEventListener("click", async () => {
-    const example = backend.examples.find((one) => one.id === current?.id);
-    const address = new URL(window.location.href);
-    address.hash = writeLink(store.state, example?.id ?? null);
-    history.replaceState(null, "", address);
-    const said = example ? "Link copied." : "Link copied. It holds the view, not your picture.";
-    try {
-      await navigator.clipboard.writeText(address.href);
-      notice.textContent = said;
-    } catch {
-      notice.textContent = "The link stands in the address bar now.";
-    }
+  createTools(root, stage, store, {
+    zip: backend.zip,
+    name: () => current?.title ?? "mfuser",
+    example: () => backend.examples.find((one) => one.id === current?.id)?.id ?? null,
   });
-  root.querySelector(".as-seen").addEventListener("click", () => {
-    stage.canvas.toBlob((blob) => save(URL.createObjectURL(blob), `${current?.id ?? "mfuser"}-${store.state.layer}.png`));
-  });
-  const download = root.querySelector(".download");
-  download.addEventListener("click", () => save(backend.zip(store.state.picture), "mfuser.zip"));
-  store.on(["picture"], ({ picture }) => (download.hidden = !picture || !backend.zip));
-  root.querySelector(".full-screen").addEventListener("click", () => fullScreen(element));
-  root.querySelector(".whole").addEventListener("click", () => store.set({ view: WHOLE }));
-  store.on(["view"], ({ view }) => (root.querySelector(".whole").hidden = view.scale <= 1));
-  store.on(["hinted", "points", "following"], ({ hinted, points, following }) => {
-    if (hinted || points.length || following) hint.hidden = true;
-  });
+  store.on(["hinted", "points", "following", "text", "mode", "layer"], () => (hint.hidden = true));
 
   const first = backend.examples.find((one) => one.id === asked.example) ?? backend.examples[0];
   if (first) {
@@ -210,6 +193,7 @@ export function mount(root, backend) {
       if (asked.query && !store.state.points.length) command.lookFor(asked.query);
     });
   } else status.textContent = "Drop a photograph to begin.";
-  if (phone) element.classList.add("phone");
+  // A link pasted into the address of an open page is a new visit.
+  window.addEventListener("hashchange", () => window.location.hash.includes("=") && window.location.reload());
   return { store, stage, command, again: () => current && open(current, true) };
 }

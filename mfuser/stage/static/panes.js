@@ -6,6 +6,8 @@
  */
 
 const GAP = 6;
+const NARROW = 600; // pixels: below it three models stand under each other
+const SHORT = { photo: "Photo", vfm: "VFM", vlm: "VLM", fused: "MFuser" };
 export const TITLES = { photo: "Photograph", vfm: "VFM only", vlm: "VLM only", fused: "MFuser" };
 
 /**
@@ -17,21 +19,20 @@ export const TITLES = { photo: "Photograph", vfm: "VFM only", vlm: "VLM only", f
  */
 export function panesOf(state, streams, width, height) {
   const all = { x: 0, y: 0, width, height };
-  const pane = (box, stream, layer, more) => ({ ...box, stream, layer, label: TITLES[stream], ...more });
+  const pane = (box, stream, layer, more) => ({ ...box, stream, layer, label: labelOf(state, box, stream, layer), ...more });
   if (state.mode === "swipe") {
     return [
       pane(all, state.left, state.layer, { half: "left" }),
       pane(all, state.right, state.layer, { half: "right" }),
     ];
   }
-  if (state.mode === "triple") return columns(all, streams).map(([box, stream]) => pane(box, stream, state.layer));
+  if (state.mode === "triple") {
+    const divide = width < NARROW ? rows : columns;
+    return divide(all, streams).map(([box, stream]) => pane(box, stream, state.layer));
+  }
   if (state.mode === "nine") {
-    const rows = ["features", "similarity", "masks"];
-    const each = (height - GAP * (rows.length - 1)) / rows.length;
-    return rows.flatMap((layer, row) =>
-      columns({ x: 0, y: row * (each + GAP), width, height: each }, streams).map(([box, stream]) =>
-        pane(box, stream, layer),
-      ),
+    return rows(all, ["features", "similarity", "masks"]).flatMap(([row, layer]) =>
+      columns(row, streams).map(([box, stream]) => pane(box, stream, layer)),
     );
   }
   return [pane(all, state.model, state.layer)];
@@ -42,8 +43,22 @@ function columns(box, streams) {
   return streams.map((stream, i) => [{ ...box, x: box.x + i * (width + GAP), width }, stream]);
 }
 
+function rows(box, names) {
+  const height = (box.height - GAP * (names.length - 1)) / names.length;
+  return names.map((name, i) => [{ ...box, y: box.y + i * (height + GAP), height }, name]);
+}
+
+/** What stands on a pane: its model, and why nothing is painted where the model cannot answer. */
+function labelOf({ mode, text, points, following, isolated }, { width }, stream, layer) {
+  const title = width < 150 ? SHORT[stream] : TITLES[stream];
+  if (mode === "nine") return width < 190 ? title : `${title}, ${layer}`;
+  const words = text && !points.length && !following && isolated === null;
+  return layer === "similarity" && stream === "vfm" && words ? `${title}: knows no words` : title;
+}
+
 /** Height of the stage for a width, so that nothing jumps when a picture comes. */
 export function heightFor(mode, width, aspect, most) {
-  const fit = { triple: width / 3 / aspect, nine: width / aspect }[mode] ?? width / aspect;
+  const across = width < NARROW ? (3 * width) / aspect : width / 3 / aspect;
+  const fit = { triple: across, nine: width / aspect }[mode] ?? width / aspect;
   return Math.round(Math.min(most, Math.max(160, fit)));
 }

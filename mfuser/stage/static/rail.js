@@ -15,8 +15,6 @@ export function createRail(root, store, lookFor) {
   const says = root.querySelector(".rail-sentence");
   const head = root.querySelector(".rail-head");
   const list = root.querySelector(".rail-classes");
-  let kept = null; // class that a click isolated
-
   function rows(picture) {
     const { classes, colours, streams, iou } = picture.header;
     const found = streams.map((stream) => shares(picture.masks[stream], classes.length));
@@ -42,15 +40,13 @@ export function createRail(root, store, lookFor) {
       button.dataset.class = String(k);
       button.title = "Point: show this class alone. Click: keep it. Double click: look for it.";
       button.addEventListener("pointerenter", () => store.set({ isolated: k }));
-      button.addEventListener("pointerleave", () => store.set({ isolated: kept }));
+      button.addEventListener("pointerleave", () => release());
       button.addEventListener("focus", () => store.set({ isolated: k }));
-      button.addEventListener("blur", () => store.set({ isolated: kept }));
+      button.addEventListener("blur", () => release());
       button.addEventListener("click", () => {
-        kept = kept === k ? null : k;
-        store.set({ isolated: kept, layer: "masks" });
-        for (const other of list.querySelectorAll("button")) {
-          other.setAttribute("aria-pressed", String(Number(other.dataset.class) === kept));
-        }
+        const kept = store.state.kept === k ? null : k;
+        store.set({ layer: "masks" });
+        store.set({ kept, isolated: kept });
       });
       button.addEventListener("dblclick", () => lookFor(name));
     }
@@ -77,14 +73,26 @@ export function createRail(root, store, lookFor) {
     return button;
   }
 
+  const release = () => store.set({ isolated: store.state.kept });
+
   function show({ picture }) {
-    kept = null;
+    store.set({ kept: null, isolated: null });
     root.classList.toggle("empty", !picture);
-    says.textContent = picture ? sentence(picture) : "";
+    says.textContent = picture ? sentence(picture) : "\u00a0";
     if (picture) rows(picture);
-    else list.replaceChildren();
+    else {
+      head.textContent = "";
+      list.replaceChildren();
+    }
   }
   store.on(["picture"], show);
+  store.on(["kept"], ({ kept }) => {
+    for (const button of list.querySelectorAll("button")) {
+      button.setAttribute("aria-pressed", String(Number(button.dataset.class) === kept));
+    }
+  });
+  // Another layer was chosen: it is shown, not the class.
+  store.on(["layer"], () => store.set({ kept: null, isolated: null }));
 }
 
 const mean = (values) => (values.length ? values.reduce((sum, v) => sum + v, 0) / values.length : null);

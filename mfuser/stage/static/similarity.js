@@ -6,10 +6,11 @@
  * Product of every patch with one vector.
  * @param {Embedding} embedding
  * @param {ArrayLike<number>} vector one number for each dimension
+ * @param {Float32Array} [sums] written to, so that a moving pointer makes no garbage
  * @returns {Float32Array} one number for each patch
  */
-export function products({ values, dimensions, count }, vector) {
-  const sums = new Float32Array(count);
+export function products({ values, dimensions, count }, vector, sums = new Float32Array(count)) {
+  sums.fill(0);
   for (let d = 0; d < dimensions; d++) {
     const factor = vector[d];
     if (factor === 0) continue;
@@ -21,7 +22,9 @@ export function products({ values, dimensions, count }, vector) {
 
 /** @param {Embedding} embedding @param {number} index of a patch @returns {Float32Array} its vector */
 export function patchVector({ values, dimensions, count }, index) {
-  return Float32Array.from({ length: dimensions }, (_, d) => values[d * count + index]);
+  const vector = new Float32Array(dimensions);
+  for (let d = 0; d < dimensions; d++) vector[d] = values[d * count + index];
+  return vector;
 }
 
 /** Index of the patch at a place. @param {number} x 0..1 @param {number} y 0..1 @param {[number, number]} grid */
@@ -35,9 +38,13 @@ export function patchAt(x, y, [rows, columns]) {
  * The largest cosine with any point marked +, less the largest with any marked - (where it is above 0).
  * @param {Embedding} embedding
  * @param {{index: number, sign: 1 | -1}[]} points
+ * @param {Float32Array} [into] written to where one point is asked for
  * @returns {Float32Array}
  */
-export function pointSimilarity(embedding, points) {
+export function pointSimilarity(embedding, points, into) {
+  if (points.length === 1 && points[0].sign > 0) {
+    return products(embedding, patchVector(embedding, points[0].index), into);
+  }
   const best = { 1: null, "-1": null };
   for (const { index, sign } of points) {
     const cosines = products(embedding, patchVector(embedding, index));

@@ -18,12 +18,14 @@ export function createStage(root, store, heat) {
   let photo = null;
   let panes = [];
   let waiting = false;
+  let number = 0; // pictures shown so far
 
   const size = () => ({ width: canvas.clientWidth, height: canvas.clientHeight });
+  let lastAspect = 2; // kept until the next picture is known, so that the stage does not jump
   const aspect = () => {
-    const { picture, preview } = store.state;
-    if (picture) return picture.width / picture.height;
-    return preview ? preview.width / preview.height : 2;
+    const shown = store.state.picture ?? store.state.preview;
+    if (shown) lastAspect = shown.width / shown.height;
+    return lastAspect;
   };
 
   function query() {
@@ -69,7 +71,8 @@ export function createStage(root, store, heat) {
       context.drawImage(shown, at.x, at.y, at.width, at.height);
     }
     const bare = state.peek || pane.stream === "photo" || !layers;
-    const layer = bare ? null : layers.get(pane.layer, pane.stream, { query: query(), isolated: state.isolated });
+    const wanted = state.isolated !== null && state.mode !== "nine" ? "masks" : pane.layer;
+    const layer = bare ? null : layers.get(wanted, pane.stream, { query: query(), isolated: state.isolated });
     if (layer) {
       if (layer.veil) {
         context.fillStyle = `rgb(0 0 0 / ${layer.veil})`;
@@ -102,7 +105,7 @@ export function createStage(root, store, heat) {
   // Labels and the handle lie above the canvas as elements: text stays crisp and can be read aloud.
   function place() {
     const { state } = store;
-    const key = panes.map((pane) => `${pane.label}${pane.x},${pane.y},${pane.width}`).join();
+    const key = panes.map((pane) => `${pane.label}${pane.x},${pane.y},${pane.width},${pane.height},${aspect()}`).join();
     if (labels.dataset.key !== key) {
       labels.dataset.key = key;
       labels.replaceChildren(
@@ -112,12 +115,14 @@ export function createStage(root, store, heat) {
           label.textContent = pane.label;
           const at = placed(pane, { scale: 1, x: 0.5, y: 0.5 }, aspect()).clip;
           label.style.top = `${at.y + 8}px`;
+          label.style.maxWidth = `${(pane.half ? 0.5 : 1) * at.width - 16}px`;
           if (pane.half === "right") label.style.right = `${size().width - at.x - at.width + 8}px`;
           else label.style.left = `${at.x + 8}px`;
           return label;
         }),
       );
     }
+    canvas.style.touchAction = state.view.scale > 1 ? "none" : "pan-y";
     handle.hidden = state.mode !== "swipe" || !state.picture;
     if (!handle.hidden) {
       const { clip } = placed(panes[0], state.view, aspect());
@@ -137,23 +142,35 @@ export function createStage(root, store, heat) {
   }
 
   function resize() {
-    const most = Math.max(200, Math.round(window.innerHeight * (window.innerWidth < 700 ? 0.55 : 0.72)));
+    root.parentElement.classList.toggle("wide", store.state.mode === "triple");
+    const full = document.fullscreenElement === root;
+    const part = full ? 1 : window.innerWidth < 700 && store.state.mode !== "triple" ? 0.55 : 0.72;
+    const most = Math.max(200, Math.round(window.innerHeight * part));
     canvas.style.height = `${heightFor(store.state.mode, root.clientWidth, aspect(), most)}px`;
     redraw();
   }
 
   async function show(picture) {
-    layers = picture ? createLayers(picture, heat) : null;
-    photo = picture ? await createImageBitmap(new Blob([picture.photo], { type: "image/jpeg" })) : null;
+    layers = photo = null;
+    delete root.dataset.shown;
+    if (!picture) return resize();
+    const decoded = await createImageBitmap(new Blob([picture.photo], { type: "image/jpeg" }));
+    if (store.state.picture !== picture) return; // another one was chosen meanwhile
+    layers = createLayers(picture, heat);
+    photo = decoded;
+    root.dataset.shown = String((number += 1));
     resize();
   }
 
   store.on(["picture"], ({ picture }) => show(picture));
   store.on(["preview", "mode"], resize);
   store.on(
-    ["left", "right", "model", "layer", "opacity", "text", "points", "hover", "following", "isolated", "view", "split", "peek"],
+    ["left", "right", "model", "layer", "opacity", "text", "points", "following", "isolated", "view", "split", "peek"],
     redraw,
   );
+  store.on(["hover"], ({ mode, following }) => {
+    if (following || mode === "triple" || mode === "nine") redraw(); // nowhere else is the pointer drawn
+  });
   new ResizeObserver(resize).observe(root);
   resize();
 

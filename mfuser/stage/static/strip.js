@@ -1,11 +1,14 @@
 // The film strip: a place to drop a photograph, the examples, and this visit's own pictures.
 
+const MOST = 24; // pictures of one's own that the strip keeps
+
 /**
  * @typedef {{id: string, title: string, thumbnail: string, badge?: string}} Entry
  *
  * @param {HTMLElement} root
  * @param {Entry[]} examples
- * @param {{choose: (entry: Entry) => void, upload: ((file: File) => void) | null}} actions upload: null without a server
+ * @param {{choose: (entry: Entry) => void, upload: ((file: File, open: boolean) => void) | null}} actions
+ *   upload: null without a server; open: the first of several is shown
  */
 export function createStrip(root, examples, { choose, upload }) {
   const list = root.querySelector(".strip-list");
@@ -24,6 +27,7 @@ export function createStrip(root, examples, { choose, upload }) {
     image.alt = "";
     image.width = 104;
     image.height = 52;
+    image.addEventListener("error", () => image.classList.add("unseen")); // TIFF or HEIC, which browsers do not show
     const label = document.createElement("span");
     label.textContent = entry.title;
     element.append(image, label);
@@ -32,6 +36,7 @@ export function createStrip(root, examples, { choose, upload }) {
       badge.textContent = entry.badge;
       element.append(badge);
     }
+    element.title = entry.title;
     element.setAttribute("aria-label", entry.badge ? `${entry.title} (${entry.badge})` : entry.title);
     element.addEventListener("click", () => {
       mark(entry.id);
@@ -53,8 +58,7 @@ export function createStrip(root, examples, { choose, upload }) {
   drop.hidden = !upload;
   if (upload) {
     const take = (files) => {
-      const file = [...files].find((one) => one);
-      if (file) upload(file);
+      [...files].slice(0, MOST).forEach((file, i) => upload(file, i === 0));
     };
     drop.addEventListener("click", () => picker.click());
     picker.addEventListener("change", () => {
@@ -86,9 +90,14 @@ export function createStrip(root, examples, { choose, upload }) {
     /** A picture of this visit, remembered by this tab alone. @param {Entry} entry */
     add(entry) {
       own.unshift(entry);
-      own.splice(12);
+      own.splice(MOST);
       show();
-      mark(entry.id);
+    },
+    /** What turned out to be no picture goes away. @param {string} id */
+    remove(id) {
+      const at = own.findIndex((entry) => entry.id === id);
+      if (at >= 0) own.splice(at, 1);
+      show();
     },
   };
 }

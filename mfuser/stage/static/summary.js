@@ -72,5 +72,26 @@ export function sentence(picture) {
   if (!known.length) return `${text}.`;
   const titles = { vfm: "VFM only", vlm: "VLM only", fused: "MFuser" };
   const said = known.map(([stream, right]) => `${titles[stream]} ${Math.round(100 * right)} %`);
-  return `${text}. In those pixels, right: ${said.join(", ")}.`;
+  return `${text}. In those pixels, right: ${said.join(", ")}.${sharedError(picture)}`;
+}
+
+/** What all models get wrong alike, where that is most of an object that is not small. */
+export function sharedError({ header, masks, truth }) {
+  const [first, ...others] = header.streams.map((stream) => masks[stream]);
+  const count = header.classes.length;
+  const alike = new Float64Array(count * count); // truth x class that all models say
+  const area = new Float64Array(count);
+  for (let i = 0; i < truth.length; i++) {
+    if (truth[i] >= count) continue;
+    area[truth[i]] += 1;
+    if (first[i] !== truth[i] && first[i] < count && others.every((mask) => mask[i] === first[i])) alike[truth[i] * count + first[i]] += 1;
+  }
+  let worst = 0;
+  for (let at = 0; at < alike.length; at++) {
+    const share = area[Math.floor(at / count)] / truth.length;
+    if (share > 0.01 && alike[at] > 0.5 * area[Math.floor(at / count)] && alike[at] > alike[worst]) worst = at;
+  }
+  const right = Math.floor(worst / count);
+  if (!alike[worst] || alike[worst] <= 0.5 * area[right]) return "";
+  return ` All call most of the ${header.classes[right]} ${header.classes[worst % count]}.`;
 }
