@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from mfuser import images
 from mfuser.demo import compute, stage_view
-from mfuser.demo.api import Endpoints
+from mfuser.demo.endpoints import Endpoints
 from mfuser.demo.jobs import Job
 from mfuser.demo.session import Session, Settings
 from mfuser.demo.stage_view import StageView

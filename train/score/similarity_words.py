@@ -8,9 +8,9 @@ import numpy as np
 
 from mfuser.cityscapes import CLASSES
 from train.data.groups import LabelGroups
-from train.texts import probe
+from train.texts import evaluation_phrases
 
-ABSENT = probe.FILE.with_name("absent.txt")
+ABSENT = evaluation_phrases.FILE.with_name("absent.txt")
 KINDS = ("class", "synonym", "plural")  # of phrases that may be present
 
 
@@ -44,8 +44,8 @@ class Words:
 def read_words() -> Words:
     """Class names, synonyms and plurals of `phrases.txt`, its objects, and `absent.txt`."""
     entries = [(name, frozenset([i])) for i, name in enumerate(CLASSES)]
-    entries += [(p.text, p.classes) for p in probe.load() if p.kind in KINDS]
-    nothing = [p.text for p in probe.load() if not p.classes]
+    entries += [(p.text, p.classes) for p in evaluation_phrases.load() if p.kind in KINDS]
+    nothing = [p.text for p in evaluation_phrases.load() if not p.classes]
     for line in ABSENT.read_text(encoding="utf-8").splitlines():
         nothing += [] if line.startswith("#") else [text.strip() for text in line.split(";")]
     every = [(text, ids) for part in (entries, [(t, frozenset()) for t in nothing]) for text, ids in part]
