@@ -205,7 +205,7 @@ PLANTED_IMPORTS = [
     (gradio_outside_the_page, ["mfuser.cli.info -> gradio"]),
     (gradio_outside_the_page, ["train.fit.board -> gradio_client"]),
     (circles_of_modules, ["mfuser.cli.info -> mfuser.cli.common", "mfuser.cli.common -> mfuser.cli.info"]),
-    (circles_of_rooms, ["train.words.teach -> train.texts.a", "train.texts.b -> train.words.measure"]),
+    (circles_of_rooms, ["train.words.teach -> train.texts.a", "train.texts.b -> train.words.similarity_maps"]),
 ]
 
 

@@ -28,7 +28,7 @@ from train.runtime.hardware import choose_hardware
 from train.runtime.markdown import table
 from train.runtime.model_options import ModelOptions
 from train.score.similarity_words import Words, read_words
-from train.words.measure import STREAMS, patch_weights
+from train.words.similarity_maps import STREAMS, patch_weights
 
 ABSENT_MARK, PRESENT_MARK = 5.0, 80.0  # per cent of pairs of picture and phrase that show anything
 GAIN = 1.0  # per cent of present pairs by which subtracting background words must be better than the plain cosine
