@@ -29,7 +29,8 @@ def photo(street_file):
 
 @pytest.fixture
 def analysis(served, street_file):
-    return served.session.result(street_file, served.session.settings("tiny", "single", 64)).analysis
+    result = served.session.result(street_file, served.session.settings("tiny", "single", 64))
+    return served.session.with_layers(result)
 
 
 def test_endpoints_are_documented_and_need_pictures_alone(client):

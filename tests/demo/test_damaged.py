@@ -133,7 +133,7 @@ def test_a_value_error_from_inside_the_model_reaches_nobody(served, visitor, str
     def explode(*_, **__):
         raise ValueError("could not broadcast /srv/weights (3,4) into shape (5,)")
 
-    monkeypatch.setattr("mfuser.inference.segmenter.Segmenter._analyse", explode)
+    monkeypatch.setattr("mfuser.inference.segmenter.Segmenter._run", explode)
     for answer in (visitor.call("segment", path, *rest), visitor.stage(path, "tiny", "single", 96, "")):
         assert "broadcast" not in answer and "Something went wrong" in answer
     assert "could not broadcast" in caplog.text

@@ -104,7 +104,7 @@ def test_the_model_card_is_shown_without_its_front_matter(monkeypatch, tmp_path)
     monkeypatch.setitem(presets.PRESETS, "carded", preset)
     assert about._card("carded") == ""
     (tmp_path / "model_card.md").write_text("---\nlicense: other\n---\n# A card\n\n---\nmore")
-    assert about._card("carded") == "# A card\n\n---\nmore"
+    assert about._card("carded") == "### A card\n\n---\nmore", "its headings stand below the page's own"
 
 
 def test_numbers_read_well():

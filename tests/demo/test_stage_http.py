@@ -171,8 +171,12 @@ def test_words_without_a_text_say_so(visitor, token, query, quiet):
 )
 def test_words_of_odd_bytes_are_texts(visitor, token, text, quiet):
     answer = visitor.http.get(f"/stage/words/{token}?text={text}")
-    vectors = np.array(answer.json()["vectors"]["fused"])
-    assert answer.status_code == 200 and vectors.shape[0] == 1 and np.isfinite(vectors).all()
+    said = answer.json()
+    assert answer.status_code == 200 and "error" not in said
+    if said["vectors"]:
+        assert np.isfinite(np.array(said["vectors"]["fused"])).all()
+    else:
+        assert "unknown" in said["note"].lower() or "no word" in said["note"].lower(), said["note"]
     assert answer.headers["content-type"] == "application/json", "no browser takes it for a page"
 
 

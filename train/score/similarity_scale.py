@@ -129,7 +129,7 @@ def measure(segmenter: Segmenter, dataset: SegmentationData, texts: Sequence[str
     for index in tqdm(range(len(dataset)), desc=dataset.name, unit="img", leave=False, mininterval=1):
         picture, label = dataset[index]
         size = working_size(picture.shape[:2], segmenter.preset, resolution or None)
-        encoded = encode(segmenter.model, segmenter.to_pixels(picture, size))
+        *_, (_, encoded) = encode(segmenter.model, segmenter.to_pixels(picture, size))
         for stream, dense in encoded.dense.items():
             patches = dense.reshape(-1, dense.shape[-1]).astype(np.float32)
             for score, values in text_scores(patches, embedded[stream], generic[stream]).items():
