@@ -56,6 +56,7 @@ def test_no_way_in_reads_a_file_of_the_server(visitor, secret, served):
 
 def hostile(folder: Path, secret: Path) -> dict[str, str]:
     link, linked, inside = folder / "link.tif", folder / "linked", folder / "deep" / "inside.png"
+    link.unlink(missing_ok=True)
     link.symlink_to(secret)
     linked.symlink_to(secret.parent)
     inside.mkdir(parents=True)
