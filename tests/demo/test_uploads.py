@@ -58,8 +58,9 @@ def hostile(folder: Path, secret: Path) -> dict[str, str]:
     link, linked, inside = folder / "link.tif", folder / "linked", folder / "deep" / "inside.png"
     link.unlink(missing_ok=True)
     link.symlink_to(secret)
+    linked.unlink(missing_ok=True)
     linked.symlink_to(secret.parent)
-    inside.mkdir(parents=True)
+    inside.mkdir(parents=True, exist_ok=True)
     return {
         "plain": str(secret),
         "dots": f"{folder}/{os.path.relpath(secret, folder)}",
