@@ -104,6 +104,8 @@ def take(address: str, out: Path, views: list[str], widths: list[int]) -> list[P
                     viewport=size, color_scheme=theme, is_mobile=phone, has_touch=phone, device_scale_factor=1
                 )
                 for view in views:
+                    if phone and view == "follow":  # a finger has no pointer to follow
+                        continue
                     link, act = VIEWS[view]
                     page = context.new_page()
                     page.goto(f"{address}/?__theme={theme}#{link}")

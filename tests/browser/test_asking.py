@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 
+import cv2
 import matplotlib
 import numpy as np
 import pytest
@@ -25,6 +26,12 @@ def _heat(page, grid) -> np.ndarray:
     return np.where(distance.min(1) < 8, distance.argmin(1) / 255, np.nan)
 
 
+def _painted_alone(share: np.ndarray, grid) -> np.ndarray:
+    """Patches of which nothing shines through, nor through any beside them: the browser blends neighbours."""
+    around = cv2.erode(share.reshape(grid).astype(np.float32), np.ones((3, 3)), borderType=cv2.BORDER_REPLICATE)
+    return around.reshape(-1) > 0.3
+
+
 def _centre(row: int, column: int, grid) -> tuple[float, float]:
     """The middle of a patch as a place in the picture."""
     return (column + 0.5) / grid[1], (row + 0.5) / grid[0]
@@ -34,7 +41,7 @@ def _centre(row: int, column: int, grid) -> tuple[float, float]:
 def test_a_click_paints_the_cosines_that_numpy_finds(visit, stream):
     page = visit(f"mode=single&model={stream}&opacity=1")
     header, parts = bundle(page)
-    grid, row, column = header["grid"], 18, 46
+    grid, row, column = header["grid"], 25, 20
     page.locator(CANVAS).click(position=at(page, *_centre(row, column, grid)))
     assert pressed(page, "layers") == "similarity"
     index = row * grid[1] + column
@@ -45,11 +52,12 @@ def test_a_click_paints_the_cosines_that_numpy_finds(visit, stream):
     found = _heat(page, grid)
     places = np.indices(grid).reshape(2, -1)
     away = np.abs(places - places[:, [index]]).max(0) > 1  # the ring of the point lies on the others
-    seen = away & (share > 0.4)
+    seen = away & _painted_alone(share, grid)
     assert seen.sum() > 5 and np.isfinite(found[seen]).mean() > 0.9
     assert np.nanmean(np.abs(found - share.clip(0, 1))[seen]) < 0.03
-    brightest = np.nanargmax(np.where(away, found, np.nan))
-    assert expected[brightest] > expected[away].max() - 0.03
+    brightest = np.nanargmax(np.where(seen, found, np.nan))
+    painted = share.clip(0, 1)  # above the top of the scale all patches are painted alike
+    assert painted[brightest] > painted[seen].max() - 0.03
     title = {"vfm": "VFM only", "vlm": "VLM only", "fused": "MFuser"}[stream]
     for row, column in ((12, 30), (3, 5)):
         hover(page, *_centre(row, column, grid))
@@ -67,9 +75,10 @@ def test_words_paint_the_cosines_that_numpy_finds(visit):
     expected = (cosines(parts, "dense.fused") @ np.array(vectors["fused"]).T).max(1)
     low, high = header.get("scales", {}).get("text", {}).get("fused", (0, 0.5))
     share, found = (expected - low) / (high - low), _heat(page, header["grid"])
-    seen = share > 0.4
+    seen = _painted_alone(share, header["grid"])
     assert seen.sum() > 5 and np.nanmean(np.abs(found - share.clip(0, 1))[seen]) < 0.03
-    assert expected[np.nanargmax(found)] > expected.max() - 0.03
+    painted = share.clip(0, 1)
+    assert painted[np.nanargmax(np.where(seen, found, np.nan))] > painted[seen].max() - 0.03
 
 
 def test_typed_words_and_what_is_said_of_them(page):

@@ -33,7 +33,9 @@ def analysis(served):
 def test_inside_is_that_of_the_analysis(visitor, served, token, analysis):
     served.passes.clear()
     header, parts = bundle.decode(visitor.http.get(f"/stage/inside/{token}").content)
-    assert len(header["blocks"]) == len(analysis.layers) and len(served.passes) == 1, "looking inside is one pass that keeps the blocks"
+    assert len(header["blocks"]) == len(analysis.layers) and len(served.passes) == 1, (
+        "looking inside is one pass that keeps the blocks"
+    )
     step = header["blocks"][0]["vfm"]["step"]
     assert np.abs(parts["offsets.0.vfm"] * step - analysis.offsets(0)["vfm"]).max() <= step / 2 + 1e-6
 
