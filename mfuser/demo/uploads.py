@@ -2,8 +2,9 @@
 
 A request names a picture by its path. It may name files that were uploaded to this process, files in Gradio's cache of
 this process, and bundled examples. A path anywhere else is refused before the disk is asked about it, so that neither
-the answer nor its time tells whether such a file exists. `guard.Page` asks `Uploads.accept` about every picture that a
-request sends; nothing else hands a visitor's path to a decoder.
+the answer nor its time tells whether such a file exists. `guard.Page`, the stage's event (`stage_view`) and the MCP
+tools (`tools`) ask `Uploads.accept` about every picture that a request sends. Nothing else hands a visitor's path to a
+decoder.
 """
 
 from __future__ import annotations

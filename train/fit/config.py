@@ -98,7 +98,7 @@ class FitConfig:
     # Points per mask of the mask losses.
     points: int = 12544
     # Loss terms over several processes: "global" is one process with the whole batch; "rank", as released, averages
-    # the class loss within each process first. One process: the same.
+    # the class and the alignment loss within each process first. One process: the same.
     loss_norm: Literal["global", "rank"] = "global"
     # Learning rate of AdamW.
     lr: float = 1e-4
