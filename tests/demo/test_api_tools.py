@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def use(served, function):
                 await session.initialize()
                 return await function(session)
 
-    return asyncio.run(run())
+    with ThreadPoolExecutor(1) as thread:  # the browser of other tests has a running loop in this one
+        return thread.submit(asyncio.run, run()).result()
 
 
 def call(served, name: str, **arguments: Any):
