@@ -159,8 +159,8 @@ def random_model(name: str, precision: str) -> MFuser:
         for key, p in module.named_parameters(recurse=False):
             if p.ndim > 1:
                 p.normal_(std=p[0].numel() ** -0.5)
-            else:
-                p.fill_(float(key == "weight"))
+            else:  # scales of branches are small, and never 0: a branch that adds nothing is not what runs elsewhere
+                p.fill_(0.0 if "bias" in key else 1.0 if key == "weight" else 0.1)
         for key, buffer in module.named_buffers(recurse=False):
             buffer.fill_(key == "running_var")
     if model.vlm.vocabulary_is_here():

@@ -47,6 +47,8 @@ def test_random_models_run(here, precision: str):
     assert model.heads["fused"].query_decoder.mask_embed[0].weight.dtype == (
         torch.bfloat16 if precision == "bf16" else torch.float32
     )
+    scales = [p for n, p in model.named_parameters() if n.rsplit(".", 1)[-1] in ("scale", "gamma")]
+    assert scales and all((p != 0).all() for p in scales), "every branch adds something"
     output = Segmenter(model, "cpu", precision).forward(torch.rand(1, 3, 64, 64) * 255)
     assert output.semantic().isfinite().all()
 

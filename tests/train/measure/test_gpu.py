@@ -123,6 +123,7 @@ def test_processes_are_run_as_the_command_line_runs_them(tmp_path: Path, monkeyp
 
     def run(command: list[str], **options):
         seen.append(command)
+        assert command[command.index("--warmup") + 1] == "0", "a recipe's own is longer than these runs"
         folder = Path(command[command.index("--out") + 1])
         folder.mkdir(parents=True)
         lines = [{"step": 2, "images_per_s": 1.0, "waiting": 0.5, "loss": 3.0}]

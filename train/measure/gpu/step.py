@@ -100,6 +100,7 @@ def processes(
             folder = out / f"processes-{count}-batch-{batch}"
             arguments = ["fit", "--preset", name, "--streams", "fused", "--random-encoders", "--data", str(data)]
             arguments += ["--batch", str(batch), "--iterations", str(iterations), "--log-every", str(iterations // 3)]
+            arguments += ["--warmup", "0"]  # that of a recipe is longer than these few steps
             arguments += ["--pictures-every", "0", "--no-tensorboard", "--overwrite", "--out", str(folder), *more]
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "train"]
             environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "4")}
